@@ -1,0 +1,13 @@
+"""Autoencoders whose rate and distortion, in nats, are first-class.
+
+The layers are in `echo_keras.layers`; what stands around them is here.
+"""
+
+import pathlib as _pathlib
+
+__version__ = "0.1.0"
+
+# In a checkout `layers/` stands beside this package rather than inside it. This
+# lets a checkout be used from its own folder, however the package was installed.
+if not (_pathlib.Path(__path__[0]) / "layers").is_dir():
+    __path__.append(str(_pathlib.Path(__path__[0]).parent))

@@ -1,0 +1,117 @@
+"""What every stochastic map to z shares: beta, its rate and its noise's seed."""
+
+import keras
+from keras import ops
+
+
+class Channel(keras.layers.Layer):
+    r"""Base class of the layers that turn an encoder's output into a code z.
+
+    A channel adds \(\beta \cdot R\) to the model's loss, where the rate R is in
+    nats per example, averaged over the batch. Two scalars of its state are meant
+    to be read and changed from outside:
+
+    - `beta`: the weight on the rate, a non-trainable weight, so that a callback
+      can change it in mid-training: `channel.beta.assign(0.5)`.
+    - `last_rate`: the mean rate of the last batch, without beta. This is what
+      `echo_keras.RateDistortionModel` logs. (A weight rather than a metric:
+      Keras cannot update a layer's own metric on every backend.)
+
+    Noise and rate are computed in float32 whatever the dtype policy; z has the
+    policy's compute dtype.
+
+    Args:
+        beta: Float >= 0, the initial weight on the rate.
+        seed: Int or None. With an int, two layers draw the same noise. The state
+            of the generator is saved with the weights, so that a resumed run
+            continues its noise rather than repeating it.
+
+    Raises:
+        ValueError: beta is negative or not finite.
+    """
+
+    def __init__(self, beta=1.0, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 <= beta < float("inf"):
+            raise ValueError(
+                f"beta, the weight on the rate, must be a finite number >= 0; "
+                f"received {beta}."
+            )
+        self.initial_beta = float(beta)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def build(self, input_shape=None):
+        self.beta = self.add_state("beta", (), self.initial_beta)
+        self.last_rate = self.add_state("last_rate", (), 0.0, aggregation="mean")
+
+    def add_state(self, name, shape, value, aggregation="only_first_replica"):
+        """A float32 weight that neither the optimizer nor autocasting touches."""
+        return self.add_weight(
+            name=name,
+            shape=shape,
+            initializer=keras.initializers.Constant(value),
+            dtype="float32",
+            autocast=False,
+            trainable=False,
+            aggregation=aggregation,
+        )
+
+    def add_rate(self, rate):
+        """Adds beta x the batch mean of `rate`, shape (batch,), to the loss."""
+        mean = ops.mean(rate)
+        self.last_rate.assign(mean)
+        self.add_loss(self.beta * mean)
+
+    def normal(self, shape):
+        return keras.random.normal(shape, dtype="float32", seed=self.seed_generator)
+
+    def uniform(self, shape):
+        return keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
+
+    def integers(self, shape, below):
+        return keras.random.randint(shape, 0, below, seed=self.seed_generator)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "beta": self.initial_beta,
+            "seed": self.seed,
+        }
+
+    # Keras saves a layer's weights but not the state of its seed generator.
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        store["seed_state"] = ops.convert_to_numpy(self.seed_generator.state)
+
+    def load_own_variables(self, store):
+        weights = {name: store[name] for name in store.keys() if name != "seed_state"}
+        super().load_own_variables(weights)
+        if "seed_state" in store.keys():
+            self.seed_generator.state.assign(store["seed_state"][()])
+
+
+def sum_over_code(per_dimension):
+    """Sums all axes but the first: (batch, ...) -> (batch,)."""
+    return ops.sum(per_dimension, axis=tuple(range(1, len(per_dimension.shape))))
+
+
+def pair_shape(layer, names, input_shape):
+    """The common shape of a pair of inputs, or a sentence on what was received."""
+    name = type(layer).__name__
+    is_pair = (
+        isinstance(input_shape, (list, tuple))
+        and len(input_shape) == 2
+        and all(isinstance(shape, (list, tuple)) for shape in input_shape)
+    )
+    if not is_pair:
+        raise ValueError(
+            f"{name} takes a list of two tensors, {names}; received shape "
+            f"{input_shape}."
+        )
+    first, second = (tuple(shape) for shape in input_shape)
+    if first[1:] != second[1:]:
+        raise ValueError(
+            f"{name} takes {names} of one shape; received {first} and {second}."
+        )
+    return first
