@@ -1,5 +1,7 @@
 """Heads and channel in one layer: the one line that a user's model needs."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -115,24 +117,22 @@ class GaussianBottleneck(Bottleneck):
 class EchoBottleneck(Bottleneck):
     r"""Dense heads for f and log s, then `EchoSample`.
 
-    f = tanh(features W / 16) as in the paper. The two other choices differ from
-    the paper by default, because as published an Echo model sits at its lowest
-    rate for many epochs before it starts to learn:
+    Two parametrisations, with the same number of trainable weights,
+    2 (features + 1) units:
 
-    - The paper's sigmoid for s saturates there. Here log s is the head's linear
-      output, clipped to its bound by `EchoSample`; the clip lets gradients that
-      lead back inside pass.
-    - The paper's z is small (a few hundredths at initialisation) and the decoder
-      learns slowly from it. Here z is brought to mean 0 and variance 1 by batch
-      normalisation without weights. This is invertible, so the rate is the same.
-
-    `scale="log_sigmoid", standardize=False` gives the paper's parametrisation.
-    The number of trainable weights is the same, 2 (features + 1) units.
+    - "standardized": f is the tanh of its head. log s is the linear output of its
+      head, clipped to its bound by `EchoSample`, whose clip lets gradients that
+      lead back inside pass. z is brought to mean 0 and variance 1 in each
+      dimension by batch normalisation without weights, which is invertible and
+      leaves the rate as it is.
+    - "paper": f = tanh(head / 16), log s = log-sigmoid(head), and z as it comes
+      (Echo paper, App. B). So parametrised a model sits at its lowest rate for
+      many epochs: the sigmoid saturates there, and the decoder learns slowly
+      because z is small, a few hundredths at initialisation.
 
     Args:
         units: Int >= 1, number of code dimensions.
-        scale: Activation of the head of log s, "linear" or "log_sigmoid".
-        standardize: If True, z has mean 0 and variance 1 in each dimension.
+        parametrization: "standardized" or "paper".
         **channel_arguments: What `EchoSample` takes: d_max, sampling, beta, ...
 
     Inputs:
@@ -142,7 +142,7 @@ class EchoBottleneck(Bottleneck):
         z, shape (batch, ..., units).
 
     Raises:
-        ValueError: units is not an integer >= 1, or scale is unknown.
+        ValueError: units is not an integer >= 1, or parametrization is unknown.
 
     Example:
 
@@ -157,48 +157,50 @@ class EchoBottleneck(Bottleneck):
 
     channel_class = EchoSample
 
-    def __init__(self, units, scale="linear", standardize=True, **kwargs):
+    def __init__(self, units, parametrization="standardized", **kwargs):
         super().__init__(units, **kwargs)
-        if scale not in ("linear", "log_sigmoid"):
+        if parametrization not in ("standardized", "paper"):
             raise ValueError(
-                f"scale must be 'linear' or 'log_sigmoid'; received {scale!r}."
+                f"parametrization must be 'standardized' or 'paper'; received "
+                f"{parametrization!r}."
             )
-        self.scale = scale
-        self.standardize = standardize
-        # Half of the information of s = r: neither silent nor saturated.
-        bias = -0.7 if scale == "linear" else 0.0
+        self.parametrization = parametrization
+        self.as_in_paper = parametrization == "paper"
+        # The standardized s starts at half of its bound r, as the sigmoid does.
+        bias = 0.0 if self.as_in_paper else math.log(0.5)
         self.heads = [
             self.head("f"),
             self.head("log_s", bias_initializer=keras.initializers.Constant(bias)),
         ]
-        if standardize:
-            self.normalization = keras.layers.BatchNormalization(
-                center=False, scale=False, dtype=self.dtype_policy, name="z"
+        if not self.as_in_paper:
+            # A short memory: the scale of f changes fast in the first epoch.
+            self.standardize = keras.layers.BatchNormalization(
+                momentum=0.9,
+                center=False,
+                scale=False,
+                dtype=self.dtype_policy,
+                name="standardize",
             )
 
     def build(self, input_shape):
         super().build(input_shape)
-        if self.standardize:
-            self.normalization.build((*input_shape[:-1], self.units))
+        if not self.as_in_paper:
+            self.standardize.build((*input_shape[:-1], self.units))
 
     def encode(self, features):
-        """[f, log s / r], each float32 (batch, ..., units): the code before noise."""
+        """[f, log s / r], float32 (batch, ..., units): the code before noise."""
         f, log_s = super().encode(features)
-        if self.scale == "log_sigmoid":
-            log_s = ops.log_sigmoid(log_s)
-        return [tanh16(f), log_s]
+        if self.as_in_paper:
+            return [tanh16(f), ops.log_sigmoid(log_s)]
+        return [ops.tanh(f), log_s]
 
     def call(self, features, training=False):
         z = super().call(features, training=training)
-        return self.normalization(z, training=training) if self.standardize else z
+        return z if self.as_in_paper else self.standardize(z, training=training)
 
     def sample(self, n):
         z = super().sample(n)
-        return self.normalization(z) if self.standardize else z
+        return z if self.as_in_paper else self.standardize(z)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "scale": self.scale,
-            "standardize": self.standardize,
-        }
+        return {**super().get_config(), "parametrization": self.parametrization}

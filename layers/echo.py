@@ -331,7 +331,7 @@ class EchoSample(Channel):
         return gathered_noise(f, log_s, index)
 
     def _noise_from_bank(self, n):
-        f, log_s = ops.convert_to_tensor(self.bank_f), ops.convert_to_tensor(self.bank_log_s)
+        f, log_s = self._bank()
         if self.sampling == "with_replacement":
             index = self.integers((n, self.d_max), self.bank_size)
             return gathered_noise(f, log_s, index)
@@ -341,13 +341,19 @@ class EchoSample(Channel):
         noise = ring_noise(f, ops.exp(log_s), self.d_max)
         return ops.take(noise, self.integers((n,), self.bank_size), axis=0)
 
+    def _bank(self):
+        return tuple(
+            ops.convert_to_tensor(x) for x in (self.bank_f, self.bank_log_s)
+        )
+
     def _bank_or_copies(self, f, log_s):
         """The bank; before it has been filled, the batch over and over."""
         index = ops.arange(self.bank_size) % ops.shape(f)[0]
-        filled = self.bank_filled > 0
+        filled = ops.convert_to_tensor(self.bank_filled) > 0
+        copies = (ops.take(ops.stop_gradient(x), index, axis=0) for x in (f, log_s))
         return tuple(
-            ops.where(filled, bank, ops.take(ops.stop_gradient(x), index, axis=0))
-            for bank, x in ((self.bank_f, f), (self.bank_log_s, log_s))
+            ops.where(filled, bank, copy)
+            for bank, copy in zip(self._bank(), copies, strict=True)
         )
 
     def _remember(self, f, log_s):

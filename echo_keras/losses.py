@@ -1,0 +1,167 @@
+"""Distortions: negative log-likelihoods on a decoder's raw output, in nats.
+
+Each sums over every axis but the first and averages over the batch, so that the
+value does not depend on how data are batched and adds up with a rate. (Keras's own
+`BinaryCrossentropy` averages over pixels.)
+"""
+
+import math
+
+import keras
+from keras import ops
+
+
+class Distortion(keras.losses.Loss):
+    """Base class: nats per example, the mean over the batch.
+
+    A subclass gives `per_element(y_true, y_pred)`, shape (batch, ...).
+
+    Inputs:
+        y_true: Data, shape (batch, ...).
+        y_pred: The decoder's raw output, of the same shape unless a subclass says
+            otherwise. `loss(y_true, y_pred)` is a scalar and
+            `loss.call(y_true, y_pred)` has shape (batch,).
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+
+    # Where the channels of y_pred are this many times those of y_true.
+    outputs_per_value = 1
+
+    def __init__(self, name=None, reduction="sum_over_batch_size", dtype="float32"):
+        super().__init__(
+            name=name or type(self).__name__.lower(), reduction=reduction, dtype=dtype
+        )
+
+    def call(self, y_true, y_pred):
+        expected = tuple(y_true.shape[:-1]) + (
+            None
+            if y_true.shape[-1] is None
+            else y_true.shape[-1] * self.outputs_per_value,
+        )
+        found = tuple(y_pred.shape)
+        if len(expected) != len(found) or any(
+            None not in (e, f) and e != f
+            for e, f in zip(expected, found, strict=True)
+        ):
+            raise ValueError(
+                f"{type(self).__name__} needs an output of shape {expected} for data "
+                f"of shape {tuple(y_true.shape)}; received {found}."
+            )
+        y_true = ops.cast(y_true, "float32")
+        per_element = self.per_element(y_true, ops.cast(y_pred, "float32"))
+        return ops.sum(per_element, axis=tuple(range(1, len(per_element.shape))))
+
+    def get_config(self):
+        return {"name": self.name, "reduction": self.reduction, "dtype": self.dtype}
+
+
+@keras.saving.register_keras_serializable(package="echo_keras")
+class Bernoulli(Distortion):
+    r"""Bernoulli: \(-y \log \sigma(l) - (1 - y) \log(1 - \sigma(l))\) for logits l.
+
+    y may be any number in [0, 1]; grey pixels then stand for probabilities and the
+    value is a cross-entropy. There is no cap on the nats of a pixel.
+
+    Example:
+
+    >>> import numpy as np
+    >>> loss = Bernoulli()
+    >>> round(float(loss(np.ones((3, 4)), np.zeros((3, 4)))), 3)  # 4 log 2
+    2.773
+    """
+
+    def per_element(self, y_true, logits):
+        return ops.softplus(logits) - y_true * logits
+
+
+@keras.saving.register_keras_serializable(package="echo_keras")
+class Gaussian(Distortion):
+    r"""Gaussian: \(\tfrac12 [(y - \mu)^2 / \sigma^2 + \log \sigma^2 + \log 2\pi]\).
+
+    Args:
+        variance: Float > 0, a fixed variance, with y_pred the mean; or "learned",
+            with y_pred holding mean and log-variance side by side in the last
+            axis, which is then twice as long as that of y_true.
+
+    Raises:
+        ValueError: variance is neither.
+
+    Example:
+
+    >>> import numpy as np
+    >>> loss = Gaussian(variance="learned")
+    >>> round(float(loss(np.zeros((3, 4)), np.zeros((3, 8)))), 3)  # 2 log 2 pi
+    3.676
+    """
+
+    def __init__(self, variance=1.0, **kwargs):
+        super().__init__(**kwargs)
+        if variance != "learned" and not (
+            isinstance(variance, (int, float)) and 0 < variance < math.inf
+        ):
+            raise ValueError(
+                f"variance must be a finite number > 0 or 'learned'; received "
+                f"{variance!r}."
+            )
+        self.variance = variance
+        self.outputs_per_value = 2 if variance == "learned" else 1
+
+    def per_element(self, y_true, y_pred):
+        if self.variance == "learned":
+            mean, log_var = ops.split(y_pred, 2, axis=-1)
+        else:
+            mean, log_var = y_pred, ops.full_like(y_pred, math.log(self.variance))
+        error = ops.square(y_true - mean)
+        return 0.5 * (error * ops.exp(-log_var) + log_var + math.log(2 * math.pi))
+
+    def get_config(self):
+        return {**super().get_config(), "variance": self.variance}
+
+
+@keras.saving.register_keras_serializable(package="echo_keras")
+class Laplace(Distortion):
+    r"""Laplace: \(|y - \mu| / b + \log 2b\).
+
+    Args:
+        scale: Float > 0, b.
+
+    Raises:
+        ValueError: scale is not a finite number > 0.
+
+    Example:
+
+    >>> import numpy as np
+    >>> round(float(Laplace(0.5)(np.ones((3, 4)), np.zeros((3, 4)))), 3)
+    8.0
+    """
+
+    def __init__(self, scale=1.0, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 < scale < math.inf:
+            raise ValueError(f"scale must be a finite number > 0; received {scale}.")
+        self.scale = scale
+
+    def per_element(self, y_true, mean):
+        return ops.abs(y_true - mean) / self.scale + math.log(2 * self.scale)
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale}
+
+
+@keras.saving.register_keras_serializable(package="echo_keras")
+class SquaredError(Distortion):
+    r"""Squared error \((y - \mu)^2\), summed over values; not a likelihood.
+
+    Half of it is `Gaussian(1.0)` in nats, up to a constant.
+
+    Example:
+
+    >>> import numpy as np
+    >>> float(SquaredError()(np.ones((3, 4)), np.zeros((3, 4))))
+    4.0
+    """
+
+    def per_element(self, y_true, mean):
+        return ops.square(y_true - mean)

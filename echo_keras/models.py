@@ -1,0 +1,175 @@
+"""The functional model that logs rate and distortion, and the paper's networks."""
+
+import keras
+from keras import layers, ops
+
+from echo_keras.layers import Channel
+
+
+@keras.saving.register_keras_serializable(package="echo_keras")
+class RateDistortionModel(keras.Model):
+    r"""A functional Keras model that logs rate, distortion and -ELBO in nats.
+
+    The compiled loss is the distortion \(D = -E \log p(x|z)\); channels add
+    \(\beta R\) and penalties their weighted value by `add_loss`. Keras logs only the
+    sum of all these. This model logs them apart, in `fit`, `evaluate` and with the
+    prefix `val_`, as means over examples:
+
+    - `rate`: the sum over all channels, without beta.
+    - `distortion`: the compiled loss.
+    - `neg_elbo`: rate + distortion, whatever beta is.
+
+    So `loss` = `distortion` + beta `rate` for one channel and no penalties. Layers
+    of the library train as well under a plain `keras.Model`.
+
+    Args:
+        inputs, outputs: As for `keras.Model`; one output.
+
+    Raises:
+        ValueError: at `compile`, if there is no loss to serve as the distortion.
+
+    Example:
+
+    >>> import numpy as np, keras
+    >>> from echo_keras.layers import EchoBottleneck
+    >>> from echo_keras.losses import Bernoulli
+    >>> inputs = keras.Input((8,))
+    >>> logits = keras.layers.Dense(8)(EchoBottleneck(2)(inputs))
+    >>> model = RateDistortionModel(inputs, logits)
+    >>> model.compile("adam", loss=Bernoulli())
+    >>> log = model.evaluate(np.ones((5, 8)), np.ones((5, 8)), verbose=0,
+    ...                      return_dict=True)
+    >>> sorted(log)
+    ['distortion', 'loss', 'neg_elbo', 'rate']
+
+    References:
+        Echo paper, Eq. 8; Fixing a Broken ELBO, Sec. 2.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.rate_tracker = keras.metrics.Mean(name="rate")
+        self.distortion_tracker = keras.metrics.Mean(name="distortion")
+        self.neg_elbo_tracker = keras.metrics.Mean(name="neg_elbo")
+
+    def compile(self, optimizer="rmsprop", loss=None, **kwargs):
+        if loss is None:
+            raise ValueError(
+                "RateDistortionModel needs a loss, which is the distortion: "
+                "echo_keras.losses.Bernoulli(), for example."
+            )
+        super().compile(optimizer=optimizer, loss=loss, **kwargs)
+
+    @property
+    def channels(self):
+        """All `Channel` layers of the model, nested ones too."""
+        return [
+            layer
+            for layer in self._flatten_layers(include_self=False)
+            if isinstance(layer, Channel)
+        ]
+
+    @property
+    def metrics(self):
+        own = [self.rate_tracker, self.distortion_tracker, self.neg_elbo_tracker]
+        return [m for m in super().metrics if m not in own] + own
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        # As in keras.Model, but with the distortion in our hands on the way.
+        distortion = self._compile_loss(y, y_pred, sample_weight)
+        loss = distortion
+        for added in self.losses:
+            loss = loss + self._aggregate_additional_loss(added)
+        # Keras scales losses by 1 / replicas; what is logged is per example.
+        distortion = distortion * replicas_in_sync()
+        rate = sum((channel.last_rate.value for channel in self.channels), 0.0)
+        count = ops.cast(ops.shape(y_pred)[0], "float32")
+        for tracker, value in (
+            (self.rate_tracker, rate),
+            (self.distortion_tracker, distortion),
+            (self.neg_elbo_tracker, rate + distortion),
+        ):
+            tracker.update_state(value, sample_weight=count)
+        return loss
+
+
+def replicas_in_sync():
+    """Number of devices among which TensorFlow's strategy splits a batch, else 1."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def conv_encoder(input_shape=(28, 28, 1), name="encoder"):
+    """The Echo paper's convolutional encoder (App. E), up to the heads.
+
+    Args:
+        input_shape: (height, width, channels); height and width at least 28, which
+            the last convolution reduces to 1 x 1 and larger ones to more.
+
+    Returns:
+        A Keras model from images (batch, height, width, channels) to features
+        (batch, n), n = 256 at 28x28.
+
+    Raises:
+        ValueError: the images are too small for the 7 x 7 convolution on a quarter
+            of their size.
+
+    Example:
+
+    >>> conv_encoder().output_shape
+    (None, 256)
+    """
+    if min(input_shape[:2]) < 25:
+        raise ValueError(
+            f"conv_encoder needs images of at least 25 x 25 pixels; received "
+            f"{input_shape}."
+        )
+    x = inputs = keras.Input(input_shape)
+    for filters, kernel, strides, padding in (
+        (32, 5, 1, "same"),
+        (32, 5, 2, "same"),
+        (64, 5, 1, "same"),
+        (64, 5, 2, "same"),
+        (256, 7, 1, "valid"),
+    ):
+        x = layers.Conv2D(
+            filters, kernel, strides=strides, padding=padding, activation="relu"
+        )(x)
+    return keras.Model(inputs, layers.Flatten()(x), name=name)
+
+
+def conv_decoder(units=32, channels=1, name="decoder"):
+    """The Echo paper's transposed-convolutional decoder (App. E), to logits.
+
+    Args:
+        units: Int, number of code dimensions.
+        channels: Int, channels of the image.
+
+    Returns:
+        A Keras model from codes (batch, units) to logits (batch, 28, 28, channels).
+
+    Example:
+
+    >>> conv_decoder(32).output_shape
+    (None, 28, 28, 1)
+    """
+    inputs = keras.Input((units,))
+    x = layers.Reshape((1, 1, units))(inputs)
+    for filters, kernel, strides, padding in (
+        (64, 7, 1, "valid"),
+        (64, 5, 1, "same"),
+        (64, 5, 2, "same"),
+        (32, 5, 1, "same"),
+        (32, 5, 2, "same"),
+        (32, 4, 1, "same"),
+    ):
+        x = layers.Conv2DTranspose(
+            filters, kernel, strides=strides, padding=padding, activation="relu"
+        )(x)
+    logits = layers.Conv2D(channels, 4, padding="same")(x)
+    return keras.Model(inputs, layers.Activation("linear", dtype="float32")(logits), name=name)

@@ -1,0 +1,269 @@
+"""The papers' training protocol on Keras's own `fit`: schedules, resume, logs."""
+
+import json
+import math
+import os
+import pathlib
+import sys
+
+import keras
+import numpy as np
+
+SCHEDULES = ("paper", "as_run", "constant")
+
+
+@keras.saving.register_keras_serializable(package="echo_keras")
+class HalfwaySchedule(keras.optimizers.schedules.LearningRateSchedule):
+    r"""Constant for the first half of training, then linear.
+
+    - "paper": falls to 0, as the Echo paper says (Sec. 5.1, App. E).
+    - "as_run": drops to a hundredth and *rises* to 99 hundredths, epoch by epoch,
+      as the published code does at 200 epochs.
+    - "constant": stays.
+
+    Args:
+        learning_rate: Float > 0, the rate in the first half.
+        epochs: Int >= 1.
+        steps_per_epoch: Int >= 1.
+        schedule: One of the above.
+
+    Raises:
+        ValueError: the schedule is unknown or a number is out of range.
+
+    Example:
+
+    >>> rate = HalfwaySchedule(3e-4, epochs=200, steps_per_epoch=500)
+    >>> [round(float(rate(500 * epoch)), 6) for epoch in (0, 100, 150, 200)]
+    [0.0003, 0.0003, 0.00015, 0.0]
+    """
+
+    def __init__(self, learning_rate, epochs, steps_per_epoch, schedule="paper"):
+        if schedule not in SCHEDULES:
+            raise ValueError(
+                f"schedule must be one of {', '.join(SCHEDULES)}; received "
+                f"{schedule!r}."
+            )
+        if not (learning_rate > 0 and epochs >= 1 and steps_per_epoch >= 1):
+            raise ValueError(
+                "learning_rate, epochs and steps_per_epoch must be positive; received "
+                f"{learning_rate}, {epochs} and {steps_per_epoch}."
+            )
+        self.learning_rate = learning_rate
+        self.epochs = epochs
+        self.steps_per_epoch = steps_per_epoch
+        self.schedule = schedule
+
+    def __call__(self, step):
+        ops = keras.ops
+        epoch = ops.cast(step, "float32") / self.steps_per_epoch
+        first, second = self.epochs - self.epochs // 2, max(1, self.epochs // 2)
+        past = ops.maximum(epoch - first, 0.0)
+        if self.schedule == "paper":
+            factor = ops.maximum(1.0 - past / second, 0.0)
+        elif self.schedule == "as_run":
+            rising = 0.01 + 0.98 * ops.floor(past) / max(1, second - 1)
+            factor = ops.where(epoch < first, 1.0, rising)
+        else:
+            factor = 1.0
+        return self.learning_rate * factor
+
+    def get_config(self):
+        return {
+            "learning_rate": self.learning_rate,
+            "epochs": self.epochs,
+            "steps_per_epoch": self.steps_per_epoch,
+            "schedule": self.schedule,
+        }
+
+
+class Batches(keras.utils.PyDataset):
+    """Shuffled batches (x, x) that depend on the seed and the epoch's number alone.
+
+    So an epoch is the same in a resumed run as in an uninterrupted one. Keras does
+    not tell a data set its epoch: hand `callback` to `fit`, and `shuffle=False`.
+
+    Args:
+        x: Array (n, ...), values in [0, 1].
+        batch_size: Int >= 1; the last batch may be smaller.
+        seed: Int >= 0.
+        binarize: If True, pixels are Bernoulli samples drawn afresh every epoch.
+
+    Example:
+
+    >>> batches = Batches(np.zeros((10, 2)), batch_size=4, seed=0)
+    >>> len(batches), batches[2][0].shape
+    (3, (2, 2))
+    """
+
+    def __init__(self, x, batch_size, seed, binarize=False):
+        super().__init__()
+        self.x, self.batch_size, self.seed = x, batch_size, seed
+        self.binarize = binarize
+        self.callback = keras.callbacks.LambdaCallback(on_epoch_begin=self._begin)
+        self._begin(0)
+
+    def _begin(self, epoch, logs=None):
+        # One assignment: a prefetching thread may read while the epoch changes.
+        order = np.random.RandomState([self.seed, epoch]).permutation(len(self.x))
+        self.epoch = epoch, order
+
+    def __len__(self):
+        return math.ceil(len(self.x) / self.batch_size)
+
+    def __getitem__(self, index):
+        epoch, order = self.epoch
+        start = index * self.batch_size
+        x = self.x[order[start : start + self.batch_size]]
+        if self.binarize:
+            noise = np.random.RandomState([self.seed, epoch, index])
+            x = (noise.random_sample(x.shape) < x).astype("float32")
+        return x, x
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Stops with a sentence that names the epoch and the terms that went bad.
+
+    Raises:
+        FloatingPointError: a logged value is NaN or infinite. The last checkpoint
+            stays as it was.
+    """
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        logs = logs or {}
+        if math.isfinite(float(logs.get("loss", 0.0))):
+            return
+        terms = [name for name in logs if name not in ("loss", "neg_elbo")]
+        bad = {name: float(logs[name]) for name in terms}
+        bad = {name: x for name, x in bad.items() if not math.isfinite(x)}
+        bad = bad or {"loss": float(logs["loss"])}
+        raise FloatingPointError(
+            f"Training stopped in epoch {self.epoch + 1}, batch {batch + 1}: "
+            + " and ".join(f"{name} is {value}" for name, value in bad.items())
+            + ". A smaller learning rate, or data checked for NaN, may help."
+        )
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves model and history after every epoch, each by an atomic replacement."""
+
+    def __init__(self, directory, history):
+        super().__init__()
+        self.path = pathlib.Path(directory) / "checkpoint.keras"
+        self.history_path = self.path.with_name("history.json")
+        self.history = history
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.history.append({name: float(value) for name, value in logs.items()})
+        write_json(self.history_path, self.history)
+        part = self.path.with_name("part.keras")
+        self.model.save(part)
+        os.replace(part, self.path)
+
+
+def train(
+    build,
+    x,
+    directory,
+    epochs=200,
+    batch_size=100,
+    learning_rate=3e-4,
+    schedule="paper",
+    loss=None,
+    seed=0,
+    binarize=False,
+    validation=None,
+    tensorboard=False,
+    verbose=None,
+):
+    """Trains a model by the Echo paper's protocol; goes on where it was interrupted.
+
+    Adam, checkpoint after every epoch into `directory`, `log.csv` beside it, and
+    XLA where Keras thinks it pays (on accelerators). Called again with the same
+    arguments after an interruption, it repeats the broken epoch and ends with the
+    same model up to rounding: order of the data, noise and optimizer all continue.
+
+    Args:
+        build: Function without arguments that returns an uncompiled Keras model.
+        x: Training images in [0, 1], shape (n, ...), also the targets.
+        directory: Folder for checkpoint and logs; made if missing.
+        epochs, batch_size: Ints >= 1.
+        learning_rate, schedule: See `HalfwaySchedule`.
+        loss: The distortion; `losses.Bernoulli()` if None.
+        seed: Int >= 0 for initialisation, order of the data and noise.
+        binarize: See `Batches`.
+        validation: Images on which `val_` logs are computed after every epoch.
+        tensorboard: If True, writes TensorBoard logs into `directory`/tensorboard.
+        verbose: As in `fit`; a bar on a terminal, a line per epoch elsewhere if None.
+
+    Returns:
+        The trained model and its history, a list with a dict of logs for each epoch.
+
+    Raises:
+        FloatingPointError: a term of the loss became NaN or infinite.
+        ValueError: an argument is out of range, or the checkpoint in `directory`
+            belongs to other arguments.
+    """
+    from echo_keras import losses
+
+    if epochs < 1 or batch_size < 1:
+        raise ValueError(
+            f"epochs and batch_size must be >= 1; received {epochs} and {batch_size}."
+        )
+    directory = pathlib.Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    batches = Batches(x, batch_size, seed, binarize)
+    rate = HalfwaySchedule(learning_rate, epochs, len(batches), schedule)
+    checkpoint = Checkpoint(directory, history=[])
+
+    if checkpoint.path.exists():
+        model = keras.saving.load_model(checkpoint.path)
+        if model.optimizer.get_config()["learning_rate"] != keras.saving.serialize_keras_object(rate):
+            raise ValueError(
+                f"The checkpoint in {directory.name} was made with another schedule, "
+                "number of epochs or batch size: use another folder, or remove it."
+            )
+        # The number of finished epochs is in the optimizer's step count.
+        done = int(model.optimizer.iterations) // len(batches)
+        checkpoint.history += json.loads(checkpoint.history_path.read_text())[:done]
+    else:
+        keras.utils.set_random_seed(seed)
+        model = build()
+        model.compile(keras.optimizers.Adam(rate), loss=loss or losses.Bernoulli())
+        done = 0
+    callbacks = [batches.callback, StopOnNaN(), checkpoint]
+    callbacks.append(_csv_log(directory / "log.csv", done))
+    if tensorboard:
+        callbacks.append(keras.callbacks.TensorBoard(directory / "tensorboard"))
+    if verbose is None:
+        verbose = 1 if sys.stdout.isatty() else 2
+    if done < epochs:
+        model.fit(
+            batches,
+            initial_epoch=done,
+            epochs=epochs,
+            shuffle=False,
+            callbacks=callbacks,
+            validation_data=None if validation is None else (validation, validation),
+            validation_batch_size=batch_size,
+            verbose=verbose,
+        )
+    return model, checkpoint.history
+
+
+def _csv_log(path, done):
+    """A CSVLogger that goes on after `done` epochs, rows of a broken one removed."""
+    if done and path.exists():
+        lines = path.read_text().splitlines(keepends=True)[: done + 1]
+        path.write_text("".join(lines))
+    return keras.callbacks.CSVLogger(path, append=done > 0)
+
+
+def write_json(path, content):
+    """Writes JSON by an atomic replacement, so that a kill leaves old or new."""
+    path = pathlib.Path(path)
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(content, indent=1) + "\n")
+    os.replace(part, path)
