@@ -8,7 +8,6 @@ what was found and what to do; no other data set is ever put in its place.
 
 import dataclasses
 import difflib
-import functools
 import gzip
 import hashlib
 import io
@@ -28,7 +27,6 @@ __all__ = [
     "DATASETS",
     "Dataset",
     "check_images",
-    "dynamic",
     "load",
     "names",
 ]
@@ -162,8 +160,8 @@ def load(name, data_dir=None, binarize=None, limit=None, seed=0):
         binarize: `None` for the default above, or one of
             `"none"` (grey), `"threshold"` (pixel > 0.5),
             `"static"` (each pixel sampled once, Bernoulli), or
-            `"dynamic"` (training images stay grey, for `dynamic` to sample afresh
-            in every epoch; validation and test images are sampled once).
+            `"dynamic"` (training images stay grey, for `training.Batches` to sample
+            afresh in every epoch; validation and test images are sampled once).
         limit: keep only the first `limit` training images.
         seed: integer in [0, 2^32 - 1] of the Bernoulli samples drawn here. It has
             no effect on `digits`, which is the same data set for everybody, and
@@ -308,93 +306,6 @@ divide by 255 if they are 8-bit images.
             f"{high:g}; {do}."
         )
     return x.astype(np.float32)
-
-
-def dynamic(x, batch_size=100, seed=0, initial_epoch=0):
-    """Returns shuffled batches whose binary pixels are drawn afresh in every epoch.
-
-    The result is a `keras.utils.PyDataset` of pairs `(x_binary, x_binary)`, float32,
-    shape `(batch_size, height, width, channels)`; the last batch may be smaller.
-    Order and pixels follow from `seed` and the epoch's number alone. Keras runs a
-    data set dry once before training and does not tell it the epoch, so hand its
-    `callback` to `fit` as well: then epoch k is the same in a resumed run as in an
-    uninterrupted one. Without the callback every epoch is still a fresh sample, but
-    the numbering may be shifted. Pass `shuffle=False`, or `fit` shuffles the order
-    of the batches once more, by a generator that `seed` does not govern.
-
-    Args:
-        x: grey images, anything that `check_images` takes.
-        batch_size: images per batch, at least 1.
-        seed: integer in [0, 2^32 - 1].
-        initial_epoch: number of the first epoch, for use without the callback.
-
-    Raises:
-        ValueError: bad images, or a number out of range.
-
-    Example:
-
-    >>> batches = dynamic(load("digits", binarize="dynamic").x_train, batch_size=100)
-    >>> len(batches), batches[12][0].shape
-    (13, (97, 28, 28, 1))
-
-    `model.fit(batches, epochs=10, shuffle=False, callbacks=[batches.callback])`
-    """
-    x = check_images(x, "x")
-    _check_integer(batch_size, "batch_size", 1)
-    _check_integer(seed, "seed", 0, _SEED_MAX)
-    _check_integer(initial_epoch, "initial_epoch", 0)
-    return _sequence_class()(x, batch_size, seed, initial_epoch)
-
-
-@functools.cache
-def _sequence_class():
-    """Defines the Keras classes on first use, so that reading data needs no Keras."""
-    import keras
-
-    class TellEpoch(keras.callbacks.Callback):
-        def __init__(self, sequence):
-            super().__init__()
-            self.sequence = sequence
-
-        def on_epoch_begin(self, epoch, logs=None):
-            self.sequence.told = True
-            self.sequence.epoch = epoch
-
-    class BinarizedSequence(keras.utils.PyDataset):
-        def __init__(self, x, batch_size, seed, initial_epoch):
-            super().__init__()
-            self.x, self.batch_size, self.seed = x, batch_size, seed
-            self.epoch = initial_epoch
-            self.told = self.begun = False
-            self.callback = TellEpoch(self)
-            self._order = (None, None)
-
-        def __len__(self):
-            return -(-len(self.x) // self.batch_size)
-
-        def __getitem__(self, index):
-            if not 0 <= index < len(self):
-                raise IndexError(f"batch {index} of {len(self)}")
-            # Read once: a prefetching thread may run while the epoch changes.
-            epoch = self.epoch
-            known, order = self._order
-            if known != epoch:
-                order = np.random.RandomState([self.seed, epoch]).permutation(
-                    len(self.x)
-                )
-                self._order = (epoch, order)
-            start = index * self.batch_size
-            x = self.x[order[start : start + self.batch_size]]
-            noise = np.random.RandomState([self.seed, epoch, index])
-            x = (noise.random_sample(x.shape) < x).astype(np.float32)
-            return x, x
-
-        def on_epoch_begin(self):
-            if not self.told and self.begun:
-                self.epoch += 1
-            self.begun = True
-
-    return BinarizedSequence
 
 
 # Arguments

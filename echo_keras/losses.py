@@ -42,8 +42,7 @@ class Distortion(keras.losses.Loss):
         )
         found = tuple(y_pred.shape)
         if len(expected) != len(found) or any(
-            None not in (e, f) and e != f
-            for e, f in zip(expected, found, strict=True)
+            None not in (e, f) and e != f for e, f in zip(expected, found, strict=True)
         ):
             raise ValueError(
                 f"{type(self).__name__} needs an output of shape {expected} for data "

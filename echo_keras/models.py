@@ -172,4 +172,6 @@ def conv_decoder(units=32, channels=1, name="decoder"):
             filters, kernel, strides=strides, padding=padding, activation="relu"
         )(x)
     logits = layers.Conv2D(channels, 4, padding="same")(x)
-    return keras.Model(inputs, layers.Activation("linear", dtype="float32")(logits), name=name)
+    return keras.Model(
+        inputs, layers.Activation("linear", dtype="float32")(logits), name=name
+    )

@@ -220,7 +220,9 @@ def train(
 
     if checkpoint.path.exists():
         model = keras.saving.load_model(checkpoint.path)
-        if model.optimizer.get_config()["learning_rate"] != keras.saving.serialize_keras_object(rate):
+        if model.optimizer.get_config()[
+            "learning_rate"
+        ] != keras.saving.serialize_keras_object(rate):
             raise ValueError(
                 f"The checkpoint in {directory.name} was made with another schedule, "
                 "number of epochs or batch size: use another folder, or remove it."

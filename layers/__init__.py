@@ -1,8 +1,8 @@
 """Keras 3 layers for codes whose information is known: channels and marginals."""
 
 from .bottleneck import EchoBottleneck, GaussianBottleneck, tanh16
-from .channel import Channel
-from .echo import EchoSample, max_scale
+from .channel import Channel, collect_rates
+from .echo import EchoSample, echoes_from_batch, max_scale
 from .gaussian import GaussianSample
 from .marginals import StandardNormal
 
@@ -13,6 +13,8 @@ __all__ = [
     "GaussianBottleneck",
     "GaussianSample",
     "StandardNormal",
+    "collect_rates",
+    "echoes_from_batch",
     "max_scale",
     "tanh16",
 ]

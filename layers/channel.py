@@ -1,7 +1,37 @@
 """What every stochastic map to z shares: beta, its rate and its noise's seed."""
 
+import contextlib
+import contextvars
+
 import keras
 from keras import ops
+
+_collected = contextvars.ContextVar("collected", default=None)
+
+
+@contextlib.contextmanager
+def collect_rates():
+    """Collects the rate of each example from every channel called inside.
+
+    Yields:
+        A list to which each call of a channel appends a tensor (batch,), nats.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from echo_keras.layers import GaussianBottleneck
+    >>> layer = GaussianBottleneck(2)
+    >>> with collect_rates() as rates:
+    ...     z = layer(np.ones((5, 3)))
+    >>> len(rates), tuple(rates[0].shape)
+    (1, (5,))
+    """
+    rates = []
+    token = _collected.set(rates)
+    try:
+        yield rates
+    finally:
+        _collected.reset(token)
 
 
 class Channel(keras.layers.Layer):
@@ -59,6 +89,8 @@ class Channel(keras.layers.Layer):
 
     def add_rate(self, rate):
         """Adds beta x the batch mean of `rate`, shape (batch,), to the loss."""
+        if _collected.get() is not None:
+            _collected.get().append(rate)
         mean = ops.mean(rate)
         self.last_rate.assign(mean)
         self.add_loss(self.beta * mean)

@@ -1,5 +1,7 @@
 """The Echo channel: noise made of the other examples' codes, exact rate."""
 
+import contextlib
+import contextvars
 import math
 
 import keras
@@ -10,6 +12,23 @@ from scipy import optimize
 from .channel import Channel, pair_shape, sum_over_code
 
 SAMPLINGS = ("cyclic", "without_replacement", "with_replacement")
+
+_from_batch = contextvars.ContextVar("from_batch", default=False)
+
+
+@contextlib.contextmanager
+def echoes_from_batch():
+    """Inside, inference takes its echoes from the other examples of the batch.
+
+    As the Echo paper evaluates. The result for an example then depends on what it
+    is batched with. Functions that Keras has already traced do not notice: call the
+    model itself inside, rather than `predict`.
+    """
+    token = _from_batch.set(True)
+    try:
+        yield
+    finally:
+        _from_batch.reset(token)
 
 
 def max_scale(d_max, max_magnitude=1.0, precision=2.0**-23):
@@ -47,7 +66,9 @@ def max_scale(d_max, max_magnitude=1.0, precision=2.0**-23):
 
     # In u = log r the excess rises from -inf to +inf, so there is one root.
     def excess(u):
-        return d_max * u - math.log(-math.expm1(u)) - math.log(precision / max_magnitude)
+        return (
+            d_max * u - math.log(-math.expm1(u)) - math.log(precision / max_magnitude)
+        )
 
     low = (math.log(precision / max_magnitude) - 60.0) / d_max - 60.0
     return math.exp(optimize.brentq(excess, low, -1e-12, xtol=1e-15))
@@ -259,11 +280,12 @@ class EchoSample(Channel):
 
     def call(self, inputs, training=False):
         f, log_s = self._bounded(inputs)
-        if training:
+        if training or _from_batch.get():
             noise = self._noise_from_batch(f, log_s)
-            self._remember(f, log_s)
         else:
             noise = self._noise_from_bank(ops.shape(f)[0])
+        if training:
+            self._remember(f, log_s)
         self.add_rate(-sum_over_code(log_s))
         return self._code(f + ops.exp(log_s) * noise)
 
@@ -342,9 +364,7 @@ class EchoSample(Channel):
         return ops.take(noise, self.integers((n,), self.bank_size), axis=0)
 
     def _bank(self):
-        return tuple(
-            ops.convert_to_tensor(x) for x in (self.bank_f, self.bank_log_s)
-        )
+        return tuple(ops.convert_to_tensor(x) for x in (self.bank_f, self.bank_log_s))
 
     def _bank_or_copies(self, f, log_s):
         """The bank; before it has been filled, the batch over and over."""

@@ -48,9 +48,7 @@ class StandardNormal(keras.layers.Layer):
 
     def kl(self, mean, log_var):
         r"""\(KL[N(\mu, \sigma^2) \,\|\, N(0, I)]\) in nats, (batch, ...) -> (batch,)."""
-        return 0.5 * sum_over_code(
-            ops.square(mean) + ops.exp(log_var) - log_var - 1.0
-        )
+        return 0.5 * sum_over_code(ops.square(mean) + ops.exp(log_var) - log_var - 1.0)
 
     def sample(self, n):
         """Draws n codes: (n, ...). The layer must have been built."""

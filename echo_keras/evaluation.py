@@ -1,0 +1,109 @@
+"""Rate, distortion and -ELBO of a trained model on held-out images."""
+
+import contextlib
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from echo_keras.layers import collect_rates, echoes_from_batch
+
+ECHOES = ("bank", "batch")
+
+
+def evaluate(model, x, samples=1, echoes="bank", batch_size=100, bits=False):
+    r"""Means over examples, each with its standard error.
+
+    Args:
+        model: A `RateDistortionModel`, compiled with a loss of `echo_keras.losses`.
+        x: Images, shape (n, ...), which are also the targets.
+        samples: Int >= 1, codes drawn for each image. Distortions are averaged over
+            them, so that more samples give the same expectation less noisily.
+        echoes: Where Echo noise comes from: "bank", rows of the training data; or
+            "batch", the other images of the batch, as the Echo paper evaluates.
+            Without effect on other channels.
+        batch_size: Int >= 1.
+        bits: If True, bits per example instead of nats.
+
+    Returns:
+        A dict with `rate`, `distortion`, `neg_elbo`, and the standard error of each
+        as `rate_se` and so on: the spread over images divided by sqrt(n). The keys
+        end in `_bits` if bits is True.
+
+    Raises:
+        ValueError: an argument is out of range, or the model's loss does not give
+            one number for each example.
+
+    Example:
+
+    >>> from echo_keras import losses, models
+    >>> from echo_keras.layers import GaussianBottleneck
+    >>> inputs = keras.Input((8,))
+    >>> logits = keras.layers.Dense(8)(GaussianBottleneck(2)(inputs))
+    >>> model = models.RateDistortionModel(inputs, logits)
+    >>> model.compile(loss=losses.Bernoulli())
+    >>> result = evaluate(model, np.ones((20, 8)), samples=3)
+    >>> sorted(result)  # doctest: +NORMALIZE_WHITESPACE
+    ['distortion', 'distortion_se', 'neg_elbo', 'neg_elbo_se', 'rate', 'rate_se']
+    """
+    if samples < 1 or batch_size < 1:
+        raise ValueError(
+            f"samples and batch_size must be >= 1; received {samples} and {batch_size}."
+        )
+    if echoes not in ECHOES:
+        raise ValueError(
+            f"echoes must be one of {', '.join(ECHOES)}; received {echoes!r}."
+        )
+    rate, distortion = per_example(model, x, samples, echoes, batch_size)
+    unit, suffix = (math.log(2), "_bits") if bits else (1.0, "")
+    result = {}
+    for name, values in (
+        ("rate", rate),
+        ("distortion", distortion),
+        ("neg_elbo", rate + distortion),
+    ):
+        values = values / unit
+        spread = values.std(ddof=1) if len(values) > 1 else math.nan
+        result[name + suffix] = float(values.mean())
+        result[f"{name}_se{suffix}"] = float(spread / math.sqrt(len(values)))
+    return result
+
+
+def per_example(model, x, samples=1, echoes="bank", batch_size=100):
+    """Rate and distortion of each image in nats: two float64 arrays (n,).
+
+    Both are averages over `samples` codes for each image; see `evaluate`.
+    """
+    total = np.zeros((2, len(x)))
+    with echoes_from_batch() if echoes == "batch" else contextlib.nullcontext():
+        for start in range(0, len(x), batch_size):
+            batch = ops.convert_to_tensor(x[start : start + batch_size], "float32")
+            for _ in range(samples):
+                rates, distortion = _step(model, batch)
+                total[0, start : start + batch_size] += sum(rates)
+                total[1, start : start + batch_size] += distortion
+    rate, distortion = total / samples
+    return rate, distortion
+
+
+def _step(model, batch):
+    # No graph is traced: what `echoes_from_batch` says holds for this very call.
+    with no_gradients(), collect_rates() as rates:
+        output = model(batch, training=False)
+        distortion = model.loss.call(batch, output)
+    if len(distortion.shape) != 1:
+        raise ValueError(
+            f"The model's loss must give one number for each example, as those of "
+            f"echo_keras.losses do; {model.loss} gives shape {distortion.shape}."
+        )
+    return [ops.convert_to_numpy(r) for r in rates], ops.convert_to_numpy(distortion)
+
+
+def no_gradients():
+    """A context in which PyTorch records no gradients; the others never do here."""
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.no_grad()
+    return contextlib.nullcontext()
