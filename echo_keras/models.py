@@ -26,7 +26,7 @@ class RateDistortionModel(keras.Model):
         inputs, outputs: As for `keras.Model`; one output.
 
     Raises:
-        ValueError: at `compile`, if there is no loss to serve as the distortion.
+        ValueError: in `fit` or `evaluate`, if the model was compiled without a loss.
 
     Example:
 
@@ -52,14 +52,6 @@ class RateDistortionModel(keras.Model):
         self.distortion_tracker = keras.metrics.Mean(name="distortion")
         self.neg_elbo_tracker = keras.metrics.Mean(name="neg_elbo")
 
-    def compile(self, optimizer="rmsprop", loss=None, **kwargs):
-        if loss is None:
-            raise ValueError(
-                "RateDistortionModel needs a loss, which is the distortion: "
-                "echo_keras.losses.Bernoulli(), for example."
-            )
-        super().compile(optimizer=optimizer, loss=loss, **kwargs)
-
     @property
     def channels(self):
         """All `Channel` layers of the model, nested ones too."""
@@ -77,6 +69,11 @@ class RateDistortionModel(keras.Model):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
+        if self._compile_loss is None:
+            raise ValueError(
+                "RateDistortionModel must be compiled with a loss, which is the "
+                "distortion: echo_keras.losses.Bernoulli(), for example."
+            )
         # As in keras.Model, but with the distortion in our hands on the way.
         distortion = self._compile_loss(y, y_pred, sample_weight)
         loss = distortion
@@ -171,7 +168,31 @@ def conv_decoder(units=32, channels=1, name="decoder"):
         x = layers.Conv2DTranspose(
             filters, kernel, strides=strides, padding=padding, activation="relu"
         )(x)
-    logits = layers.Conv2D(channels, 4, padding="same")(x)
-    return keras.Model(
-        inputs, layers.Activation("linear", dtype="float32")(logits), name=name
-    )
+    x = layers.Conv2D(channels, 4, padding="same")(x)
+    logits = layers.Activation("linear", dtype="float32")(x)
+    return keras.Model(inputs, logits, name=name)
+
+
+def conv_autoencoder(bottleneck, input_shape=(28, 28, 1)):
+    """The Echo paper's autoencoder (App. E) around any bottleneck.
+
+    Args:
+        bottleneck: Layer from features (batch, 256) to codes (batch, d), such as
+            `EchoBottleneck(32)` or `GaussianBottleneck(32)`; 1,398,849 trainable
+            weights with either.
+        input_shape: (28, 28, channels).
+
+    Returns:
+        A `RateDistortionModel` from images to logits, with the layers "encoder",
+        the bottleneck and "decoder".
+
+    Example:
+
+    >>> from echo_keras.layers import EchoBottleneck
+    >>> conv_autoencoder(EchoBottleneck(32)).output_shape
+    (None, 28, 28, 1)
+    """
+    inputs = keras.Input(input_shape)
+    z = bottleneck(conv_encoder(input_shape)(inputs))
+    logits = conv_decoder(z.shape[-1], input_shape[-1])(z)
+    return RateDistortionModel(inputs, logits)

@@ -5,6 +5,7 @@ import math
 import os
 import pathlib
 import sys
+import time
 
 import keras
 import numpy as np
@@ -155,8 +156,13 @@ class Checkpoint(keras.callbacks.Callback):
         self.history_path = self.path.with_name("history.json")
         self.history = history
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self.began = time.monotonic()
+
     def on_epoch_end(self, epoch, logs=None):
-        self.history.append({name: float(value) for name, value in logs.items()})
+        logs = {name: float(value) for name, value in logs.items()}
+        logs["seconds"] = round(time.monotonic() - self.began, 2)
+        self.history.append(logs)
         write_json(self.history_path, self.history)
         part = self.path.with_name("part.keras")
         self.model.save(part)

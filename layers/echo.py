@@ -239,7 +239,8 @@ class EchoSample(Channel):
         super().__init__(beta=beta, seed=seed, **kwargs)
         if sampling not in SAMPLINGS:
             raise ValueError(
-                f"sampling must be one of {', '.join(SAMPLINGS)}; received {sampling!r}."
+                f"sampling must be one of {', '.join(SAMPLINGS)}; received "
+                f"{sampling!r}."
             )
         self.r = max_scale(d_max, max_magnitude)
         if bank_size is None:

@@ -11,7 +11,7 @@ from .marginals import StandardNormal
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class GaussianSample(Channel):
-    r"""Gaussian channel: \(z = \mu(x) + \sigma(x)\,\epsilon\), \(\epsilon \sim N(0, I)\).
+    r"""Gaussian channel: \(z = \mu(x) + \sigma(x)\, N(0, I)\).
 
     The rate is the upper bound \(R = E\,KL[q(z|x) \,\|\, m(z)] \ge I(X; Z)\), which
     is loose by \(KL[q(z) \,\|\, m(z)]\) (Echo paper, Eq. 6). With the standard normal
@@ -65,6 +65,8 @@ class GaussianSample(Channel):
                 f"[mean, log_var]; received {noise_variance}."
             )
         self.noise_variance = noise_variance
+        if isinstance(marginal, dict):  # as `get_config` writes it
+            marginal = keras.saving.deserialize_keras_object(marginal)
         self.marginal = StandardNormal() if marginal is None else marginal
 
     def build(self, input_shape):
@@ -117,8 +119,3 @@ class GaussianSample(Channel):
             "marginal": keras.saving.serialize_keras_object(self.marginal),
             "noise_variance": self.noise_variance,
         }
-
-    @classmethod
-    def from_config(cls, config):
-        marginal = keras.saving.deserialize_keras_object(config.pop("marginal"))
-        return cls(marginal=marginal, **config)

@@ -47,7 +47,7 @@ class StandardNormal(keras.layers.Layer):
         return -0.5 * sum_over_code(ops.square(z) + math.log(2 * math.pi))
 
     def kl(self, mean, log_var):
-        r"""\(KL[N(\mu, \sigma^2) \,\|\, N(0, I)]\) in nats, (batch, ...) -> (batch,)."""
+        """KL[N(mean, exp(log_var)) || m] in nats, (batch, ...) -> (batch,)."""
         return 0.5 * sum_over_code(ops.square(mean) + ops.exp(log_var) - log_var - 1.0)
 
     def sample(self, n):

@@ -1,0 +1,85 @@
+"""Figures of trained models, drawn with Matplotlib and written as PNG."""
+
+import numpy as np
+from keras import ops
+from matplotlib import figure as mpl
+
+from echo_keras.evaluation import no_gradients
+
+
+def reconstructions(model, x, path, samples=10):
+    """Draws three rows: input, its reconstruction from one code, mean of several.
+
+    Args:
+        model: Model from images to logits.
+        x: Images, shape (n, height, width, 1 or 3), a column for each.
+        path: Where the PNG goes.
+        samples: Codes drawn for the mean.
+    """
+    with no_gradients():
+        drawn = [_probabilities(model(x, training=False)) for _ in range(samples)]
+    rows = {
+        "input": x,
+        "one sample": drawn[0],
+        f"mean of {samples}": np.mean(drawn, axis=0),
+    }
+    _grid(list(rows.values()), path, list(rows))
+
+
+def generations(decoder, codes, path, columns=10):
+    """Draws decoded codes, such as `bottleneck.sample(100)`, on a grid.
+
+    Args:
+        decoder: Model from codes to logits.
+        codes: Shape (n, d).
+        path: Where the PNG goes.
+        columns: Images in a row.
+    """
+    with no_gradients():
+        images = _probabilities(decoder(codes, training=False))
+    rows = [images[i : i + columns] for i in range(0, len(images), columns)]
+    _grid(rows, path)
+
+
+def training_curves(histories, path, metrics=("neg_elbo", "rate", "distortion")):
+    """Draws logs against epochs, one panel for each metric, validation dashed.
+
+    Args:
+        histories: Dict from a label to a list with a dict of logs for each epoch.
+        path: Where the PNG goes.
+        metrics: Names of logs; the validation's twin begins with `val_`.
+    """
+    figure = mpl.Figure((4.2 * len(metrics), 3.4), layout="constrained")
+    for axes, metric in zip(
+        np.atleast_1d(figure.subplots(1, len(metrics))), metrics, strict=True
+    ):
+        for i, (label, history) in enumerate(histories.items()):
+            epochs = range(1, len(history) + 1)
+            for name, style in ((metric, "-"), (f"val_{metric}", "--")):
+                if history and name in history[0]:
+                    values = [logs[name] for logs in history]
+                    shown = label if style == "-" else None
+                    axes.plot(epochs, values, style, color=f"C{i}", label=shown)
+        axes.set(xlabel="epoch", ylabel=f"{metric} (nats per example)")
+        axes.grid(alpha=0.3)
+    axes.legend(title="dashed: validation")
+    figure.savefig(path, dpi=110)
+
+
+def _probabilities(logits):
+    return ops.convert_to_numpy(ops.sigmoid(logits))
+
+
+def _grid(rows, path, labels=None):
+    columns = max(len(row) for row in rows)
+    figure = mpl.Figure((0.6 * columns + 1.2, 0.62 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for i, row in enumerate(rows):
+        for j in range(columns):
+            axes[i, j].set(xticks=[], yticks=[], frame_on=False)
+            if j < len(row):
+                image = np.asarray(row[j])
+                axes[i, j].imshow(np.squeeze(image), cmap="gray_r", vmin=0, vmax=1)
+        if labels:
+            axes[i, 0].set_ylabel(labels[i], rotation=0, ha="right", va="center")
+    figure.savefig(path, dpi=110)
