@@ -22,7 +22,6 @@ are skipped, and the table says so.
 """
 
 import json
-import math
 import resource
 import sys
 
@@ -123,12 +122,6 @@ def measure(samplings, batch, d_max, what):
     return peak_mib() - before
 
 
-def estimated_gib(sampling, batch, d_max):
-    """About eight arrays (B, d_max, d) in float32 live at once; see `gathered_noise`."""
-    echoes = math.ceil(math.log2(d_max + 1)) if sampling == "cyclic" else d_max
-    return 8 * 4 * batch * echoes * FLAGS.units / 2**30
-
-
 def in_child(samplings, batch, d_max, what):
     # This process imports no framework: a child's peak starts from its parent's.
     cpu = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
@@ -138,8 +131,9 @@ def in_child(samplings, batch, d_max, what):
 
 def rows_for(batch):
     d_max = FLAGS.d_max or batch - 1
-    need = {sampling: estimated_gib(sampling, batch, d_max) for sampling in SAMPLINGS}
-    fitting = [sampling for sampling in SAMPLINGS if need[sampling] <= FLAGS.max_gib]
+    # About eight float32 arrays (B, d_max, d) live at once; cyclic has none of them.
+    need = 8 * 4 * batch * d_max * FLAGS.units / 2**30
+    fitting = SAMPLINGS if need <= FLAGS.max_gib else SAMPLINGS[:1]
     seconds = np.array(in_child(fitting, batch, d_max, "time"))
     for sampling in SAMPLINGS:
         if sampling in fitting:
@@ -148,7 +142,7 @@ def rows_for(batch):
             ratio = timing.spread(own / seconds[:, 0], 2)
             cells = [timing.spread(1000 * own, 2), ratio, f"{memory:.1f}"]
         else:
-            cells = [f"skipped, about {need[sampling]:.0f} GiB", "", ""]
+            cells = [f"skipped, about {need:.1f} GiB", "", ""]
         yield [batch, d_max, sampling, *cells]
 
 

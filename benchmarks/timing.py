@@ -46,8 +46,7 @@ def child(*arguments, **environment):
     done = subprocess.run(
         [sys.executable, *sys.argv, *arguments],
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
     )
     if done.returncode:

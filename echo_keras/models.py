@@ -3,7 +3,7 @@
 import keras
 from keras import layers, ops
 
-from echo_keras.layers import Channel
+from echo_keras.layers import Channel, Penalty
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
@@ -18,6 +18,7 @@ class RateDistortionModel(keras.Model):
     - `rate`: the sum over all channels, without beta.
     - `distortion`: the compiled loss.
     - `neg_elbo`: rate + distortion, whatever beta is.
+    - each `Penalty` under its layer's name, without its weight.
 
     So `loss` = `distortion` + beta `rate` for one channel and no penalties. Layers
     of the library train as well under a plain `keras.Model`.
@@ -51,20 +52,14 @@ class RateDistortionModel(keras.Model):
         self.rate_tracker = keras.metrics.Mean(name="rate")
         self.distortion_tracker = keras.metrics.Mean(name="distortion")
         self.neg_elbo_tracker = keras.metrics.Mean(name="neg_elbo")
-
-    @property
-    def channels(self):
-        """All `Channel` layers of the model, nested ones too."""
-        return [
-            layer
-            for layer in self._flatten_layers(include_self=False)
-            if isinstance(layer, Channel)
+        self.penalty_trackers = [
+            keras.metrics.Mean(name=layer.name) for layer in self._terms(Penalty)
         ]
 
-    @property
-    def metrics(self):
-        own = [self.rate_tracker, self.distortion_tracker, self.neg_elbo_tracker]
-        return [m for m in super().metrics if m not in own] + own
+    def _terms(self, kind):
+        """All layers of a kind, those of nested models and layers too."""
+        layers_ = self._flatten_layers(include_self=False)
+        return [layer for layer in layers_ if isinstance(layer, kind)]
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -81,13 +76,16 @@ class RateDistortionModel(keras.Model):
             loss = loss + self._aggregate_additional_loss(added)
         # Keras scales losses by 1 / replicas; what is logged is per example.
         distortion = distortion * replicas_in_sync()
-        rate = sum((channel.last_rate.value for channel in self.channels), 0.0)
-        count = ops.cast(ops.shape(y_pred)[0], "float32")
-        for tracker, value in (
+        rate = sum((layer.last_rate.value for layer in self._terms(Channel)), 0.0)
+        logs = [
             (self.rate_tracker, rate),
             (self.distortion_tracker, distortion),
             (self.neg_elbo_tracker, rate + distortion),
-        ):
+        ]
+        penalties = zip(self.penalty_trackers, self._terms(Penalty), strict=True)
+        logs += [(tracker, layer.last_value.value) for tracker, layer in penalties]
+        count = ops.cast(ops.shape(y_pred)[0], "float32")
+        for tracker, value in logs:
             tracker.update_state(value, sample_weight=count)
         return loss
 

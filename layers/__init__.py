@@ -5,6 +5,7 @@ from .channel import Channel, collect_rates
 from .echo import EchoSample, echoes_from_batch, max_scale
 from .gaussian import GaussianSample
 from .marginals import StandardNormal
+from .terms import Penalty
 
 __all__ = [
     "Channel",
@@ -12,6 +13,7 @@ __all__ = [
     "EchoSample",
     "GaussianBottleneck",
     "GaussianSample",
+    "Penalty",
     "StandardNormal",
     "collect_rates",
     "echoes_from_batch",

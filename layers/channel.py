@@ -6,6 +6,8 @@ import contextvars
 import keras
 from keras import ops
 
+from .terms import LossTerm
+
 _collected = contextvars.ContextVar("collected", default=None)
 
 
@@ -34,7 +36,7 @@ def collect_rates():
         _collected.reset(token)
 
 
-class Channel(keras.layers.Layer):
+class Channel(LossTerm):
     r"""Base class of the layers that turn an encoder's output into a code z.
 
     A channel adds \(\beta \cdot R\) to the model's loss, where the rate R is in
@@ -62,30 +64,13 @@ class Channel(keras.layers.Layer):
 
     def __init__(self, beta=1.0, seed=None, **kwargs):
         super().__init__(**kwargs)
-        if not 0 <= beta < float("inf"):
-            raise ValueError(
-                f"beta, the weight on the rate, must be a finite number >= 0; "
-                f"received {beta}."
-            )
-        self.initial_beta = float(beta)
+        self.initial_beta = self.check_weight("beta", beta)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def build(self, input_shape=None):
         self.beta = self.add_state("beta", (), self.initial_beta)
         self.last_rate = self.add_state("last_rate", (), 0.0, aggregation="mean")
-
-    def add_state(self, name, shape, value, aggregation="only_first_replica"):
-        """A float32 weight that neither the optimizer nor autocasting touches."""
-        return self.add_weight(
-            name=name,
-            shape=shape,
-            initializer=keras.initializers.Constant(value),
-            dtype="float32",
-            autocast=False,
-            trainable=False,
-            aggregation=aggregation,
-        )
 
     def add_rate(self, rate):
         """Adds beta x the batch mean of `rate`, shape (batch,), to the loss."""

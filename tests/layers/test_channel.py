@@ -1,0 +1,151 @@
+"""Tests of what all channels share, on the Gaussian one and on a bare one."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from echo_keras.layers import Channel, GaussianSample, collect_rates
+
+pytestmark = pytest.mark.core
+
+
+@keras.saving.register_keras_serializable(package="echo_keras_tests")
+class Counted(Channel):
+    """Passes its input on; the rate of an example is the sum of its values."""
+
+    def call(self, x):
+        self.add_rate(ops.sum(x, axis=1))
+        return x + self.normal(ops.shape(x))
+
+
+def array(x):
+    return ops.convert_to_numpy(x)
+
+
+def ramp(rows=4, columns=3):
+    return np.arange(rows * columns, dtype="float32").reshape(rows, columns) / 8
+
+
+@pytest.mark.parametrize("beta", [-1e-3, float("inf"), float("nan"), -float("inf")])
+def test_bad_beta_raises(beta):
+    sentence = rf"beta, the weight .* finite number >= 0; received {beta}\.$"
+    with pytest.raises(ValueError, match=sentence):
+        GaussianSample(beta=beta)
+
+
+def test_beta_zero_adds_nothing_but_the_rate_is_measured():
+    layer = Counted(beta=0)
+    layer(ramp())
+    assert float(array(layer.losses[0])) == 0.0
+    np.testing.assert_allclose(array(layer.last_rate), ramp().sum(1).mean(), rtol=1e-6)
+
+
+def test_loss_is_beta_times_the_batch_mean():
+    layer = Counted(beta=0.25)
+    layer(ramp())
+    assert len(layer.losses) == 1 and tuple(layer.losses[0].shape) == ()
+    mean = ramp().sum(1).mean()
+    np.testing.assert_allclose(array(layer.losses[0]), 0.25 * mean, rtol=1e-6)
+    layer.beta.assign(2.0)
+    layer(ramp())
+    np.testing.assert_allclose(array(layer.losses[0]), 2 * mean, rtol=1e-6)
+
+
+def test_beta_and_last_rate_are_float32_and_not_trained():
+    layer = Counted(dtype="mixed_bfloat16")
+    layer.build((None, 3))
+    assert layer.trainable_weights == []
+    assert layer.beta.dtype == layer.last_rate.dtype == "float32"
+    layer(ramp())
+    # 100.25 needs more digits than bfloat16 has.
+    layer.beta.assign(100.25)
+    assert float(array(layer.beta)) == 100.25
+
+
+def test_collect_rates_lists_calls_in_order_and_ends_with_the_block():
+    layer = Counted()
+    with collect_rates() as outer:
+        layer(ramp())
+        with collect_rates() as inner:
+            layer(ramp(2))
+        layer(2 * ramp())
+    layer(ramp())
+    assert len(outer) == 2 and len(inner) == 1
+    np.testing.assert_allclose(array(outer[0]), ramp().sum(1), rtol=1e-6)
+    np.testing.assert_allclose(array(outer[1]), 2 * ramp().sum(1), rtol=1e-6)
+    np.testing.assert_allclose(array(inner[0]), ramp(2).sum(1), rtol=1e-6)
+
+
+def test_collect_rates_ends_after_an_error():
+    layer = Counted()
+    with pytest.raises(RuntimeError, match="on purpose"), collect_rates() as rates:
+        raise RuntimeError("on purpose")
+    layer(ramp())
+    assert rates == []
+
+
+def test_an_int_seed_repeats_in_another_layer_but_not_in_the_next_call():
+    first, second, other = Counted(seed=5), Counted(seed=5), Counted(seed=6)
+    z = [array(layer(ramp())) for layer in (first, second, other)]
+    np.testing.assert_array_equal(z[0], z[1])
+    assert np.abs(z[0] - z[2]).min() > 0
+    assert np.abs(array(first(ramp())) - z[0]).min() > 0
+
+
+def test_without_a_seed_keras_decides():
+    draws = []
+    for _ in range(2):
+        keras.utils.set_random_seed(3)
+        draws.append((array(Counted()(ramp())), array(Counted()(ramp()))))
+    np.testing.assert_array_equal(draws[0][0], draws[1][0])
+    assert np.abs(draws[0][0] - draws[0][1]).min() > 0
+
+
+def small_model(seed=None):
+    inputs = keras.Input((3,))
+    return keras.Model(inputs, Counted(seed=seed, name="counted")(inputs))
+
+
+def test_noise_continues_from_a_saved_model(tmp_path):
+    model = small_model(seed=5)
+    before = array(model(ramp()))
+    model.save(tmp_path / "model.keras")
+    after = array(model(ramp()))
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    continued = array(loaded(ramp()))
+    np.testing.assert_array_equal(continued, after)
+    assert np.abs(continued - before).min() > 0
+
+
+def test_noise_continues_from_saved_weights(tmp_path):
+    model = small_model()
+    model(ramp())
+    model.save_weights(tmp_path / "model.weights.h5")
+    after = array(model(ramp()))
+    other = small_model()
+    assert np.abs(array(other(ramp())) - after).min() > 0
+    other.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_array_equal(array(other(ramp())), after)
+
+
+def test_changed_beta_is_saved_and_the_initial_one_stays_in_the_config(tmp_path):
+    model = small_model()
+    model.get_layer("counted").beta.assign(0.5)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras").get_layer("counted")
+    assert float(array(loaded.beta)) == 0.5
+    assert loaded.get_config()["beta"] == 1.0
+
+
+def test_weights_without_a_seed_state_load():
+    layer, store = Counted(seed=5), {}
+    layer.build((None, 3))
+    layer.beta.assign(0.5)
+    layer.save_own_variables(store)
+    assert set(store) == {"0", "1", "seed_state"}
+    del store["seed_state"]
+    other = Counted(seed=5)
+    other.build((None, 3))
+    other.load_own_variables(store)
+    assert float(array(other.beta)) == 0.5

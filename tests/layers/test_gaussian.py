@@ -1,0 +1,384 @@
+"""Tests of the Gaussian channel and its standard normal marginal.
+
+Statistical tests allow 4.5 standard errors: a correct layer fails a comparison at
+most once in 140,000 seeds, and the seeds are fixed.
+"""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from scipy import stats
+
+from echo_keras.layers import GaussianSample, StandardNormal, collect_rates
+
+pytestmark = pytest.mark.core
+
+ERRORS = 4.5
+
+
+@keras.saving.register_keras_serializable(package="echo_keras_tests")
+class Shifted(keras.layers.Layer):
+    """The marginal N(shift, 1), without `kl`: rates are Monte Carlo estimates."""
+
+    def __init__(self, shift, **kwargs):
+        super().__init__(**kwargs)
+        self.shift = shift
+
+    def build(self, input_shape):
+        self.code_shape = tuple(input_shape)[1:]
+
+    def log_prob(self, z):
+        axes = tuple(range(1, len(z.shape)))
+        return ops.sum(
+            -0.5 * ops.square(z - self.shift) - 0.5 * np.log(2 * np.pi), axes
+        )
+
+    def sample(self, n):
+        return ops.full((n, *self.code_shape), self.shift)
+
+    def get_config(self):
+        return {**super().get_config(), "shift": self.shift}
+
+
+def array(x):
+    return ops.convert_to_numpy(x)
+
+
+def codes(shape=(6, 3), seed=0):
+    """A mean and a log-variance, float32."""
+    random = np.random.RandomState(seed)
+    return [random.normal(0, s, shape).astype("float32") for s in (1.5, 1.0)]
+
+
+def divergence(mean, log_var, shift=0.0):
+    """KL[N(mean, exp(log_var)) || N(shift, 1)], by NumPy in float64: (batch,)."""
+    mean, log_var = (np.asarray(x, "float64") for x in (mean, log_var))
+    per_dimension = (mean - shift) ** 2 + np.exp(log_var) - log_var - 1
+    return 0.5 * per_dimension.reshape(len(mean), -1).sum(1)
+
+
+def repeated(mean, log_var, n):
+    return [np.tile(np.asarray(x, "float32"), (n, 1)) for x in (mean, log_var)]
+
+
+def assert_mean(x, expected):
+    """The mean of x over examples is `expected` within ERRORS standard errors."""
+    x = np.asarray(x, "float64")
+    error = x.std(axis=0, ddof=1) / np.sqrt(len(x))
+    assert np.all(np.abs(x.mean(axis=0) - expected) < ERRORS * error)
+
+
+# The rate
+
+
+@pytest.mark.parametrize("shape", [(5, 1), (5, 3), (4, 2, 3), (3, 2, 2, 2)])
+def test_rate_is_the_divergence_of_each_example(shape):
+    mean, log_var = codes(shape)
+    layer = GaussianSample()
+    with collect_rates() as rates:
+        z = layer([mean, log_var])
+    expected = divergence(mean, log_var)
+    assert tuple(z.shape) == shape
+    assert tuple(rates[0].shape) == shape[:1]
+    np.testing.assert_allclose(array(rates[0]), expected, rtol=1e-5)
+    np.testing.assert_allclose(array(layer.rate([mean, log_var])), expected, rtol=1e-5)
+    np.testing.assert_allclose(array(layer.last_rate), expected.mean(), rtol=1e-5)
+
+
+def test_rate_is_what_monte_carlo_finds():
+    mean, log_var = np.array([1.0, -0.5, 0.2]), np.array([-2.0, 0.3, 0.0])
+    z = np.random.RandomState(1).normal(mean, np.exp(log_var / 2), (100_000, 3))
+    log_q = stats.norm.logpdf(z, mean, np.exp(log_var / 2)).sum(1)
+    log_m = stats.norm.logpdf(z).sum(1)
+    layer = GaussianSample()
+    layer(repeated(mean, log_var, 2))
+    assert_mean(log_q - log_m, array(layer.last_rate))
+
+
+def test_rate_is_zero_at_the_marginal_and_positive_elsewhere():
+    layer = GaussianSample()
+    zeros = np.zeros((2, 4), "float32")
+    layer([zeros, zeros])
+    assert float(array(layer.last_rate)) == 0.0
+    assert array(layer.rate(codes((50, 4)))).min() > 0
+
+
+def test_loss_is_beta_times_the_mean_rate():
+    layer = GaussianSample(beta=0.25)
+    layer(codes())
+    expected = 0.25 * divergence(*codes()).mean()
+    assert len(layer.losses) == 1
+    np.testing.assert_allclose(array(layer.losses[0]), expected, rtol=1e-5)
+
+
+def test_gradients_reach_mean_and_log_variance():
+    # Through a training step, the one way that all backends share.
+    inputs = keras.Input((2,))
+    heads = [keras.layers.Dense(2, name=name)(inputs) for name in ("mean", "log_var")]
+    model = keras.Model(inputs, GaussianSample(beta=0.0)(heads))
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    before = [array(w) for w in model.trainable_weights]
+    model.fit(np.ones((8, 2)), np.full((8, 2), 5.0), verbose=0)
+    for old, new in zip(before, model.trainable_weights, strict=True):
+        assert np.abs(old - array(new)).min() > 0
+
+
+# A marginal that knows no divergence
+
+
+def test_without_kl_each_rate_belongs_to_the_sample_returned():
+    mean, log_var = codes((40, 3))
+    layer = GaussianSample(Shifted(0.7))
+    with collect_rates() as rates:
+        z = array(layer([mean, log_var]))
+    log_q = stats.norm.logpdf(z, mean, np.exp(log_var / 2)).sum(1)
+    expected = log_q - stats.norm.logpdf(z, 0.7).sum(1)
+    np.testing.assert_allclose(array(rates[0]), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_without_kl_the_estimate_has_the_right_mean():
+    mean, log_var = [[1.0, -0.5, 0.2]], [[-2.0, 0.3, 0.0]]
+    layer = GaussianSample(Shifted(0.7), seed=1)
+    layer.build([(None, 3)] * 2)
+    estimates = array(layer.rate(repeated(mean, log_var, 20_000)))
+    assert_mean(estimates, divergence(mean, log_var, shift=0.7))
+    assert estimates.std() > 0.1
+
+
+def test_with_kl_the_marginal_is_not_sampled_against():
+    layer = GaussianSample()
+    layer.build([(None, 3)] * 2)
+    np.testing.assert_array_equal(
+        array(layer.rate(codes())), array(layer.rate(codes()))
+    )
+
+
+# A fixed variance
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (4, 2, 3)])
+def test_fixed_variance_takes_the_mean_alone(shape):
+    mean, _ = codes(shape)
+    layer = GaussianSample(noise_variance=0.25)
+    assert tuple(layer(mean).shape) == shape
+    expected = divergence(mean, np.full(shape, np.log(0.25)))
+    np.testing.assert_allclose(array(layer.rate(mean)), expected, rtol=1e-5)
+    np.testing.assert_allclose(array(layer.last_rate), expected.mean(), rtol=1e-5)
+
+
+def test_fixed_variance_is_the_variance_of_the_noise():
+    layer = GaussianSample(noise_variance=0.25, seed=0)
+    z = array(layer(np.full((20_000, 2), 3.0, "float32"))).astype("float64")
+    assert_mean(z, 3.0)
+    assert_mean((z - 3.0) ** 2, 0.25)
+
+
+# z
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_z_has_the_moments_of_its_inputs(training):
+    mean, log_var = np.array([2.0, -1.0]), np.array([-3.0, 1.0])
+    layer = GaussianSample(seed=0)
+    z = array(layer(repeated(mean, log_var, 20_000), training=training))
+    noise = (z.astype("float64") - mean) / np.exp(log_var / 2)
+    assert_mean(noise, 0.0)
+    assert_mean(noise**2, 1.0)
+    # Independent between dimensions and between neighbouring examples.
+    assert_mean(noise[:, 0] * noise[:, 1], 0.0)
+    assert_mean(noise[1:] * noise[:-1], 0.0)
+    # False alarms: one seed in 1,000.
+    assert stats.kstest(noise.ravel(), "norm").pvalue > 1e-3
+
+
+# Under Keras
+
+
+def constant_model(layer):
+    """A model whose output ignores z and whose inputs are what the layer takes."""
+    inputs = [keras.Input((3,)), keras.Input((3,))]
+    outputs = keras.layers.Dense(1, kernel_initializer="zeros")(layer(inputs))
+    model = keras.Model(inputs, outputs)
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    return model
+
+
+def test_a_callback_changes_beta_between_epochs():
+    layer = GaussianSample()
+    model = constant_model(layer)
+    betas = [1.0, 0.25, 0.0]
+    follow = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: layer.beta.assign(betas[epoch])
+    )
+    x, y = codes((8, 3)), np.zeros((8, 1))
+    log = model.fit(x, y, batch_size=4, epochs=3, callbacks=[follow], verbose=0)
+    rate = divergence(*x).mean()
+    np.testing.assert_allclose(
+        log.history["loss"], [beta * rate for beta in betas], rtol=1e-5
+    )
+
+
+def test_a_callback_changes_beta_between_batches():
+    layer = GaussianSample()
+    model = constant_model(layer)
+
+    def halve(batch, logs):
+        if keras.backend.backend() == "jax":
+            # Here Keras reads the weights anew only after they were synchronised.
+            model.jax_state_sync()
+        layer.beta.assign(0.5 ** (batch + 1))
+
+    halve = keras.callbacks.LambdaCallback(on_train_batch_end=halve)
+    x = [np.tile(a[:1], (12, 1)) for a in codes()]
+    log = model.fit(x, np.zeros((12, 1)), batch_size=4, callbacks=[halve], verbose=0)
+    expected = divergence(*x)[0] * (1 + 0.5 + 0.25) / 3
+    np.testing.assert_allclose(log.history["loss"], [expected], rtol=1e-5)
+
+
+def test_keras_layer_contract(run_layer_test):
+    run_layer_test(
+        GaussianSample,
+        {"noise_variance": 0.5, "beta": 0.1, "seed": 1},
+        input_shape=(4, 3),
+        expected_output_shape=(4, 3),
+        expected_num_trainable_weights=0,
+        expected_num_non_trainable_weights=2,
+        expected_num_seed_generators=2,
+        expected_num_losses=1,
+        supports_masking=False,
+    )
+
+
+def test_batches_of_any_size_in_one_model():
+    model = constant_model(GaussianSample())
+    for n in (1, 2, 5):
+        x = codes((n, 3))
+        assert model.predict(x, verbose=0).shape == (n, 1)
+        loss = model.evaluate(x, np.zeros((n, 1)), verbose=0)
+        np.testing.assert_allclose(loss, divergence(*x).mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"marginal": Shifted(0.7)}, {"noise_variance": 0.5, "beta": 0.1, "seed": 4}],
+)
+def test_keras_round_trip(arguments, tmp_path):
+    inputs = [keras.Input((3,)), keras.Input((3,))]
+    layer = GaussianSample(**arguments, name="channel")
+    mean_alone = "noise_variance" in arguments
+    model = keras.Model(inputs, layer(inputs[0] if mean_alone else inputs))
+    model(codes())
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    again = loaded.get_layer("channel")
+    # Through JSON, which makes lists of the tuples in the marginal's build shape.
+    configs = [json.dumps(x.get_config(), sort_keys=True) for x in (again, layer)]
+    assert configs[0] == configs[1]
+    assert type(again.marginal) is type(layer.marginal)
+    # The noise goes on where it stood when the model was saved.
+    np.testing.assert_array_equal(array(loaded(codes())), array(model(codes())))
+    np.testing.assert_array_equal(array(again.last_rate), array(layer.last_rate))
+
+
+def test_clone():
+    model = constant_model(GaussianSample(Shifted(0.7), beta=0.3, seed=1, name="c"))
+    clone = keras.models.clone_model(model)
+    layers = [m.get_layer("c") for m in (model, clone)]
+    assert layers[0] is not layers[1]
+    assert layers[0].marginal is not layers[1].marginal
+    assert layers[0].get_config() == layers[1].get_config()
+    np.testing.assert_array_equal(
+        array(layers[0](codes())), array(layers[1](codes()))
+    )
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_leaves_the_rate_alone(policy):
+    # Values that half precision holds exactly; the rate, 65,600 nats, is beyond
+    # the range of float16.
+    mean = np.full((2, 512), 16.0, "float32")
+    log_var = np.full((2, 512), -0.5, "float32")
+    full, half = GaussianSample(seed=0), GaussianSample(seed=0, dtype=policy)
+    z_full, z_half = full([mean, log_var]), half([mean, log_var])
+    compute = policy.removeprefix("mixed_")
+    assert keras.backend.standardize_dtype(z_half.dtype) == compute
+    assert keras.backend.standardize_dtype(half.losses[0].dtype) == "float32"
+    assert float(array(full.last_rate)) > 65_504
+    np.testing.assert_array_equal(array(half.last_rate), array(full.last_rate))
+    # The same noise, rounded once at the end.
+    np.testing.assert_array_equal(
+        array(ops.cast(z_half, "float32")),
+        array(ops.cast(ops.cast(z_full, compute), "float32")),
+    )
+
+
+# The marginal
+
+
+def test_standard_normal_log_prob():
+    z, _ = codes((5, 2, 3))
+    marginal = StandardNormal()
+    expected = stats.norm.logpdf(z).reshape(5, -1).sum(1)
+    np.testing.assert_allclose(array(marginal.log_prob(z)), expected, rtol=1e-5)
+    np.testing.assert_allclose(array(marginal(z)), expected, rtol=1e-5)
+
+
+def test_samples_come_from_the_marginal():
+    layer = GaussianSample(StandardNormal(seed=2))
+    layer.build([(None, 2), (None, 2)])
+    z = array(layer.sample(20_000)).astype("float64")
+    assert z.shape == (20_000, 2)
+    assert_mean(z, 0.0)
+    assert_mean(z**2, 1.0)
+    assert np.abs(array(layer.sample(5)) - z[:5]).min() > 0
+
+
+def test_samples_come_from_a_custom_marginal():
+    layer = GaussianSample(Shifted(0.7))
+    layer.build([(None, 2, 3), (None, 2, 3)])
+    np.testing.assert_allclose(array(layer.sample(4)), np.full((4, 2, 3), 0.7))
+
+
+def test_standard_normal_seed():
+    first, second = StandardNormal(seed=1), StandardNormal.from_config(
+        StandardNormal(seed=1).get_config()
+    )
+    for marginal in (first, second):
+        marginal.build((None, 3))
+    np.testing.assert_array_equal(array(first.sample(4)), array(second.sample(4)))
+
+
+# Bad input
+
+
+@pytest.mark.parametrize("variance", [0.0, -1.0, float("inf"), float("nan")])
+def test_bad_noise_variance_raises(variance):
+    sentence = rf"noise_variance must be a finite number > 0.*received {variance}\.$"
+    with pytest.raises(ValueError, match=sentence):
+        GaussianSample(noise_variance=variance)
+
+
+def test_one_input_for_two_raises():
+    sentence = r"takes a list of two tensors, \[mean, log_var\]; received .*5, 3"
+    with pytest.raises(ValueError, match=sentence):
+        GaussianSample()(np.zeros((5, 3)))
+
+
+def test_three_inputs_raise():
+    with pytest.raises(ValueError, match="takes a list of two tensors"):
+        GaussianSample()([np.zeros((5, 3))] * 3)
+
+
+def test_two_shapes_raise():
+    sentence = r"of one shape; received \(5, 3\) and \(5, 1\)\."
+    with pytest.raises(ValueError, match=sentence):
+        GaussianSample()([np.zeros((5, 3)), np.zeros((5, 1))])
+
+
+def test_two_inputs_for_a_fixed_variance_raise():
+    sentence = "fixed noise_variance takes the mean alone; received 2 inputs"
+    with pytest.raises(ValueError, match=sentence):
+        GaussianSample(noise_variance=1.0)([np.zeros((5, 3))] * 2)
