@@ -123,10 +123,15 @@ def configuration(method, seed):
 
 def run_name(config):
     """A file name that tells runs apart."""
-    parts = [config["dataset"], config["method"]]
+    method = config["method"]
     if config.get("parametrization") == "paper":
-        parts.append("as_in_paper")
-    parts.append(f"{config['epochs']}epochs")
+        method += "-as_in_paper"
+    return f"{config['dataset']}-{method}-{protocol_name(config)}-seed{config['seed']}"
+
+
+def protocol_name(config):
+    """The epochs, and what else departs from the paper's protocol."""
+    parts = [f"{config['epochs']}epochs"]
     if config["train_limit"]:
         parts.append(f"{config['train_limit']}images")
     if config["beta"] != 1:
@@ -139,7 +144,7 @@ def run_name(config):
         parts.append(f"rate{config['learning_rate']:g}")
     if config["samples"] != 1:
         parts.append(f"{config['samples']}samples")
-    return "-".join([*parts, f"seed{config['seed']}"])
+    return "-".join(parts)
 
 
 def build(config):
@@ -227,19 +232,16 @@ def write_table(out):
         protocol.pop("d_max", None)
         method = protocol.pop("method"), protocol.pop("parametrization", None)
         groups[json.dumps(protocol)][method].append(record)
-    tables = [
-        (
-            json.loads(protocol),
-            [summary(*m, runs) for m, runs in sorted(methods.items())],
-        )
-        for protocol, methods in groups.items()
-    ]
-    text = "\n\n".join(
-        section(protocol, rows, next(iter(groups[json.dumps(protocol)].values()))[0])
-        for protocol, rows in tables
-    )
+    sections, lines = [], []
+    for protocol, methods in groups.items():
+        protocol = json.loads(protocol)
+        rows = [
+            summary(*method, runs) for method, runs in sorted(methods.items(), key=str)
+        ]
+        sections.append(section(protocol, rows, sum(methods.values(), [])))
+        lines += [{**protocol, **row} for row in rows]
+    text = "\n\n".join(sections)
     (out / "table1.md").write_text(f"# Table 1 of the Echo paper\n\n{text}\n")
-    lines = [{**protocol, **row} for protocol, rows in tables for row in rows]
     with open(out / "table1.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, lines[0])
         writer.writeheader()
@@ -264,7 +266,7 @@ def summary(method, parametrization, runs):
     return row
 
 
-def section(protocol, rows, record):
+def section(protocol, rows, runs):
     """One table in Markdown: the methods that share a data set and a protocol."""
 
     def number(x, form=".2f"):
@@ -272,8 +274,7 @@ def section(protocol, rows, record):
 
     body = [
         [
-            NAMES[row["method"]]
-            + " (paper's f and s)" * (row["parametrization"] == "paper"),
+            label(row["method"], row["parametrization"]),
             *(number(row[name]) for name in ("rate", "distortion", "neg_elbo")),
             number(row["sigma"]),
             f"{row['kept']} of {row['runs']}",
@@ -284,6 +285,8 @@ def section(protocol, rows, record):
         ]
         for row in rows
     ]
+    devices = {f"{run['device']}, {run['versions']['backend']}" for run in runs}
+    devices = " and ".join(sorted(devices))
     header = ["Method", "Rate", "Dist", "-ELBO", "sigma", "runs", "-ELBO, bank"]
     header += ["Params (M)", "paper's Rate", "Dist", "-ELBO", "sigma", "difference"]
     text = (
@@ -292,8 +295,7 @@ def section(protocol, rows, record):
         "Nats per test image. Echoes come from the other images of the test batch, as "
         'in the paper; in the column "bank" from training images. sigma: standard '
         "deviation over runs. The difference of -ELBO is in units of the paper's "
-        f"sigma. Data: {record['data']['description']}. Device: {record['device']}, "
-        f"{record['versions']['backend']}."
+        f"sigma. Data: {runs[0]['data']['description']}. Device: {devices}."
     )
     for echo in rows:
         for vae in rows:
@@ -321,8 +323,8 @@ def reduction(protocol):
 def comparison(echo, vae):
     """How far Echo's mean -ELBO lies from the VAE's, in standard errors."""
     gap = echo["neg_elbo"] - vae["neg_elbo"]
-    which = " (paper's f and s)" * (echo["parametrization"] == "paper")
-    text = f"Echo{which} - VAE: {gap:+.2f} nats of -ELBO"
+    which = label("echo", echo["parametrization"])
+    text = f"{which} - VAE: {gap:+.2f} nats of -ELBO"
     error = math.sqrt(
         echo["sigma"] ** 2 / echo["kept"] + vae["sigma"] ** 2 / vae["kept"]
     )
@@ -338,10 +340,10 @@ def draw(out, dataset):
         config = configuration(method, FLAGS.seed)
         name = run_name(config)
         record = json.loads((out / f"{name}.json").read_text())
-        histories[NAMES[method]] = record["history"]
+        histories[label(method, config.get("parametrization"))] = record["history"]
         path = out / "checkpoints" / name / "checkpoint.keras"
         if not path.exists():
-            print(f"{name}: the model is gone, so no images are drawn")
+            print(f"{name}: no model is left to draw images with")
             continue
         model = keras.saving.load_model(path)
         plots.reconstructions(
@@ -350,7 +352,12 @@ def draw(out, dataset):
         codes = model.get_layer("bottleneck").sample(100)
         decoder = model.get_layer("decoder")
         plots.generations(decoder, codes, out / f"{name}-generations.png")
-    plots.training_curves(histories, out / f"{FLAGS.dataset}-curves.png")
+    curves = f"{dataset.name}-{protocol_name(config)}-curves.png"
+    plots.training_curves(histories, out / curves)
+
+
+def label(method, parametrization):
+    return NAMES[method] + " (paper's f and s)" * (parametrization == "paper")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ class Counted(Channel):
     """Passes its input on; the rate of an example is the sum of its values."""
 
     def call(self, x):
+        x = ops.cast(x, "float32")
         self.add_rate(ops.sum(x, axis=1))
         return x + self.normal(ops.shape(x))
 
@@ -29,7 +30,7 @@ def ramp(rows=4, columns=3):
 
 @pytest.mark.parametrize("beta", [-1e-3, float("inf"), float("nan"), -float("inf")])
 def test_bad_beta_raises(beta):
-    sentence = rf"beta, the weight .* finite number >= 0; received {beta}\.$"
+    sentence = rf"^beta.* must be a finite number >= 0; received {beta}\.$"
     with pytest.raises(ValueError, match=sentence):
         GaussianSample(beta=beta)
 

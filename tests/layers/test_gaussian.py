@@ -290,9 +290,7 @@ def test_clone():
     assert layers[0] is not layers[1]
     assert layers[0].marginal is not layers[1].marginal
     assert layers[0].get_config() == layers[1].get_config()
-    np.testing.assert_array_equal(
-        array(layers[0](codes())), array(layers[1](codes()))
-    )
+    np.testing.assert_array_equal(array(layers[0](codes())), array(layers[1](codes())))
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
@@ -343,8 +341,9 @@ def test_samples_come_from_a_custom_marginal():
 
 
 def test_standard_normal_seed():
-    first, second = StandardNormal(seed=1), StandardNormal.from_config(
-        StandardNormal(seed=1).get_config()
+    first, second = (
+        StandardNormal(seed=1),
+        StandardNormal.from_config(StandardNormal(seed=1).get_config()),
     )
     for marginal in (first, second):
         marginal.build((None, 3))

@@ -1,0 +1,259 @@
+"""Tests of the distortions against SciPy's densities."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from scipy import special, stats
+
+from echo_keras import losses
+
+pytestmark = pytest.mark.core
+
+SHAPE = (7, 4, 3, 2)
+
+
+def array(x):
+    return ops.convert_to_numpy(x)
+
+
+def images(seed=0, binary=False):
+    x = np.random.RandomState(seed).random_sample(SHAPE)
+    return (x > 0.5 if binary else x).astype("float32")
+
+
+def outputs(seed=1, channels=SHAPE[-1]):
+    x = np.random.RandomState(seed).normal(0, 2, (*SHAPE[:-1], channels))
+    return x.astype("float32")
+
+
+def pixels(x):
+    """The sum over every axis but the first, in float64."""
+    return np.asarray(x, "float64").reshape(len(x), -1).sum(1)
+
+
+def bernoulli(y, logits):
+    return stats.bernoulli.logpmf(y, special.expit(logits.astype("float64")))
+
+
+def learned(y, output):
+    mean, log_var = np.split(output.astype("float64"), 2, axis=-1)
+    return stats.norm.logpdf(y, mean, np.exp(log_var / 2))
+
+
+# name: loss, data, output, log-density of each value by SciPy
+CASES = {
+    "bernoulli": (losses.Bernoulli(), images(binary=True), outputs(), bernoulli),
+    "gaussian": (losses.Gaussian(), images(), outputs(), stats.norm.logpdf),
+    "gaussian, variance 1/4": (
+        losses.Gaussian(0.25),
+        images(),
+        outputs(),
+        lambda y, mean: stats.norm.logpdf(y, mean, 0.5),
+    ),
+    "gaussian, learned": (
+        losses.Gaussian("learned"),
+        images(),
+        outputs(channels=4),
+        learned,
+    ),
+    "laplace": (
+        losses.Laplace(0.3),
+        images(),
+        outputs(),
+        lambda y, mean: stats.laplace.logpdf(y, mean, 0.3),
+    ),
+    "squared error": (
+        losses.SquaredError(),
+        images(),
+        outputs(),
+        lambda y, mean: -((y.astype("float64") - mean) ** 2),
+    ),
+}
+every_loss = pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+
+
+@every_loss
+def test_sums_minus_log_density_over_pixels(case):
+    loss, y, output, log_density = case
+    per_example = array(loss.call(y, output))
+    assert per_example.shape == (7,) and per_example.dtype == np.float32
+    np.testing.assert_allclose(per_example, -pixels(log_density(y, output)), rtol=1e-5)
+
+
+@every_loss
+def test_is_the_mean_over_examples(case):
+    loss, y, output, _ = case
+    per_example = array(loss.call(y, output))
+    mean = loss(y, output)
+    assert tuple(mean.shape) == ()
+    np.testing.assert_allclose(array(mean), per_example.mean(), rtol=1e-6)
+
+
+@every_loss
+def test_sample_weight_weighs_examples(case):
+    loss, y, output, _ = case
+    weight = np.array([0, 1, 2, 0.5, 0, 3, 1], "float32")
+    expected = (array(loss.call(y, output)) * weight).mean()
+    np.testing.assert_allclose(
+        array(loss(y, output, sample_weight=weight)), expected, rtol=1e-5
+    )
+
+
+@every_loss
+def test_does_not_depend_on_how_data_are_batched(case):
+    loss, y, output, _ = case
+    inputs = keras.Input(output.shape[1:])
+    model = keras.Model(inputs, keras.layers.Identity()(inputs))
+    model.compile(loss=loss)
+    expected = array(loss.call(y, output)).mean()
+    for batch_size in (1, 4, 7):  # 4 leaves a last batch of 3
+        found = model.evaluate(output, y, batch_size=batch_size, verbose=0)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@every_loss
+def test_half_precision_output_is_summed_in_float32(case):
+    loss, y, output, _ = case
+    half = ops.cast(output, "bfloat16")
+    rounded = array(ops.cast(half, "float32"))
+    np.testing.assert_array_equal(
+        array(loss.call(y, half)), array(loss.call(y, rounded))
+    )
+
+
+@every_loss
+def test_config_round_trip(case):
+    loss, y, output, _ = case
+    config = keras.losses.serialize(loss)
+    again = keras.losses.deserialize(config)
+    assert type(again) is type(loss) and again.get_config() == loss.get_config()
+    np.testing.assert_array_equal(
+        array(again.call(y, output)), array(loss.call(y, output))
+    )
+
+
+@pytest.mark.parametrize("loss", [losses.Gaussian("learned"), losses.Laplace(0.3)])
+def test_saved_in_a_compiled_model(loss, tmp_path):
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Dense(4)(inputs))
+    model.compile("sgd", loss=loss)
+    y = np.ones((5, 4 // loss.outputs_per_value))
+    before = model.evaluate(np.ones((5, 3)), y, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert loaded.loss.get_config() == loss.get_config()
+    after = loaded.evaluate(np.ones((5, 3)), y, verbose=0)
+    np.testing.assert_allclose(after, before, rtol=1e-6)
+
+
+@every_loss
+def test_names(case):
+    loss = type(case[0])
+    assert loss().name == loss.__name__.lower()
+    assert loss(name="mine").name == "mine"
+
+
+# Bernoulli
+
+
+@pytest.mark.parametrize(
+    ("y", "logit", "nats"),
+    [
+        (1.0, 200.0, 0.0),
+        (0.0, -200.0, 0.0),
+        # Keras's own cross-entropy of probabilities stops at 16.1 nats.
+        (0.0, 200.0, 200.0),
+        (1.0, -200.0, 200.0),
+        (0.5, 200.0, 100.0),
+        (0.0, 0.0, math.log(2)),
+    ],
+)
+def test_bernoulli_at_extreme_logits(y, logit, nats):
+    found = array(losses.Bernoulli().call(np.full((2, 3), y), np.full((2, 3), logit)))
+    np.testing.assert_allclose(found, 3 * nats, rtol=1e-6, atol=1e-30)
+
+
+def test_bernoulli_of_grey_targets_is_a_cross_entropy():
+    y, logits = images(), outputs()
+    p = special.expit(logits.astype("float64"))
+    expected = -pixels(special.xlogy(y, p) + special.xlogy(1 - y, 1 - p))
+    np.testing.assert_allclose(
+        array(losses.Bernoulli().call(y, logits)), expected, rtol=1e-5
+    )
+
+
+def test_bernoulli_takes_bits_and_integers():
+    y, logits = images(binary=True), outputs()
+    expected = array(losses.Bernoulli().call(y, logits))
+    for dtype in (bool, "uint8", "int64", "float64"):
+        np.testing.assert_array_equal(
+            array(losses.Bernoulli().call(y.astype(dtype), logits)), expected
+        )
+
+
+# Gaussian and Laplace
+
+
+def test_learned_variance_lies_behind_the_mean_in_the_last_axis():
+    y = np.zeros((1, 2), "float32")
+    mean, log_var = [3.0, 0.0], [0.0, math.log(4.0)]
+    expected = 0.5 * (9 + math.log(4) + 2 * math.log(2 * math.pi))
+    found = array(losses.Gaussian("learned").call(y, np.array([mean + log_var])))
+    np.testing.assert_allclose(found, [expected], rtol=1e-6)
+
+
+def test_half_the_squared_error_is_gaussian_up_to_a_constant():
+    y, mean = images(), outputs()
+    constant = 12 * math.log(2 * math.pi)  # 24 values, half of log 2 pi each
+    np.testing.assert_allclose(
+        array(losses.Gaussian().call(y, mean)),
+        array(losses.SquaredError().call(y, mean)) / 2 + constant,
+        rtol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("variance", [0, -1.0, math.inf, math.nan, "fixed", None])
+def test_bad_variance_raises(variance):
+    sentence = rf"finite number > 0 or 'learned'; received {variance!r}\.$"
+    with pytest.raises(ValueError, match=sentence):
+        losses.Gaussian(variance)
+
+
+@pytest.mark.parametrize("scale", [0, -1.0, math.inf, math.nan])
+def test_bad_scale_raises(scale):
+    sentence = rf"scale must be a finite number > 0; received {scale}\.$"
+    with pytest.raises(ValueError, match=sentence):
+        losses.Laplace(scale)
+
+
+# Shapes
+
+
+@pytest.mark.parametrize(
+    ("loss", "data", "output", "needed"),
+    [
+        # Each of the first three would broadcast, and quietly mean something else.
+        ("bernoulli", (2, 28, 28), (2, 28, 28, 1), r"\(2, 28, 28\)"),
+        ("bernoulli", (2, 28, 28, 1), (2, 28, 28), r"\(2, 28, 28, 1\)"),
+        ("bernoulli", (2, 1), (2, 4), r"\(2, 1\)"),
+        ("laplace", (2, 4), (2, 3), r"\(2, 4\)"),
+        ("gaussian, learned", (2, 4), (2, 4), r"\(2, 8\)"),
+        ("gaussian", (2, 4), (2, 8), r"\(2, 4\)"),
+    ],
+)
+def test_shapes_that_do_not_fit_raise(loss, data, output, needed):
+    loss = CASES[loss][0]
+    sentence = rf"^{type(loss).__name__} needs an output of shape {needed} for data"
+    with pytest.raises(ValueError, match=sentence):
+        loss(np.zeros(data), np.zeros(output))
+
+
+def test_shapes_that_do_not_fit_raise_in_fit():
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Dense(4)(inputs))
+    model.compile("sgd", loss=losses.Bernoulli())
+    with pytest.raises(ValueError, match="Bernoulli needs an output of shape"):
+        model.fit(np.zeros((5, 3)), np.zeros((5, 3)), verbose=0)

@@ -1,0 +1,453 @@
+"""Tests of RateDistortionModel's log and of the Echo paper's networks."""
+
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from echo_keras import losses, models
+from echo_keras.layers import (
+    EchoBottleneck,
+    EchoSample,
+    GaussianBottleneck,
+    GaussianSample,
+)
+from echo_keras.models import RateDistortionModel
+
+TERMS = ("rate", "distortion", "neg_elbo")
+
+
+def echo(**arguments):
+    # More examples than a batch below, so that the bank tops it up.
+    return EchoBottleneck(2, d_max=7, bank_size=16, **arguments)
+
+
+def gaussian(**arguments):
+    return GaussianBottleneck(2, **arguments)
+
+
+each_bottleneck = pytest.mark.parametrize("bottleneck", [echo, gaussian])
+
+
+def array(x):
+    return ops.convert_to_numpy(x)
+
+
+def data(n=10, width=6, seed=0):
+    x = np.random.RandomState(seed).random_sample((n, width)) > 0.5
+    return x.astype("float32")
+
+
+def autoencoder(bottleneck, cls=RateDistortionModel, optimizer="sgd", **decoder):
+    inputs = keras.Input((6,))
+    features = layers.Dense(4, activation="tanh")(inputs)
+    logits = layers.Dense(6, dtype="float32", **decoder)(bottleneck(features))
+    model = cls(inputs, logits)
+    model.compile(optimizer, loss=losses.Bernoulli())
+    return model
+
+
+def deaf_autoencoder(bottleneck, **arguments):
+    """Its decoder ignores z: all that is logged is known, whatever the noise."""
+    bias = keras.initializers.Constant(np.linspace(-2, 1, 6))
+    return autoencoder(
+        bottleneck,
+        optimizer=keras.optimizers.SGD(0.0),
+        kernel_initializer="zeros",
+        bias_initializer=bias,
+        **arguments,
+    )
+
+
+def expected_of_deaf(model, bottleneck, x):
+    """Rate and distortion of each example, by NumPy or outside of any model."""
+    bias = array(model.layers[-1].bias)
+    distortion = (np.log1p(np.exp(bias)) - x * bias).sum(1)
+    rate = array(bottleneck.rate(array(model.layers[1](x))))
+    return rate, distortion
+
+
+def evaluated(model, x, batch_size=4):
+    return model.evaluate(x, x, batch_size=batch_size, verbose=0, return_dict=True)
+
+
+def fitted(model, x, epochs=1, **arguments):
+    arguments = {"batch_size": 4, "shuffle": False, "verbose": 0, **arguments}
+    return model.fit(x, x, epochs=epochs, **arguments).history
+
+
+def assert_adds_up(log, beta, prefix="", rtol=1e-5):
+    loss, rate, distortion, neg_elbo = (
+        np.array(log[prefix + name]) for name in ("loss", *TERMS)
+    )
+    assert np.all(rate > 0.1) and np.all(distortion > 0.1)
+    np.testing.assert_allclose(loss, distortion + beta * rate, rtol=rtol)
+    np.testing.assert_allclose(neg_elbo, distortion + rate, rtol=rtol)
+
+
+# The log
+
+
+@pytest.mark.core
+@each_bottleneck
+@pytest.mark.parametrize("beta", [1.0, 0.5])
+def test_logs_add_up_in_fit_validation_and_evaluate(bottleneck, beta):
+    model = autoencoder(bottleneck(beta=beta))
+    log = fitted(model, data(), epochs=2, validation_data=(data(7), data(7)))
+    assert set(log) == {p + n for p in ("", "val_") for n in ("loss", *TERMS)}
+    assert_adds_up(log, beta)
+    assert_adds_up(log, beta, prefix="val_")
+    assert_adds_up(evaluated(model, data()), beta)
+
+
+@pytest.mark.core
+@each_bottleneck
+def test_logs_are_means_over_examples(bottleneck):
+    bottleneck = bottleneck(beta=0.5)
+    model = deaf_autoencoder(bottleneck)
+    x = data(10)  # batches of 4, 4 and 2
+    rate, distortion = expected_of_deaf(model, bottleneck, x)
+    # Were batches weighted alike, the last one would show.
+    unweighted = np.mean([distortion[i : i + 4].mean() for i in (0, 4, 8)])
+    assert abs(unweighted - distortion.mean()) > 1e-3
+    expected = {
+        "loss": distortion.mean() + 0.5 * rate.mean(),
+        "rate": rate.mean(),
+        "distortion": distortion.mean(),
+        "neg_elbo": distortion.mean() + rate.mean(),
+    }
+    logs = [evaluated(model, x, batch_size) for batch_size in (1, 4, 10)]
+    logs.append({name: value[0] for name, value in fitted(model, x).items()})
+    for log in logs:
+        for name, value in expected.items():
+            np.testing.assert_allclose(log[name], value, rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.core
+def test_neg_elbo_does_not_change_with_beta():
+    channel = gaussian()
+    model = deaf_autoencoder(channel)
+    logs = []
+    for beta in (1.0, 0.0, 7.0):
+        channel.channel.beta.assign(beta)
+        logs.append(evaluated(model, data()))
+        assert_adds_up(logs[-1], beta)
+    for log in logs:
+        assert log["neg_elbo"] == logs[0]["neg_elbo"]
+
+
+@pytest.mark.core
+def test_every_epoch_logs_afresh():
+    model = deaf_autoencoder(gaussian())
+    log = fitted(model, data(), epochs=2)
+    for name in TERMS:
+        np.testing.assert_allclose(log[name][1], log[name][0], rtol=1e-6)
+
+
+@pytest.mark.core
+def test_channel_inside_a_nested_model():
+    inner = keras.Input((6,))
+    bottleneck = gaussian()
+    encoder = keras.Model(inner, bottleneck(layers.Dense(4)(inner)))
+    inputs = keras.Input((6,))
+    model = RateDistortionModel(inputs, layers.Dense(6)(encoder(inputs)))
+    model.compile("sgd", loss=losses.Bernoulli())
+    assert model.channels == [bottleneck.channel]
+    assert_adds_up(fitted(model, data()), beta=1.0)
+    assert_adds_up(evaluated(model, data()), beta=1.0)
+
+
+@pytest.mark.core
+def test_two_channels_add_up():
+    first, second = gaussian(), echo(beta=0.5)
+    inputs = keras.Input((6,))
+    z = layers.Concatenate()([first(inputs), second(inputs)])
+    model = RateDistortionModel(inputs, layers.Dense(6)(z))
+    model.compile("sgd", loss=losses.Bernoulli())
+    assert model.channels == [first.channel, second.channel]
+    log = evaluated(model, data())
+    rates = [array(layer.rate(data())).mean() for layer in (first, second)]
+    np.testing.assert_allclose(log["rate"], sum(rates), rtol=1e-5)
+    expected = log["distortion"] + rates[0] + 0.5 * rates[1]
+    np.testing.assert_allclose(log["loss"], expected, rtol=1e-5)
+
+
+@pytest.mark.core
+def test_a_penalty_is_in_the_loss_alone():
+    bottleneck = gaussian()
+    model = deaf_autoencoder(bottleneck, bias_regularizer=keras.regularizers.L2(0.1))
+    penalty = 0.1 * (np.linspace(-2, 1, 6) ** 2).sum()
+    rate, distortion = expected_of_deaf(model, bottleneck, data())
+    log = evaluated(model, data())
+    np.testing.assert_allclose(log["rate"], rate.mean(), rtol=1e-5)
+    np.testing.assert_allclose(log["distortion"], distortion.mean(), rtol=1e-5)
+    np.testing.assert_allclose(log["loss"], log["neg_elbo"] + penalty, rtol=1e-5)
+
+
+@pytest.mark.core
+def test_other_metrics_stay():
+    model = deaf_autoencoder(gaussian())
+    metric = keras.metrics.MeanSquaredError(name="error")
+    model.compile("sgd", loss=losses.Bernoulli(), metrics=[metric])
+    log = evaluated(model, data())
+    assert set(log) == {"loss", "error", *TERMS}
+    bias = np.linspace(-2, 1, 6)
+    np.testing.assert_allclose(log["error"], ((data() - bias) ** 2).mean(), rtol=1e-5)
+
+
+@pytest.mark.core
+def test_without_a_channel_the_rate_is_zero():
+    model = autoencoder(layers.Dense(2))
+    log = evaluated(model, data())
+    assert log["rate"] == 0.0 and log["loss"] == log["distortion"] > 0.1
+
+
+@pytest.mark.core
+def test_compile_without_a_loss_raises():
+    inputs = keras.Input((6,))
+    model = RateDistortionModel(inputs, layers.Dense(6)(gaussian()(inputs)))
+    with pytest.raises(ValueError, match="needs a loss, which is the distortion"):
+        model.compile("adam")
+
+
+@pytest.mark.core
+@each_bottleneck
+def test_a_plain_keras_model_trains_alike(bottleneck):
+    logs, weights = [], []
+    for cls in (keras.Model, RateDistortionModel):
+        keras.utils.set_random_seed(1)
+        model = autoencoder(bottleneck(), cls=cls)
+        logs.append(fitted(model, data(), epochs=3)["loss"])
+        weights.append(model.get_weights()[:2])
+    np.testing.assert_allclose(logs[0], logs[1], rtol=1e-5)
+    for plain, ours in zip(*weights, strict=True):
+        np.testing.assert_allclose(plain, ours, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.core
+@each_bottleneck
+def test_training_lowers_the_loss(bottleneck):
+    # Two patterns, 6 log 2 = 4.16 nats for a decoder that ignores z.
+    x = np.repeat([[1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1]], 16, axis=0)
+    x = np.random.RandomState(0).permutation(x).astype("float32")
+    model = autoencoder(bottleneck(), optimizer=keras.optimizers.Adam(0.03))
+    log = fitted(model, x, epochs=25, batch_size=16)
+    assert log["loss"][0] > 4.0
+    assert log["loss"][-1] < 3.0
+
+
+# Saving
+
+
+@pytest.mark.core
+@each_bottleneck
+def test_saved_model_continues(bottleneck, tmp_path):
+    model = autoencoder(bottleneck(beta=0.5), optimizer="adam")
+    fitted(model, data(), epochs=2)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert type(loaded) is RateDistortionModel
+    assert isinstance(loaded.loss, losses.Bernoulli)
+    assert len(loaded.channels) == 1
+    logs = [fitted(m, data(), epochs=2) for m in (model, loaded)]
+    assert_adds_up(logs[1], beta=0.5)
+    for name, values in logs[0].items():
+        np.testing.assert_allclose(logs[1][name], values, rtol=1e-5, err_msg=name)
+    for w, again in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_allclose(again, w, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.core
+def test_clone():
+    model = autoencoder(echo(parametrization="paper"))
+    clone = keras.models.clone_model(model)
+    assert type(clone) is RateDistortionModel
+    configs = [m.channels[0].get_config() for m in (model, clone)]
+    assert model.channels[0] is not clone.channels[0] and configs[0] == configs[1]
+
+
+# Precision, compilation, devices
+
+
+@pytest.mark.core
+@each_bottleneck
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_logs_like_full(bottleneck, policy):
+    logs = []
+    for dtype in ("float32", policy):
+        keras.config.set_dtype_policy(dtype)
+        keras.utils.set_random_seed(1)
+        model = autoencoder(bottleneck())
+        logs.append(fitted(model, data(), epochs=2))
+        assert all(m.dtype == "float32" for m in model.metrics)
+    for name in ("loss", *TERMS):
+        # bfloat16 keeps 8 bits; features and code enter with an error of 2^-9.
+        np.testing.assert_allclose(logs[1][name], logs[0][name], rtol=0.02)
+    assert_adds_up(logs[1], beta=1.0)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's XLA")
+@each_bottleneck
+def test_xla_changes_nothing(bottleneck):
+    logs = []
+    for jit_compile in (False, True):
+        keras.utils.set_random_seed(1)
+        # What is drawn under XLA differs, so the decoder does not listen.
+        model = deaf_autoencoder(bottleneck())
+        model.compile(
+            keras.optimizers.SGD(0.0), loss=losses.Bernoulli(), jit_compile=jit_compile
+        )
+        logs.append(fitted(model, data()))
+        assert model.jit_compile == jit_compile
+    for name in ("loss", *TERMS):
+        np.testing.assert_allclose(logs[1][name], logs[0][name], rtol=1e-5)
+
+
+# Batches of 4 and a last one of 2, split between two devices. With a variance of
+# 1e-12 noise does not show in the numbers.
+MIRRORED = """
+import json
+import keras
+import numpy as np
+import tensorflow as tf
+from echo_keras import losses
+from echo_keras.layers import GaussianSample
+from echo_keras.models import RateDistortionModel
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * 2,
+)
+
+def run():
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((6,))
+    z = GaussianSample(noise_variance=1e-12, beta=0.5)(keras.layers.Dense(2)(inputs))
+    penalty = keras.regularizers.L2(0.1)
+    outputs = keras.layers.Dense(6, kernel_regularizer=penalty)(z)
+    model = RateDistortionModel(inputs, outputs)
+    model.compile(keras.optimizers.SGD(0.01), loss=losses.Bernoulli())
+    x = (np.random.RandomState(0).random_sample((10, 6)) > 0.5).astype("float32")
+    arguments = {"batch_size": 4, "verbose": 0}
+    log = model.fit(
+        x, x, epochs=2, shuffle=False, validation_data=(x, x), **arguments
+    ).history
+    log.update(model.evaluate(x, x, return_dict=True, **arguments))
+    return log
+
+single = run()
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope() as scope:
+    assert tf.distribute.get_strategy().num_replicas_in_sync == 2
+    print(json.dumps([single, run()]))
+"""
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's own")
+def test_two_devices_log_what_one_does(repository):
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", MIRRORED],
+        cwd=repository,
+        env={**os.environ, "KERAS_BACKEND": "tensorflow"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    single, mirrored = json.loads(result.stdout.splitlines()[-1])
+    assert set(single) == set(mirrored) and len(single["val_rate"]) == 2
+    for name, values in single.items():
+        np.testing.assert_allclose(mirrored[name], values, rtol=1e-4, err_msg=name)
+
+
+# The paper's networks
+
+
+# Weights and biases of each layer of App. E, by hand.
+ENCODER = [832, 25_632, 51_264, 102_464, 803_072]
+DECODER = [100_416, 102_464, 102_464, 51_232, 25_632, 16_416, 513]
+HEADS = 2 * (256 + 1) * 32
+
+
+def counts(model):
+    found = [sum(int(np.prod(w.shape)) for w in x.weights) for x in model.layers]
+    return [n for n in found if n]
+
+
+@pytest.mark.core
+def test_parameters_of_each_layer():
+    assert counts(models.conv_encoder()) == ENCODER
+    assert counts(models.conv_decoder()) == DECODER
+    assert sum(ENCODER) + HEADS + sum(DECODER) == 1_398_849
+
+
+@pytest.mark.core
+def test_shapes_of_each_layer():
+    def sizes(model):
+        shapes = [x.output.shape[1:] for x in model.layers if x.weights]
+        return [(s[0], s[-1]) for s in shapes]
+
+    encoder, decoder = models.conv_encoder(), models.conv_decoder()
+    assert sizes(encoder) == [(28, 32), (14, 32), (14, 64), (7, 64), (1, 256)]
+    assert sizes(decoder) == [
+        *((7, 64), (7, 64), (14, 64), (14, 32), (28, 32), (28, 32), (28, 1)),
+    ]
+    assert encoder.output_shape == (None, 256)
+    assert decoder.output_shape == (None, 28, 28, 1)
+    assert (encoder.name, decoder.name) == ("encoder", "decoder")
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(
+    "bottleneck",
+    [
+        EchoBottleneck(32),
+        EchoBottleneck(32, parametrization="paper"),
+        GaussianBottleneck(32),
+    ],
+    ids=["echo", "echo as in the paper", "gaussian"],
+)
+def test_autoencoder_has_the_papers_parameters(bottleneck):
+    model = models.conv_autoencoder(bottleneck)
+    assert type(model) is RateDistortionModel
+    trainable = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+    assert trainable == 1_398_849
+    assert [x.name for x in model.layers][1::2] == ["encoder", "decoder"]
+    assert model.layers[2] is bottleneck
+    assert model.output_shape == (None, 28, 28, 1)
+
+
+@pytest.mark.core
+def test_autoencoder_in_colour():
+    model = models.conv_autoencoder(GaussianBottleneck(3), (28, 28, 3))
+    assert model.output_shape == (None, 28, 28, 3)
+
+
+@pytest.mark.core
+def test_logits_are_float32_in_half_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    decoder = models.conv_decoder(2)
+    assert decoder.output.dtype == "float32"
+    assert decoder.layers[-2].compute_dtype == "bfloat16"
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("size", [(24, 28), (28, 24)])
+def test_images_too_small_raise(size):
+    with pytest.raises(ValueError, match=r"at least 25 x 25 pixels; received"):
+        models.conv_encoder((*size, 1))
+    assert models.conv_encoder((25, 25, 1)).output_shape == (None, 256)
+
+
+@pytest.mark.core
+def test_public_channels_property_ignores_other_layers():
+    model = autoencoder(layers.Dense(2))
+    assert model.channels == []
+    model = autoencoder(echo())
+    assert [type(c) for c in model.channels] == [EchoSample]
+    model = autoencoder(gaussian())
+    assert [type(c) for c in model.channels] == [GaussianSample]
