@@ -1,0 +1,250 @@
+"""Tests of evaluate: means, standard errors, samples, units and echoes."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from echo_keras import losses
+from echo_keras.evaluation import evaluate, per_example
+from echo_keras.layers import (
+    EchoBottleneck,
+    GaussianBottleneck,
+    collect_rates,
+    echoes_from_batch,
+)
+from echo_keras.models import RateDistortionModel
+
+pytestmark = pytest.mark.core
+
+NAMES = ("rate", "distortion", "neg_elbo")
+
+
+def array(x):
+    return ops.convert_to_numpy(x)
+
+
+def data(n=10, seed=0):
+    x = np.random.RandomState(seed).random_sample((n, 6)) > 0.5
+    return x.astype("float32")
+
+
+def autoencoder(bottleneck, loss=None, **decoder):
+    inputs = keras.Input((6,))
+    model = RateDistortionModel(inputs, layers.Dense(6, **decoder)(bottleneck(inputs)))
+    model.compile("sgd", loss=loss or losses.Bernoulli())
+    return model
+
+
+def deaf_autoencoder(bottleneck, loss=None):
+    """Its decoder ignores z, so that nothing in the result is random."""
+    bias = keras.initializers.Constant(np.linspace(-2, 1, 6))
+    return autoencoder(
+        bottleneck, loss, kernel_initializer="zeros", bias_initializer=bias
+    )
+
+
+def trained_echo(**arguments):
+    """An Echo autoencoder whose bank is full, with far apart codes."""
+    bottleneck = EchoBottleneck(2, d_max=7, bank_size=16, **arguments)
+    bottleneck.build((None, 6))
+    for head in bottleneck.heads:
+        head.kernel.assign(3 * array(head.kernel))
+    bottleneck(data(16, seed=9), training=True)
+    return bottleneck
+
+
+@pytest.mark.parametrize("bottleneck", [GaussianBottleneck(2), EchoBottleneck(2)])
+def test_is_what_keras_evaluates(bottleneck):
+    model = deaf_autoencoder(bottleneck)
+    x = data(10)
+    keras_says = model.evaluate(x, x, batch_size=4, verbose=0, return_dict=True)
+    for batch_size in (1, 4, 100):
+        result = evaluate(model, x, batch_size=batch_size)
+        for name in NAMES:
+            np.testing.assert_allclose(result[name], keras_says[name], rtol=1e-5)
+
+
+def test_standard_errors_are_those_of_the_examples():
+    bottleneck = GaussianBottleneck(2)
+    model = deaf_autoencoder(bottleneck)
+    x = data(10)
+    rate = array(bottleneck.rate(x)).astype("float64")
+    distortion = array(losses.Bernoulli().call(x, model(x))).astype("float64")
+    expected = dict(zip(NAMES, (rate, distortion, rate + distortion), strict=True))
+    result = evaluate(model, x, batch_size=4)
+    assert set(result) == {*NAMES, *(f"{name}_se" for name in NAMES)}
+    for name, values in expected.items():
+        assert type(result[name]) is float
+        np.testing.assert_allclose(result[name], values.mean(), rtol=1e-5)
+        error = values.std(ddof=1) / math.sqrt(10)
+        np.testing.assert_allclose(result[f"{name}_se"], error, rtol=1e-5)
+
+
+def test_one_image_has_no_standard_error():
+    result = evaluate(deaf_autoencoder(GaussianBottleneck(2)), data(1))
+    assert math.isfinite(result["neg_elbo"]) and math.isnan(result["neg_elbo_se"])
+
+
+def test_several_samples_average_the_noise_away():
+    # One image 400 times, so that all spread is that of the noise. With 16 samples
+    # the standard error is a quarter: its estimate from 400 values is off by 3.5 %,
+    # more for skewed ones, and 15 % are allowed. Means: 4.5 standard errors.
+    keras.utils.set_random_seed(1)
+    model = autoencoder(GaussianBottleneck(2))
+    x = np.repeat(data(1), 400, axis=0)
+    one, many = evaluate(model, x), evaluate(model, x, samples=16)
+    ratio = many["distortion_se"] / one["distortion_se"]
+    assert 0.85 < 4 * ratio < 1.15
+    apart = abs(many["distortion"] - one["distortion"])
+    assert apart < 4.5 * math.hypot(many["distortion_se"], one["distortion_se"])
+    np.testing.assert_allclose(many["rate"], one["rate"], rtol=1e-6)
+
+
+def test_samples_are_drawn_afresh():
+    model = autoencoder(GaussianBottleneck(2))
+    first, second = (per_example(model, data())[1] for _ in range(2))
+    assert np.abs(first - second).min() > 0
+
+
+def test_bits():
+    model = deaf_autoencoder(GaussianBottleneck(2))
+    nats, bits = evaluate(model, data()), evaluate(model, data(), bits=True)
+    assert set(bits) == {f"{name}_bits" for name in nats}
+    for name in nats:
+        np.testing.assert_allclose(bits[f"{name}_bits"] * math.log(2), nats[name])
+
+
+def test_two_channels_add_up():
+    first, second = GaussianBottleneck(2), trained_echo()
+    inputs = keras.Input((6,))
+    z = layers.Concatenate()([first(inputs), second(inputs)])
+    model = RateDistortionModel(inputs, layers.Dense(6)(z))
+    model.compile("sgd", loss=losses.Bernoulli())
+    rate, _ = per_example(model, data(), batch_size=4)
+    expected = array(first.rate(data())) + array(second.rate(data()))
+    np.testing.assert_allclose(rate, expected, rtol=1e-5)
+
+
+def test_a_plain_keras_model_will_do():
+    inputs = keras.Input((6,))
+    model = keras.Model(inputs, layers.Dense(6)(GaussianBottleneck(2)(inputs)))
+    model.compile("sgd", loss=losses.Gaussian())
+    assert evaluate(model, data())["rate"] > 0
+
+
+def test_leaves_the_model_as_it_was():
+    model = autoencoder(trained_echo())
+    before = [array(w) for w in model.weights if "last_rate" not in w.path]
+    evaluate(model, data(), samples=2, echoes="batch")
+    after = [array(w) for w in model.weights if "last_rate" not in w.path]
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+# Echoes. The distortion of the first image shows which noise it heard; the seed is
+# the same each time, and the first image is the first of its batch.
+
+
+def first_distortion(company, echoes, batch_size=12):
+    bottleneck = trained_echo(seed=3)
+    kernel = keras.initializers.RandomNormal(seed=0)
+    model = autoencoder(bottleneck, kernel_initializer=kernel)
+    x = np.concatenate([data(1), company])
+    return per_example(model, x, echoes=echoes, batch_size=batch_size)[1][0]
+
+
+def same_weights():
+    keras.utils.set_random_seed(1)
+
+
+def distortions(echoes):
+    found = []
+    for seed in (5, 6):
+        same_weights()
+        found.append(first_distortion(data(11, seed), echoes))
+    return found
+
+
+def test_echoes_from_the_bank_ignore_the_batch():
+    found = distortions("bank")
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-6)
+
+
+def test_echoes_from_the_batch_are_those_of_its_other_images():
+    found = distortions("batch")
+    assert abs(found[0] - found[1]) > 1e-4
+
+
+def test_batch_echoes_of_equal_images_are_their_own_code():
+    # All images alike: the noise is sum of s^l f, whatever the order. So a result
+    # without randomness, which the bank of other images does not give.
+    same_weights()
+    bottleneck = trained_echo()
+    model = autoencoder(bottleneck)
+    x = np.repeat(data(1), 12, axis=0)
+    assert np.ptp(per_example(model, x, echoes="batch")[1]) < 1e-4
+    assert np.ptp(per_example(model, x, echoes="bank")[1]) > 1e-3
+
+
+def test_batch_echoes_end_with_the_evaluation():
+    same_weights()
+    model = autoencoder(trained_echo())
+    x = np.repeat(data(1), 12, axis=0)
+    evaluate(model, x, echoes="batch")
+    assert np.ptp(per_example(model, x, echoes="bank")[1]) > 1e-3
+    with pytest.raises(ValueError, match="needs an output of shape"):
+        evaluate(model, x[:, :5, None], echoes="batch")
+    assert np.ptp(per_example(model, x, echoes="bank")[1]) > 1e-3
+
+
+def test_the_rate_does_not_depend_on_where_echoes_come_from():
+    model = autoencoder(trained_echo())
+    bank, batch = (
+        per_example(model, data(), echoes=echoes)[0] for echoes in ("bank", "batch")
+    )
+    np.testing.assert_allclose(bank, batch, rtol=1e-6)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize("arguments", [{"samples": 0}, {"batch_size": 0}])
+def test_bad_numbers_raise(arguments):
+    model = deaf_autoencoder(GaussianBottleneck(2))
+    with pytest.raises(ValueError, match="samples and batch_size must be >= 1; rec"):
+        evaluate(model, data(), **arguments)
+
+
+def test_unknown_echoes_raise():
+    model = deaf_autoencoder(GaussianBottleneck(2))
+    sentence = "echoes must be one of bank, batch; received 'train'"
+    with pytest.raises(ValueError, match=sentence):
+        evaluate(model, data(), echoes="train")
+
+
+class PerPixel(keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        return ops.square(y_true - y_pred)
+
+
+def test_a_loss_that_is_not_per_example_raises():
+    model = deaf_autoencoder(GaussianBottleneck(2), loss=PerPixel())
+    with pytest.raises(ValueError, match="one number for each example, as those of"):
+        evaluate(model, data())
+
+
+@pytest.mark.parametrize("loss", ["mse", keras.losses.mean_squared_error])
+def test_a_loss_of_keras_by_name_or_function_raises(loss):
+    model = deaf_autoencoder(GaussianBottleneck(2), loss=loss)
+    with pytest.raises(ValueError, match="The model's loss must"):
+        evaluate(model, data())
+
+
+def test_a_model_that_was_not_compiled_raises():
+    inputs = keras.Input((6,))
+    model = RateDistortionModel(inputs, layers.Dense(6)(inputs))
+    with pytest.raises(ValueError, match="The model's loss must"):
+        evaluate(model, data())

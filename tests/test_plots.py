@@ -1,0 +1,68 @@
+"""Figures: what is drawn is what was asked for, on every backend."""
+
+import keras
+import matplotlib.image
+import numpy as np
+import pytest
+
+from echo_keras import plots
+from echo_keras.layers import GaussianSample
+
+pytestmark = pytest.mark.core
+
+
+@pytest.fixture
+def grids(monkeypatch):
+    """The rows of images that a figure is drawn from."""
+    drawn = []
+    draw = plots._grid
+
+    def spy(rows, path, labels=None):
+        drawn.append([np.asarray(row) for row in rows])
+        draw(rows, path, labels)
+
+    monkeypatch.setattr(plots, "_grid", spy)
+    return drawn
+
+
+def noisy(shape):
+    inputs = keras.Input(shape)
+    return keras.Model(inputs, GaussianSample(noise_variance=1.0)(inputs))
+
+
+def test_reconstructions_are_input_one_sample_and_mean(grids, tmp_path):
+    x = np.zeros((4, 28, 28, 1), "float32")
+    plots.reconstructions(noisy((28, 28, 1)), x, tmp_path / "r.png", samples=50)
+    inputs, one, mean = grids[0]
+    assert (inputs == x).all()
+    # sigmoid of standard normal noise: standard deviation .21, of the mean .21/sqrt 50
+    assert one.std() == pytest.approx(0.208, abs=0.01)
+    assert mean.std() == pytest.approx(0.208 / np.sqrt(50), rel=0.1)
+    assert matplotlib.image.imread(tmp_path / "r.png").std() > 0.05
+
+
+def test_generations_are_the_decoders_probabilities(grids, tmp_path):
+    decoder = keras.Sequential([keras.Input((784,)), keras.layers.Reshape((28, 28, 1))])
+    codes = np.linspace(-3, 3, 7 * 784, dtype="float32").reshape(7, 784)
+    plots.generations(decoder, codes, tmp_path / "g.png", columns=5)
+    assert [len(row) for row in grids[0]] == [5, 2]
+    expected = 1 / (1 + np.exp(-codes.reshape(7, 28, 28, 1)))
+    np.testing.assert_allclose(np.concatenate(grids[0]), expected, atol=1e-6)
+    assert (tmp_path / "g.png").exists()
+
+
+def test_training_curves_show_validation_dashed(monkeypatch, tmp_path):
+    figures = []
+    make = plots.mpl.Figure
+
+    def spy(*args, **kwargs):
+        figures.append(make(*args, **kwargs))
+        return figures[-1]
+
+    monkeypatch.setattr(plots.mpl, "Figure", spy)
+    history = [{"rate": 3.0, "val_rate": 4.0}, {"rate": 2.0, "val_rate": 5.0}]
+    plots.training_curves({"Echo": history}, tmp_path / "c.png", metrics=("rate",))
+    (axes,) = figures[0].axes
+    drawn = {line.get_linestyle(): list(line.get_ydata()) for line in axes.lines}
+    assert drawn == {"-": [3.0, 2.0], "--": [4.0, 5.0]}
+    assert "nats" in axes.get_ylabel()
