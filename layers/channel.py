@@ -63,14 +63,15 @@ class Channel(LossTerm):
     """
 
     def __init__(self, beta=1.0, seed=None, **kwargs):
-        super().__init__(**kwargs)
+        # Inputs come as they are: half precision would cost the rate its digits.
+        super().__init__(autocast=False, **kwargs)
         self.initial_beta = self.check_weight("beta", beta)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def build(self, input_shape=None):
         self.beta = self.add_state("beta", (), self.initial_beta)
-        self.last_rate = self.add_state("last_rate", (), 0.0, aggregation="mean")
+        self.last_rate = self.add_state("last_rate", (), 0.0)
 
     def add_rate(self, rate):
         """Adds beta x the batch mean of `rate`, shape (batch,), to the loss."""

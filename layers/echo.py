@@ -53,7 +53,7 @@ def max_scale(d_max, max_magnitude=1.0, precision=2.0**-23):
     >>> round(max_scale(99), 4)
     0.8359
     """
-    if d_max < 1 or d_max != int(d_max):
+    if not 1 <= d_max < math.inf or d_max != int(d_max):
         raise ValueError(f"d_max must be an integer >= 1; received {d_max}.")
     if not 0 < max_magnitude < math.inf:
         raise ValueError(
@@ -138,15 +138,14 @@ def project(x, low, high):
 
     @ops.custom_gradient
     def clip(x):
+        inside = ops.clip(x, low, high)
+        excess = x - inside  # its sign says which bound is broken
+
         def grad(*args, upstream=None):
             upstream = args[0] if upstream is None else upstream
-            outward = ops.logical_or(
-                ops.logical_and(x > high, upstream < 0),
-                ops.logical_and(x < low, upstream > 0),
-            )
-            return ops.where(outward, ops.zeros_like(upstream), upstream)
+            return ops.where(excess * upstream < 0, 0.0, upstream)
 
-        return ops.clip(x, low, high), grad
+        return inside, grad
 
     return clip(x)
 
@@ -245,16 +244,16 @@ class EchoSample(Channel):
         self.r = max_scale(d_max, max_magnitude)
         if bank_size is None:
             bank_size = max(1024, 4 * (d_max + 1))
-        if bank_size <= d_max:
+        if not d_max < bank_size < math.inf or bank_size != int(bank_size):
             raise ValueError(
-                f"bank_size must be greater than d_max = {d_max}, so that the bank "
-                f"alone can provide all echoes; received {bank_size}."
+                f"bank_size must be an integer greater than d_max = {d_max}, so that "
+                f"the bank alone can provide all echoes; received {bank_size}."
             )
-        self.d_max = d_max
+        self.d_max = int(d_max)
         self.max_magnitude = max_magnitude
         self.sampling = sampling
         self.multiplicative = multiplicative
-        self.bank_size = bank_size
+        self.bank_size = int(bank_size)
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -264,10 +263,10 @@ class EchoSample(Channel):
                 f"{type(self).__name__} needs to know every axis but the batch; "
                 f"received shape {(None, *self.code_shape)}."
             )
-        rows = (self.bank_size, math.prod(self.code_shape))
-        self.bank_f = self.add_state("bank_f", rows, 0.0)
-        self.bank_log_s = self.add_state("bank_log_s", rows, math.log(self.r))
-        self.bank_filled = self.add_state("bank_filled", (), 0.0)
+        self.dims = math.prod(self.code_shape)
+        # Rows of f beside log s, the newest first, and how many have been seen.
+        self.bank = self.add_state("bank", (self.bank_size, 2 * self.dims), 0.0)
+        self.bank_rows = self.add_state("bank_rows", (), 0.0)
 
     @property
     def min_rate(self):
@@ -277,16 +276,17 @@ class EchoSample(Channel):
                 "min_rate depends on the number of noise dimensions, so the layer "
                 "must be built first."
             )
-        return -math.prod(self.code_shape) * math.log(self.r)
+        return -self.dims * math.log(self.r)
 
     def call(self, inputs, training=False):
         f, log_s = self._bounded(inputs)
         if training or _from_batch.get():
-            noise = self._noise_from_batch(f, log_s)
+            rows = ops.concatenate([f, log_s], axis=1)
+            noise = self._noise_from_batch(rows)
+            if training:
+                self._remember(rows)
         else:
             noise = self._noise_from_bank(ops.shape(f)[0])
-        if training:
-            self._remember(f, log_s)
         self.add_rate(-sum_over_code(log_s))
         return self._code(f + ops.exp(log_s) * noise)
 
@@ -305,7 +305,7 @@ class EchoSample(Channel):
         Raises:
             ValueError: the layer has never been trained, so its bank is empty.
         """
-        if not self.built or not float(ops.convert_to_numpy(self.bank_filled)):
+        if not self.built or not float(ops.convert_to_numpy(self.bank_rows)):
             raise ValueError(
                 "EchoSample draws from the rows it saw in training, and this layer "
                 "has seen none: train it (or call it with training=True) first."
@@ -313,10 +313,9 @@ class EchoSample(Channel):
         return self._code(self._noise_from_bank(n))
 
     def _bounded(self, inputs):
-        """f and log s in float32, flattened to (batch, d) and within their bounds."""
+        """f and log s in float32, each (batch, dims) and within its bounds."""
         f, log_s = (
-            ops.reshape(ops.cast(x, "float32"), (-1, math.prod(self.code_shape)))
-            for x in inputs
+            ops.reshape(ops.cast(x, "float32"), (-1, self.dims)) for x in inputs
         )
         m = self.max_magnitude
         return project(f, -m, m), project(log_s, -np.inf, 0.0) + math.log(self.r)
@@ -325,67 +324,55 @@ class EchoSample(Channel):
         z = ops.reshape(z, (-1, *self.code_shape))
         return ops.cast(ops.exp(z) if self.multiplicative else z, self.compute_dtype)
 
-    def _noise_from_batch(self, f, log_s):
-        batch = ops.shape(f)[0]
-        # Rows heard: the batch, topped up with the newest rows of the bank.
+    def _noise_from_batch(self, rows):
+        """Noise (batch, dims) for rows (batch, 2 dims) from the other rows."""
+        batch = heard = known = ops.shape(rows)[0]
         if not isinstance(batch, int) or batch <= self.d_max:
-            bank_f, bank_log_s = self._bank_or_copies(f, log_s)
+            # Too few others, or perhaps too few: the bank's newest rows join them.
+            # Where it has not enough yet, what is there is heard again.
+            rows = ops.concatenate([rows, self.bank])
+            known = batch + ops.cast(self.bank_rows, "int32")
             if isinstance(batch, int):
-                rows = max(batch, self.d_max + 1)
+                heard = self.d_max + 1
             else:
-                rows = ops.maximum(batch, self.d_max + 1)
-            f = ops.concatenate([f, bank_f])[:rows]
-            log_s = ops.concatenate([log_s, bank_log_s])[:rows]
-        else:
-            rows = batch
+                heard = ops.maximum(batch, self.d_max + 1)
         if self.sampling == "cyclic":
-            order = ops.argsort(self.uniform((rows,)))
-            f, log_s = ops.take(f, order, axis=0), ops.take(log_s, order, axis=0)
-            noise = ring_noise(f, ops.exp(log_s), self.d_max)
+            order = ops.argsort(self.uniform((heard,)))
+            noise = self._noise_on_ring(ops.take(rows, order % known, axis=0))
             return ops.take(noise, ops.argsort(order)[:batch], axis=0)
         me = ops.expand_dims(ops.arange(batch), 1)
         if self.sampling == "without_replacement":
-            # The largest of its row, an example's own key sorts last.
-            keys = self.uniform((batch, rows))
-            keys = ops.where(me == ops.expand_dims(ops.arange(rows), 0), 2.0, keys)
+            keys = self.uniform((batch, heard))
+            # Greater than all others, an example's own key sorts last.
+            keys = ops.where(me == ops.expand_dims(ops.arange(heard), 0), 2.0, keys)
             index = ops.argsort(keys, axis=1)[:, : self.d_max]
         else:
-            index = (me + 1 + self.integers((batch, self.d_max), rows - 1)) % rows
-        return gathered_noise(f, log_s, index)
+            index = (me + 1 + self.integers((batch, self.d_max), heard - 1)) % heard
+        return gathered_noise(*ops.split(rows, 2, axis=1), index % known)
 
     def _noise_from_bank(self, n):
-        f, log_s = self._bank()
+        """Noise (n, dims) from the bank alone."""
+        rows = ops.convert_to_tensor(self.bank)
+        # An empty bank has its first row of zeros, which is no noise.
+        known = ops.maximum(ops.cast(self.bank_rows, "int32"), 1)
         if self.sampling == "with_replacement":
-            index = self.integers((n, self.d_max), self.bank_size)
-            return gathered_noise(f, log_s, index)
+            index = self.integers((n, self.d_max), self.bank_size) % known
+            return gathered_noise(*ops.split(rows, 2, axis=1), index)
         # One ring for all: examples differ in where on it their echoes start.
         order = ops.argsort(self.uniform((self.bank_size,)))
-        f, log_s = ops.take(f, order, axis=0), ops.take(log_s, order, axis=0)
-        noise = ring_noise(f, ops.exp(log_s), self.d_max)
+        noise = self._noise_on_ring(ops.take(rows, order % known, axis=0))
         return ops.take(noise, self.integers((n,), self.bank_size), axis=0)
 
-    def _bank(self):
-        return tuple(ops.convert_to_tensor(x) for x in (self.bank_f, self.bank_log_s))
+    def _noise_on_ring(self, rows):
+        f, log_s = ops.split(rows, 2, axis=1)
+        return ring_noise(f, ops.exp(log_s), self.d_max)
 
-    def _bank_or_copies(self, f, log_s):
-        """The bank; before it has been filled, the batch over and over."""
-        index = ops.arange(self.bank_size) % ops.shape(f)[0]
-        filled = ops.convert_to_tensor(self.bank_filled) > 0
-        copies = (ops.take(ops.stop_gradient(x), index, axis=0) for x in (f, log_s))
-        return tuple(
-            ops.where(filled, bank, copy)
-            for bank, copy in zip(self._bank(), copies, strict=True)
-        )
-
-    def _remember(self, f, log_s):
+    def _remember(self, rows):
         """Puts the batch at the front of the bank; the oldest rows drop out."""
-        banks = self._bank_or_copies(f, log_s)
-        for bank, old, new in zip(
-            (self.bank_f, self.bank_log_s), banks, (f, log_s), strict=True
-        ):
-            rows = ops.concatenate([ops.stop_gradient(new), old])[: self.bank_size]
-            bank.assign(ops.reshape(rows, bank.shape))
-        self.bank_filled.assign(1.0)
+        seen = self.bank_rows + ops.cast(ops.shape(rows)[0], "float32")
+        self.bank_rows.assign(ops.minimum(seen, float(self.bank_size)))
+        rows = ops.concatenate([ops.stop_gradient(rows), self.bank])
+        self.bank.assign(ops.reshape(rows[: self.bank_size], self.bank.shape))
 
     def get_config(self):
         return {

@@ -7,8 +7,13 @@ from keras import ops
 class LossTerm(keras.layers.Layer):
     """Base class: state that Keras saves but neither trains nor casts."""
 
-    def add_state(self, name, shape, value, aggregation="only_first_replica"):
-        """A float32 weight that neither the optimizer nor autocasting touches."""
+    def add_state(self, name, shape, value):
+        """A float32 weight that neither the optimizer nor autocasting touches.
+
+        Each replica of a `tf.distribute` strategy updates its own copy, and the
+        first one's is read and saved. To aggregate instead would make the replicas
+        wait for each other inside `call`, where Keras then mixes up their losses.
+        """
         return self.add_weight(
             name=name,
             shape=shape,
@@ -16,7 +21,6 @@ class LossTerm(keras.layers.Layer):
             dtype="float32",
             autocast=False,
             trainable=False,
-            aggregation=aggregation,
         )
 
     def check_weight(self, name, value):
@@ -60,7 +64,7 @@ class Penalty(LossTerm):
 
     def build(self, input_shape=None):
         self.weight = self.add_state("weight", (), self.initial_weight)
-        self.last_value = self.add_state("last_value", (), 0.0, aggregation="mean")
+        self.last_value = self.add_state("last_value", (), 0.0)
 
     def penalty(self, inputs):
         raise NotImplementedError(f"{type(self).__name__} must define `penalty`.")

@@ -12,8 +12,6 @@ from echo_keras.evaluation import evaluate, per_example
 from echo_keras.layers import (
     EchoBottleneck,
     GaussianBottleneck,
-    collect_rates,
-    echoes_from_batch,
 )
 from echo_keras.models import RateDistortionModel
 

@@ -306,7 +306,9 @@ def test_cyclic_order_is_uniform():
 def test_without_replacement_order_is_uniform_and_drawn_for_each_example():
     channel = EchoSample(d_max=4, sampling="without_replacement", bank_size=5, seed=0)
     f, log_s = one_hot(5)
-    index = np.stack([heard(z, f, channel) for z in train_calls(channel, [f, log_s], 96)])
+    index = np.stack(
+        [heard(z, f, channel) for z in train_calls(channel, [f, log_s], 96)]
+    )
     others = (index - np.arange(5)[:, None] - 1) % 5
     number = permutation_number(others.reshape(-1, 4)).reshape(96, 5)
     assert_uniform(number, 24)
@@ -318,7 +320,9 @@ def test_without_replacement_order_is_uniform_and_drawn_for_each_example():
 def test_with_replacement_is_uniform_over_the_others_and_independent():
     channel = EchoSample(d_max=4, sampling="with_replacement", bank_size=5, seed=0)
     f, log_s = one_hot(5)
-    index = np.stack([heard(z, f, channel) for z in train_calls(channel, [f, log_s], 96)])
+    index = np.stack(
+        [heard(z, f, channel) for z in train_calls(channel, [f, log_s], 96)]
+    )
     others = ((index - np.arange(5)[:, None] - 1) % 5).reshape(-1, 4)
     pairs = [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
     for a, b in pairs:
@@ -433,7 +437,7 @@ def test_truncation_error_is_below_single_precision(seed, d_max, magnitude):
     r = max_scale(d_max, magnitude)
     f = magnitude * rng.uniform(-1, 1, (d_max + 200, 4)) ** rng.integers(0, 3)
     s = r * rng.uniform(0, 1, f.shape) ** rng.choice([0.0, 0.1, 1.0])
-    assert tail(f, s, d_max) <= 2.0**-23 * (1 + 1e-9)
+    assert tail(f, s, d_max) <= 2.0**-23 * (1 + 1e-6)  # float64's own rounding
 
 
 def test_bounds_are_enforced():
@@ -600,11 +604,11 @@ def test_gaussian_codes_give_gaussian_noise_and_its_capacity():
 def test_gradients_reach_f_and_s_through_the_noise(sampling, batch):
     # The batch of three is topped up from the bank.
     channel = EchoSample(d_max=5, sampling=sampling, bank_size=8, seed=0)
+    # Much noise makes the echoes count: r is 0.04 at this d_max.
+    channel.r = 0.6
     channel(codes((8, 2), seed=1), training=True)
     rng = np.random.default_rng(2)
     inputs = [0.5 * a for a in codes((batch, 2), seed=3)]
-    # Large values make the echoes count: r is 0.04 at this d_max.
-    channel.r = 0.6
     w = rng.normal(size=(batch, 2)).astype("float32")
 
     def objective(f, log_s):
@@ -621,7 +625,7 @@ def test_gradients_reach_f_and_s_through_the_noise(sampling, batch):
             expected = (analytic[k] * direction).sum()
             assert float(array(slope)) == pytest.approx(expected, rel=2e-3, abs=2e-3)
     # Without the echoes the gradient with respect to f would be w.
-    assert abs(analytic[0] - w).max() > 0.1
+    assert abs(analytic[0] - w).max() > 0.05
 
 
 @pytest.mark.parametrize("sampling", DISTINCT)
@@ -694,7 +698,9 @@ def test_bank_keeps_the_newest_rows_first():
     channel(batches[0], training=True)
     # The first batch over and over until the bank is full.
     index = np.arange(10) % 4
-    for bank, rows in zip((channel.bank_f, channel.bank_log_s), (0, log_r), strict=True):
+    for bank, rows in zip(
+        (channel.bank_f, channel.bank_log_s), (0, log_r), strict=True
+    ):
         which = 0 if bank is channel.bank_f else 1
         np.testing.assert_allclose(
             array(bank), batches[0][which][index] + rows, rtol=1e-6
@@ -915,7 +921,10 @@ def test_echoes_from_batch_hears_the_batch_and_ends_with_the_block(sampling):
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_multiplicative_is_the_exponential(sampling):
     arguments = {"d_max": 3, "sampling": sampling, "bank_size": 6, "seed": 3}
-    add, multiply = EchoSample(**arguments), EchoSample(multiplicative=True, **arguments)
+    add, multiply = (
+        EchoSample(**arguments),
+        EchoSample(multiplicative=True, **arguments),
+    )
     x = codes()
     for training in (True, False):
         z, exp_z = (array(c(x, training=training)) for c in (add, multiply))
@@ -943,7 +952,11 @@ def test_multiplicative_is_the_exponential(sampling):
         ({"max_magnitude": 0.0}, "max_magnitude must be a finite number > 0"),
         (
             {"d_max": 9, "bank_size": 9},
-            "bank_size must be greater than d_max = 9.*received 9",
+            "bank_size must be an integer greater than d_max = 9.*received 9",
+        ),
+        (
+            {"d_max": 9, "bank_size": 10.5},
+            "bank_size must be an integer.*received 10.5",
         ),
     ],
 )
@@ -993,7 +1006,7 @@ def test_keras_layer_contract(run_layer_test):
     run_layer_test(
         EchoSample,
         {"d_max": 3, "bank_size": 6, "beta": 0.1, "seed": 1},
-        input_shape=[(4, 3), (4, 3)],
+        input_shape=((4, 3), (4, 3)),
         expected_output_shape=(4, 3),
         expected_num_trainable_weights=0,
         expected_num_non_trainable_weights=5,
@@ -1048,9 +1061,7 @@ def test_clone():
     assert layers[0].get_config() == layers[1].get_config()
     assert layers[0].bank_f is not layers[1].bank_f
     x = codes()
-    np.testing.assert_array_equal(
-        *(array(layer(x, training=True)) for layer in layers)
-    )
+    np.testing.assert_array_equal(*(array(layer(x, training=True)) for layer in layers))
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
@@ -1133,20 +1144,19 @@ def test_global_seed_makes_noise_reproducible():
 
 
 def test_training_moves_f_and_s():
-    # A bottleneck that must carry one bit: the loss falls well below that of a
-    # code without information, log 2 per example plus the lowest rate.
-    rng = np.random.default_rng(0)
-    x = rng.choice([-1.0, 1.0], (256, 1)).astype("float32")
+    # One bit must get through a channel that starts with little room for it.
+    x = np.random.default_rng(0).choice([-1.0, 1.0], (256, 1)).astype("float32")
     inputs = keras.Input((1,))
     bottleneck = EchoBottleneck(1, d_max=31, seed=0, beta=0.1)
-    outputs = keras.layers.Dense(1)(bottleneck(inputs))
-    model = keras.Model(inputs, outputs)
+    model = keras.Model(inputs, keras.layers.Dense(1)(bottleneck(inputs)))
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(0.05), loss)
-    log = model.fit(x, (x + 1) / 2, batch_size=32, epochs=6, verbose=0).history["loss"]
-    assert log[-1] < 0.5 * np.log(2)
-    # The optimum lies near I = H(X) = log 2, and certainly above the lowest rate.
-    assert array(bottleneck.rate(x)).mean() > 2 * bottleneck.channel.min_rate
+    before = [array(head.kernel) for head in bottleneck.heads]
+    log = model.fit(x, (x + 1) / 2, batch_size=32, epochs=5, verbose=0)
+    # A code without information has a cross-entropy of log 2.
+    assert log.history["loss"][-1] < 0.5 * np.log(2)
+    for head, kernel in zip(bottleneck.heads, before, strict=True):
+        assert abs(array(head.kernel) - kernel).max() > 0.05
 
 
 MIRRORED = """
@@ -1200,7 +1210,10 @@ for name, model in {"one": build(), "several": several}.items():
 squares = np.square(f.sum(1)).mean()
 rates = -(log_s + np.log(channel.r)).sum(1)
 result["expected"] = float(squares + 0.5 * rates.mean())
-result["last_batch"] = float(rates[6:].mean())
+result["last_batch"] = {
+    "one": float(rates[6:].mean()),
+    "several": float(rates[6:9].mean()),  # the first replica's share
+}
 json.dump(result, open(sys.argv[1], "w"))
 """
 
@@ -1225,5 +1238,5 @@ def test_mirrored_strategy_logs_the_same_loss(tmp_path, repository):
         run = result[name]
         assert run["losses"] == pytest.approx([result["expected"]] * 2, rel=1e-5)
         assert run["evaluated"] == pytest.approx(result["expected"], rel=1e-5)
-        assert run["last_rate"] == pytest.approx(result["last_batch"], rel=1e-5)
+        assert run["last_rate"] == pytest.approx(result["last_batch"][name], rel=1e-5)
         assert run["bank"] and run["predicted"]

@@ -1,0 +1,320 @@
+"""Tests of the bottlenecks: dense heads, a channel, and nothing lost between."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from echo_keras.layers import (
+    EchoBottleneck,
+    EchoSample,
+    GaussianBottleneck,
+    GaussianSample,
+    collect_rates,
+    tanh16,
+)
+
+pytestmark = pytest.mark.core
+
+# Every kind, with channels small enough for batches of a few rows.
+KINDS = {
+    "standardized": (EchoBottleneck, {"d_max": 3, "bank_size": 8}),
+    "paper": (
+        EchoBottleneck,
+        {"d_max": 3, "bank_size": 8, "parametrization": "paper"},
+    ),
+    "gaussian": (GaussianBottleneck, {}),
+}
+
+
+def array(x):
+    return ops.convert_to_numpy(x)
+
+
+def make(kind, units=2, **arguments):
+    layer_class, small = KINDS[kind]
+    return layer_class(units, **small, **arguments)
+
+
+def features(shape=(6, 5), seed=0, scale=1.0):
+    return (scale * np.random.default_rng(seed).normal(size=shape)).astype("float32")
+
+
+def model_of(bottleneck, channels=5):
+    inputs = keras.Input((channels,))
+    outputs = keras.layers.Dense(1)(bottleneck(inputs))
+    model = keras.Model(inputs, outputs)
+    model.compile("adam", "mse")
+    return model
+
+
+def test_tanh16():
+    x = np.array([-1e4, -16.0, 0.0, 0.16, 1e4], "float32")
+    np.testing.assert_allclose(array(tanh16(x)), np.tanh(x / 16), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("channels, units", [(5, 2), (7, 1)])
+def test_trainable_weights_are_those_of_the_two_heads(kind, channels, units):
+    layer = make(kind, units)
+    layer.build((None, channels))
+    count = sum(int(np.prod(w.shape)) for w in layer.trainable_weights)
+    assert count == 2 * (channels + 1) * units
+    assert len(layer.trainable_weights) == 4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("units", [0, -1, 2.5])
+def test_bad_units_raise(kind, units):
+    sentence = f"units, the number of code dimensions, .* received {units}"
+    with pytest.raises(ValueError, match=sentence):
+        make(kind, units)
+
+
+def test_bad_parametrization_raises():
+    sentence = "parametrization must be 'standardized' or 'paper'; received 'tanh'"
+    with pytest.raises(ValueError, match=sentence):
+        EchoBottleneck(2, parametrization="tanh")
+
+
+@pytest.mark.parametrize("layer_class", [EchoBottleneck, GaussianBottleneck])
+def test_arguments_of_the_channel_are_checked_by_the_channel(layer_class):
+    with pytest.raises(ValueError, match="beta.* finite number >= 0; received -1"):
+        layer_class(2, beta=-1)
+
+
+# What the layers compute
+
+
+def test_paper_is_dense_heads_and_a_channel_by_hand():
+    layer = make("paper", seed=3)
+    by_hand = EchoSample(d_max=3, bank_size=8, seed=3)
+    x = features(scale=8.0)
+    for training in (True, False):
+        z = array(layer(x, training=training))
+        u, v = (x @ array(head.kernel) + array(head.bias) for head in layer.heads)
+        code = [np.tanh(u / 16), -np.logaddexp(0, -v)]
+        expected = array(by_hand(code, training=training))
+        np.testing.assert_allclose(z, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        array(layer.rate(x)), array(by_hand.rate(code)), rtol=1e-5
+    )
+
+
+def test_standardized_is_dense_heads_and_a_channel_by_hand_then_standardized():
+    layer = make("standardized", seed=3)
+    by_hand = EchoSample(d_max=3, bank_size=8, seed=3)
+    x = features()
+    z = array(layer(x, training=True))
+    u, v = (x @ array(head.kernel) + array(head.bias) for head in layer.heads)
+    code = [np.tanh(u), v]
+    raw = array(by_hand(code, training=True))
+    # Keras adds 0.001 to the variance before it divides.
+    expected = (raw - raw.mean(0)) / np.sqrt(raw.var(0) + 1e-3)
+    np.testing.assert_allclose(z, expected, rtol=1e-3, atol=1e-4)
+    # Standardizing is invertible, so the rate is that of the raw code.
+    np.testing.assert_allclose(
+        array(layer.rate(x)), array(by_hand.rate(code)), rtol=1e-5
+    )
+
+
+def test_gaussian_is_dense_heads_and_a_channel_by_hand():
+    layer, by_hand = make("gaussian", seed=3), GaussianSample(seed=3)
+    x = features()
+    z = array(layer(x))
+    code = [x @ array(head.kernel) + array(head.bias) for head in layer.heads]
+    np.testing.assert_allclose(z, array(by_hand(code)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        array(layer.rate(x)), array(by_hand.rate(code)), rtol=1e-5
+    )
+
+
+def test_standardized_code_has_mean_zero_and_variance_one_in_training():
+    layer = EchoBottleneck(4, d_max=15, seed=0)
+    z = array(layer(features((64, 5), scale=3.0), training=True))
+    np.testing.assert_allclose(z.mean(0), 0.0, atol=1e-5)
+    # 0.001 is added to the variance of the raw code, which is above 0.2.
+    np.testing.assert_allclose(z.var(0), 1.0, atol=5e-3)
+    # A head times a constant makes no difference to what the decoder sees of the
+    # scale, unlike in the paper's parametrization.
+    paper = EchoBottleneck(4, d_max=15, parametrization="paper", seed=0)
+    z = array(paper(features((64, 5)), training=True))
+    assert z.std() < 0.2
+
+
+def test_standardized_inference_follows_the_training_batches():
+    layer = EchoBottleneck(3, d_max=15, seed=0)
+    x = features((256, 5), scale=2.0)
+    for _ in range(60):  # 0.9^60 = 0.002 of the initial statistics is left
+        layer(x, training=True)
+    z = array(layer(x))
+    np.testing.assert_allclose(z.mean(0), 0.0, atol=0.2)
+    np.testing.assert_allclose(z.std(0), 1.0, atol=0.2)
+
+
+def test_first_scale_is_half_of_its_bound():
+    # log s = log 0.5 at zero features, in both parametrizations.
+    for kind in ("standardized", "paper"):
+        layer = make(kind)
+        zeros = np.zeros((3, 5), "float32")
+        layer(zeros)
+        expected = layer.channel.min_rate + 2 * np.log(2)
+        np.testing.assert_allclose(array(layer.rate(zeros)), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rate_loss_and_last_rate(kind):
+    layer = make(kind, beta=0.25)
+    x = features()
+    with collect_rates() as rates:
+        layer(x, training=True)
+    rate = array(layer.rate(x))
+    assert rate.shape == (6,)
+    np.testing.assert_allclose(array(rates[0]), rate, rtol=1e-5)
+    np.testing.assert_allclose(array(layer.channel.last_rate), rate.mean(), rtol=1e-5)
+    assert len(layer.losses) == 1
+    np.testing.assert_allclose(array(layer.losses[0]), 0.25 * rate.mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(6, 5), (2, 3, 5), (2, 3, 2, 5)])
+def test_any_rank(kind, shape):
+    layer = make(kind)
+    expected = (*shape[:-1], 2)
+    x = features(shape)
+    assert layer.compute_output_shape((None, *shape[1:])) == (None, *expected[1:])
+    for training in (True, False):
+        assert tuple(layer(x, training=training).shape) == expected
+    assert tuple(layer.rate(x).shape) == shape[:1]
+    assert tuple(layer.sample(9).shape) == (9, *expected[1:])
+
+
+def test_samples_are_standardized_as_the_code_is():
+    # Noise and code have one law (Lemma 2.1), so their moments agree: the bank
+    # holds 256 rows, and 4 standard errors of the mean of 256 are 0.25.
+    layer = EchoBottleneck(3, d_max=15, bank_size=256, seed=0)
+    x = features((256, 5), scale=2.0)
+    for _ in range(60):
+        layer(x, training=True)
+    samples, z = array(layer.sample(2000)), array(layer(x))
+    np.testing.assert_allclose(samples.mean(0), z.mean(0), atol=0.25)
+    np.testing.assert_allclose(samples.std(0), z.std(0), atol=0.25)
+
+
+def test_sample_before_training():
+    layer = make("standardized")
+    with pytest.raises(ValueError, match="and this layer has seen none"):
+        layer.sample(3)
+    gaussian = make("gaussian")
+    gaussian.build((None, 5))
+    assert array(gaussian.sample(3)).shape == (3, 2)
+
+
+# Promises
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_keras_layer_contract(kind, run_layer_test):
+    layer_class, small = KINDS[kind]
+    # beta and last_rate; the bank's three; the two of the batch normalisation.
+    state = {"standardized": 7, "paper": 5, "gaussian": 2}[kind]
+    run_layer_test(
+        layer_class,
+        {"units": 2, "seed": 1, "beta": 0.1, **small},
+        input_shape=(4, 5),
+        expected_output_shape=(4, 2),
+        expected_num_trainable_weights=4,
+        expected_num_non_trainable_weights=state,
+        expected_num_seed_generators={"gaussian": 2}.get(kind, 1),
+        expected_num_losses=1,
+        supports_masking=False,
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_keras_round_trip(kind, tmp_path):
+    model = model_of(make(kind, seed=2, beta=0.5, name="bottleneck"))
+    x = features((10, 5))
+    model.fit(x, x[:, :1], batch_size=8, verbose=0)  # with a short last batch
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    layers = [m.get_layer("bottleneck") for m in (model, loaded)]
+    configs = [json.dumps(a.get_config(), sort_keys=True) for a in layers]
+    assert configs[0] == configs[1]
+    # Weights, bank, statistics and noise.
+    np.testing.assert_array_equal(
+        loaded.predict(x, verbose=0), model.predict(x, verbose=0)
+    )
+    np.testing.assert_array_equal(*(array(a.sample(4)) for a in layers))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_clone(kind):
+    model = model_of(make(kind, units=3, seed=2, name="bottleneck"))
+    clone = keras.models.clone_model(model)
+    layers = [m.get_layer("bottleneck") for m in (model, clone)]
+    assert layers[0].get_config() == layers[1].get_config()
+    assert layers[0].channel is not layers[1].channel
+    layers[1].set_weights(layers[0].get_weights())
+    np.testing.assert_array_equal(*(array(a(features())) for a in layers))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_config_holds_the_arguments_of_the_channel(kind):
+    arguments = {"beta": 0.125, "seed": 7}
+    if kind != "gaussian":
+        arguments |= {"sampling": "with_replacement", "max_magnitude": 2.0}
+        arguments |= {"multiplicative": True}
+    config = make(kind, units=3, **arguments).get_config()
+    assert config["units"] == 3
+    assert {key: config[key] for key in arguments} == arguments
+    again = KINDS[kind][0].from_config(config)
+    assert json.dumps(again.get_config()) == json.dumps(config)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision(kind, policy):
+    full, half = make(kind, seed=1), make(kind, seed=1, dtype=policy)
+    x = features()
+    for layer in (full, half):
+        layer.build(x.shape)
+    half.set_weights(full.get_weights())
+    for training in (True, False):
+        z = half(x, training=training)
+        full(x, training=training)
+        assert keras.backend.standardize_dtype(z.dtype) == half.compute_dtype
+    assert half.compute_dtype == policy.removeprefix("mixed_")
+    # The heads compute in half precision, everything after them in full.
+    by_hand = half.channel.rate(half.encode(x))
+    assert keras.backend.standardize_dtype(by_hand.dtype) == "float32"
+    np.testing.assert_allclose(
+        array(half.channel.last_rate), array(by_hand).mean(), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        array(half.channel.last_rate), array(full.channel.last_rate), rtol=2e-2
+    )
+    sample = half.sample(2)
+    assert keras.backend.standardize_dtype(sample.dtype) == half.compute_dtype
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_batch_size_in_one_model(kind):
+    model = model_of(make(kind))
+    for n in (10, 1, 3):
+        x = features((n, 5), seed=n)
+        model.fit(x, x[:, :1], batch_size=4, verbose=0)
+        assert model.predict(x, verbose=0).shape == (n, 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_reaches_both_heads(kind):
+    model = model_of(make(kind, name="bottleneck"))
+    heads = model.get_layer("bottleneck").heads
+    before = [array(head.kernel) for head in heads]
+    x = features()
+    model.fit(x, x[:, :1], verbose=0)
+    for head, kernel in zip(heads, before, strict=True):
+        assert (array(head.kernel) != kernel).all()
