@@ -22,7 +22,11 @@ def evaluate(model, x, samples=1, echoes="bank", batch_size=100, bits=False):
             them, so that more samples give the same expectation less noisily.
         echoes: Where Echo noise comes from: "bank", rows of the training data; or
             "batch", the other images of the batch, as the Echo paper evaluates.
-            Without effect on other channels.
+            Batches are then drawn in a fixed random order, because echoes must be
+            independent draws from the data and files are often sorted: among
+            MNIST's test images the later ones are harder, and neighbours in the
+            file would be worse company than chance. Without effect on other
+            channels.
         batch_size: Int >= 1.
         bits: If True, bits per example instead of nats.
 
@@ -76,13 +80,17 @@ def per_example(model, x, samples=1, echoes="bank", batch_size=100):
     Both are averages over `samples` codes for each image; see `evaluate`.
     """
     total = np.zeros((2, len(x)))
+    order = np.arange(len(x))
+    if echoes == "batch":
+        order = np.random.RandomState(0).permutation(len(x))
     with echoes_from_batch() if echoes == "batch" else contextlib.nullcontext():
         for start in range(0, len(x), batch_size):
-            batch = ops.convert_to_tensor(x[start : start + batch_size], "float32")
+            here = order[start : start + batch_size]
+            batch = ops.convert_to_tensor(x[here], "float32")
             for _ in range(samples):
                 rates, distortion = _step(model, batch)
-                total[0, start : start + batch_size] += sum(rates)
-                total[1, start : start + batch_size] += distortion
+                total[0, here] += sum(rates)
+                total[1, here] += distortion
     rate, distortion = total / samples
     return rate, distortion
 
@@ -91,11 +99,15 @@ def _step(model, batch):
     # No graph is traced: what `echoes_from_batch` says holds for this very call.
     with no_gradients(), collect_rates() as rates:
         output = model(batch, training=False)
-        distortion = model.loss.call(batch, output)
-    if len(distortion.shape) != 1:
+        if isinstance(model.loss, keras.losses.Loss):
+            distortion = model.loss.call(batch, output)
+            given = f"shape {tuple(distortion.shape)}"
+        else:  # the name of a loss, a function, or a model that was not compiled
+            distortion, given = None, "none"
+    if distortion is None or len(distortion.shape) != 1:
         raise ValueError(
             f"The model's loss must give one number for each example, as those of "
-            f"echo_keras.losses do; {model.loss} gives shape {distortion.shape}."
+            f"echo_keras.losses do; {model.loss!r} gives {given}."
         )
     return [ops.convert_to_numpy(r) for r in rates], ops.convert_to_numpy(distortion)
 

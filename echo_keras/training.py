@@ -241,31 +241,35 @@ def train(
         model = build()
         model.compile(keras.optimizers.Adam(rate), loss=loss or losses.Bernoulli())
         done = 0
-    callbacks = [batches.callback, StopOnNaN(), checkpoint]
-    callbacks.append(_csv_log(directory / "log.csv", done))
+    log = _csv_log(directory / "log.csv", done)
+    callbacks = [batches.callback, StopOnNaN(), checkpoint, log]
     if tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(directory / "tensorboard"))
     if verbose is None:
         verbose = 1 if sys.stdout.isatty() else 2
     if done < epochs:
-        model.fit(
-            batches,
-            initial_epoch=done,
-            epochs=epochs,
-            shuffle=False,
-            callbacks=callbacks,
-            validation_data=None if validation is None else (validation, validation),
-            validation_batch_size=batch_size,
-            verbose=verbose,
-        )
+        try:
+            model.fit(
+                batches,
+                initial_epoch=done,
+                epochs=epochs,
+                shuffle=False,
+                callbacks=callbacks,
+                validation_data=None if validation is None else (validation, validation),
+                validation_batch_size=batch_size,
+                verbose=verbose,
+            )
+        finally:  # Keras leaves the file open when training ends by an exception
+            if log.csv_file:
+                log.csv_file.close()
     return model, checkpoint.history
 
 
 def _csv_log(path, done):
     """A CSVLogger that goes on after `done` epochs, rows of a broken one removed."""
     if done and path.exists():
-        lines = path.read_text().splitlines(keepends=True)[: done + 1]
-        path.write_text("".join(lines))
+        lines = path.read_bytes().splitlines(keepends=True)[: done + 1]
+        path.write_bytes(b"".join(lines))
     return keras.callbacks.CSVLogger(path, append=done > 0)
 
 

@@ -9,7 +9,7 @@ import pytest
 from keras import layers, ops
 
 from echo_keras import losses, training
-from echo_keras.layers import EchoBottleneck, GaussianBottleneck
+from echo_keras.layers import EchoBottleneck, GaussianBottleneck, GaussianSample
 from echo_keras.models import RateDistortionModel
 from echo_keras.training import Batches, HalfwaySchedule, StopOnNaN, train
 
@@ -237,7 +237,9 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(epoch, tmp_path):
     resumed, again = run(tmp_path / "broken")
     for w, v in zip(whole.weights, resumed.weights, strict=True):
         np.testing.assert_allclose(array(v), array(w), atol=1e-5, err_msg=w.path)
-    for w, v in zip(whole.optimizer.variables, resumed.optimizer.variables, strict=True):
+    for w, v in zip(
+        whole.optimizer.variables, resumed.optimizer.variables, strict=True
+    ):
         np.testing.assert_allclose(array(v), array(w), atol=1e-5, err_msg=w.path)
     assert len(again) == len(history) == 3
     for one, other in zip(history, again, strict=True):
@@ -377,7 +379,9 @@ def test_tensorboard_logs_are_written(tmp_path):
 
 @pytest.mark.parametrize("bad", [{"epochs": 0}, {"batch_size": 0}])
 def test_bad_arguments_raise_before_anything_is_written(bad, tmp_path):
-    with pytest.raises(ValueError, match="epochs and batch_size must be >= 1; received"):
+    with pytest.raises(
+        ValueError, match="epochs and batch_size must be >= 1; received"
+    ):
         run(tmp_path / "new", **bad)
     assert not (tmp_path / "new").exists()
 
@@ -401,23 +405,22 @@ def test_data_with_nan_stop_the_run(tmp_path):
 
 
 @keras.saving.register_keras_serializable(package="echo_keras_tests")
-class Fragile(GaussianBottleneck):
-    """Its rate becomes NaN in the second epoch; z stays as it is."""
+class Fragile(GaussianSample):
+    """Its rate is NaN after the three batches of the first epoch; z stays sound."""
 
     def build(self, input_shape):
+        self.calls = self.add_state("calls", (), 0.0)
         super().build(input_shape)
-        self.channel.add_rate = self.add_rate
-        self.calls = self.channel.add_state("calls", (), 0.0)
 
     def add_rate(self, rate):
         self.calls.assign(self.calls + 1.0)
-        rate = ops.where(self.calls > 3.5, np.nan, rate)
-        type(self.channel).add_rate(self.channel, rate)
+        super().add_rate(ops.where(self.calls > 3.5, np.nan, rate))
 
 
 def build_fragile():
     inputs = keras.Input((6,))
-    return RateDistortionModel(inputs, layers.Dense(6)(Fragile(2)(inputs)))
+    z = Fragile(noise_variance=0.5)(layers.Dense(2)(inputs))
+    return RateDistortionModel(inputs, layers.Dense(6)(z))
 
 
 @core
