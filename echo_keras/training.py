@@ -242,7 +242,8 @@ def train(
         model.compile(keras.optimizers.Adam(rate), loss=loss or losses.Bernoulli())
         done = 0
     log = _csv_log(directory / "log.csv", done)
-    callbacks = [batches.callback, StopOnNaN(), checkpoint, log]
+    # The log before the checkpoint: what a kill leaves over is cut off above.
+    callbacks = [batches.callback, StopOnNaN(), log, checkpoint]
     if tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(directory / "tensorboard"))
     if verbose is None:
