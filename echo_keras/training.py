@@ -248,6 +248,7 @@ def train(
         callbacks.append(keras.callbacks.TensorBoard(directory / "tensorboard"))
     if verbose is None:
         verbose = 1 if sys.stdout.isatty() else 2
+    held_out = None if validation is None else (validation, validation)
     if done < epochs:
         try:
             model.fit(
@@ -256,7 +257,7 @@ def train(
                 epochs=epochs,
                 shuffle=False,
                 callbacks=callbacks,
-                validation_data=None if validation is None else (validation, validation),
+                validation_data=held_out,
                 validation_batch_size=batch_size,
                 verbose=verbose,
             )

@@ -79,8 +79,9 @@ def ring_noise(f, s, depth):
 
     Row k receives \(\sum_{l=1}^{depth} (\prod_{l'=1}^{l-1} s_{k+l'}) f_{k+l}\), the
     indices taken modulo the number of rows. A row stands for the affine map
-    \(y \mapsto f + s y\), and maps compose: windows of length 2n are made of two
-    windows of length n, so that the work is O(n d log depth) and the memory O(n d).
+    \(y \mapsto f + s y\), and the maps of neighbours compose: a window of 2n rows is
+    made of two windows of n rows, so that the work is O(n d log depth) and the
+    memory O(n d).
 
     Args:
         f, s: Tensors (rows, ...), of one shape.
@@ -90,24 +91,19 @@ def ring_noise(f, s, depth):
         Noise, the shape of f.
     """
 
-    def later(x, steps):
-        return ops.roll(x, -steps, axis=0)
+    def compose(first, then, rows_later):
+        then_f, then_s = (ops.roll(x, -rows_later, axis=0) for x in then)
+        return first[0] + first[1] * then_f, first[1] * then_s
 
-    # (window_f, window_s): the composition of `length` maps from row k on.
-    window_f, window_s, length = f, s, 1
-    noise, decay, reach = None, None, 0
-    while True:
-        if depth & length:
-            here_f = later(window_f, 1 + reach)
-            here_s = later(window_s, 1 + reach)
-            noise = here_f if noise is None else noise + decay * here_f
-            decay = here_s if decay is None else decay * here_s
-            reach += length
-        if reach == depth:
-            return noise
-        window_f = window_f + window_s * later(window_f, length)
-        window_s = window_s * later(window_s, length)
-        length *= 2
+    # Window k is the composition of `length` maps from row k on. The binary digits
+    # of depth, from the second on, say how to reach it by doubling and adding one.
+    row = window = (f, s)
+    length = 1
+    for digit in bin(depth)[3:]:
+        window, length = compose(window, window, length), 2 * length
+        if digit == "1":
+            window, length = compose(row, window, 1), length + 1
+    return ops.roll(window[0], -1, axis=0)
 
 
 def gathered_noise(f, log_s, index):

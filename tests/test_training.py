@@ -177,14 +177,6 @@ def test_order_depends_on_seed_and_epoch_alone():
     assert order(Batches(NUMBERS, 4, seed=2), 0) != orders[0]
 
 
-def test_order_does_not_touch_the_global_seed():
-    np.random.seed(0)
-    expected = np.random.random_sample()
-    np.random.seed(0)
-    order(Batches(NUMBERS, 4, seed=1), 0)
-    assert np.random.random_sample() == expected
-
-
 def test_fit_tells_the_epoch():
     seen = []
 
