@@ -14,6 +14,11 @@ def tanh16(x):
     """tanh(x / 16): bounded by 1, linear over a wider range than tanh.
 
     The activation of f in the Echo paper, App. B.
+
+    Example:
+
+    >>> round(float(tanh16(ops.convert_to_tensor(8.0))), 3)  # tanh 0.5
+    0.462
     """
     return ops.tanh(x / 16.0)
 

@@ -60,6 +60,15 @@ class Channel(LossTerm):
 
     Raises:
         ValueError: beta is negative or not finite.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from echo_keras.layers import GaussianSample
+    >>> channel = GaussianSample(beta=4.0)
+    >>> z = channel([np.ones((5, 2)), np.zeros((5, 2))])
+    >>> float(channel.last_rate.value), float(channel.losses[0])
+    (1.0, 4.0)
     """
 
     def __init__(self, beta=1.0, seed=None, **kwargs):

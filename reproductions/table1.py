@@ -35,7 +35,7 @@ PROTOCOL = {
     "beta": 1.0,
     "train_limit": None,
 }
-DIGITS_PROTOCOL = {**PROTOCOL, "epochs": 60, "learning_rate": 1e-3}
+DIGITS_PROTOCOL = {**PROTOCOL, "epochs": 40, "learning_rate": 1e-3}
 
 # Rate, distortion, -ELBO and sigma of the paper's Table 1.
 PAPER = {

@@ -240,24 +240,6 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(epoch, tmp_path):
             np.testing.assert_allclose(other[name], one[name], rtol=1e-4)
 
 
-@core
-def test_the_noise_matters_to_the_test_above(tmp_path):
-    # The comparison would miss repeated noise if noise did not show in the weights.
-    model, _ = run(tmp_path / "one", epochs=1)
-    for channel in (x for x in model._flatten_layers() if hasattr(x, "last_rate")):
-        channel.seed_generator.state.assign([1, 1])
-    model.save(tmp_path / "one" / "checkpoint.keras")
-    weights = []
-    for directory in ("one", "other"):
-        if directory == "other":
-            run(tmp_path / "other", epochs=1)
-        loaded = keras.saving.load_model(tmp_path / directory / "checkpoint.keras")
-        loaded.fit(data(), data(), verbose=0, shuffle=False)
-        weights.append(loaded.get_weights())
-    apart = [np.abs(a - b).max() for a, b in zip(*weights, strict=True)]
-    assert max(apart[:2]) > 1e-4
-
-
 def test_log_has_one_row_an_epoch_even_if_interrupted_after_it_was_written(tmp_path):
     run(tmp_path / "whole", validation=data(3, seed=1))
     interrupted_run(tmp_path / "broken", 2, 1, validation=data(3, seed=1))

@@ -295,10 +295,10 @@ def test_clone():
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision_leaves_the_rate_alone(policy):
-    # Values that half precision holds exactly; the rate, 65,600 nats, is beyond
-    # the range of float16.
-    mean = np.full((2, 512), 16.0, "float32")
-    log_var = np.full((2, 512), -0.5, "float32")
+    # Values that half precision would round; the rate, 66,400 nats, is beyond the
+    # range of float16.
+    mean = np.full((2, 512), 16.1, "float32")
+    log_var = np.full((2, 512), -0.51, "float32")
     full, half = GaussianSample(seed=0), GaussianSample(seed=0, dtype=policy)
     z_full, z_half = full([mean, log_var]), half([mean, log_var])
     compute = policy.removeprefix("mixed_")
