@@ -244,15 +244,13 @@ def test_without_a_channel_the_rate_is_zero():
 
 
 @pytest.mark.core
-def test_without_a_loss_training_and_evaluating_raise():
+@pytest.mark.parametrize("run", [fitted, evaluated])
+def test_without_a_loss_training_and_evaluating_raise(run):
     inputs = keras.Input((6,))
     model = RateDistortionModel(inputs, layers.Dense(6)(gaussian()(inputs)))
     model.compile("adam")
-    sentence = "must be compiled with a loss, which is the distortion"
-    with pytest.raises(ValueError, match=sentence):
-        fitted(model, data())
-    with pytest.raises(ValueError, match=sentence):
-        evaluated(model, data())
+    with pytest.raises(ValueError, match="must be compiled with a loss, which is the"):
+        run(model, data())
 
 
 @pytest.mark.core
@@ -326,12 +324,14 @@ def test_half_precision_logs_like_full(bottleneck, policy):
         keras.config.set_dtype_policy(dtype)
         keras.utils.set_random_seed(1)
         model = autoencoder(bottleneck())
-        logs.append(fitted(model, data(), epochs=2))
+        logs.append(evaluated(model, data()))
         assert all(m.dtype == "float32" for m in model.metrics)
+        trained = fitted(model, data(), epochs=2)
     for name in ("loss", *TERMS):
         # bfloat16 keeps 8 bits; features and code enter with an error of 2^-9.
         np.testing.assert_allclose(logs[1][name], logs[0][name], rtol=0.02)
-    assert_adds_up(logs[1], beta=1.0)
+    # Training may part ways (float16 skips steps while it finds its loss scale).
+    assert_adds_up(trained, beta=1.0)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's XLA")
