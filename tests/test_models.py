@@ -98,8 +98,7 @@ def assert_adds_up(log, beta, prefix="", rtol=1e-5):
 
 
 @pytest.mark.core
-@each_bottleneck
-@pytest.mark.parametrize("beta", [1.0, 0.5])
+@pytest.mark.parametrize(("bottleneck", "beta"), [(echo, 0.5), (gaussian, 1.0)])
 def test_logs_add_up_in_fit_validation_and_evaluate(bottleneck, beta):
     model = autoencoder(bottleneck(beta=beta))
     log = fitted(model, data(), epochs=2, validation_data=(data(7), data(7)))
@@ -316,9 +315,16 @@ def test_clone():
 
 
 @pytest.mark.core
-@each_bottleneck
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    ("bottleneck", "policy"),
+    [
+        (echo, "mixed_bfloat16"),
+        (gaussian, "mixed_bfloat16"),
+        (gaussian, "mixed_float16"),
+    ],
+)
 def test_half_precision_logs_like_full(bottleneck, policy):
+    # Small steps: in float16, Keras skips the first ones until its scale fits.
     logs = []
     for dtype in ("float32", policy):
         keras.config.set_dtype_policy(dtype)
