@@ -23,10 +23,9 @@ def evaluate(model, x, samples=1, echoes="bank", batch_size=100, bits=False):
         echoes: Where Echo noise comes from: "bank", rows of the training data; or
             "batch", the other images of the batch, as the Echo paper evaluates.
             Batches are then drawn in a fixed random order, because echoes must be
-            independent draws from the data and files are often sorted: among
-            MNIST's test images the later ones are harder, and neighbours in the
-            file would be worse company than chance. Without effect on other
-            channels.
+            independent draws from the data and files may be sorted: Binary MNIST's
+            test file is, by digit, and in file order zeros would hear but zeros.
+            Without effect on other channels.
         batch_size: Int >= 1.
         bits: If True, bits per example instead of nats.
 

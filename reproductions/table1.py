@@ -336,6 +336,8 @@ def comparison(echo, vae):
 def draw(out, dataset):
     """Figures of the first run of each method: images, and curves of all runs."""
     histories = {}
+    # From all over the file, which may be sorted.
+    images = dataset.x_test[:: max(1, len(dataset.x_test) // 12)][:12]
     for method in FLAGS.methods:
         config = configuration(method, FLAGS.seed)
         name = run_name(config)
@@ -346,9 +348,7 @@ def draw(out, dataset):
             print(f"{name}: no model is left to draw images with")
             continue
         model = keras.saving.load_model(path)
-        plots.reconstructions(
-            model, dataset.x_test[:12], out / f"{name}-reconstructions.png"
-        )
+        plots.reconstructions(model, images, out / f"{name}-reconstructions.png")
         codes = model.get_layer("bottleneck").sample(100)
         decoder = model.get_layer("decoder")
         plots.generations(decoder, codes, out / f"{name}-generations.png")
