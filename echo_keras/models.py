@@ -103,8 +103,8 @@ def conv_encoder(input_shape=(28, 28, 1), name="encoder"):
     """The Echo paper's convolutional encoder (App. E), up to the heads.
 
     Args:
-        input_shape: (height, width, channels); height and width at least 28, which
-            the last convolution reduces to 1 x 1 and larger ones to more.
+        input_shape: (height, width, channels); height and width at least 25; up to
+            28 the last convolution reduces them to 1 x 1, larger ones to more.
 
     Returns:
         A Keras model from images (batch, height, width, channels) to features

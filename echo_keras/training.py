@@ -1,5 +1,6 @@
 """The papers' training protocol on Keras's own `fit`: schedules, resume, logs."""
 
+import importlib.util
 import json
 import math
 import os
@@ -211,6 +212,7 @@ def train(
         FloatingPointError: a term of the loss became NaN or infinite.
         ValueError: an argument is out of range, or the checkpoint in `directory`
             belongs to other arguments.
+        ImportError: TensorBoard logs are asked for and it is not installed.
     """
     from echo_keras import losses
 
@@ -223,20 +225,31 @@ def train(
     batches = Batches(x, batch_size, seed, binarize)
     rate = HalfwaySchedule(learning_rate, epochs, len(batches), schedule)
     checkpoint = Checkpoint(directory, history=[])
+    arguments = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "schedule": schedule,
+        "seed": seed,
+        "binarize": binarize,
+        "images": len(x),
+    }
+    arguments_path = directory / "arguments.json"
 
     if checkpoint.path.exists():
-        model = keras.saving.load_model(checkpoint.path)
-        if model.optimizer.get_config()[
-            "learning_rate"
-        ] != keras.saving.serialize_keras_object(rate):
+        before = json.loads(arguments_path.read_text())
+        changed = [name for name in arguments if arguments[name] != before[name]]
+        if changed:
             raise ValueError(
-                f"The checkpoint in {directory.name} was made with another schedule, "
-                "number of epochs or batch size: use another folder, or remove it."
+                f"The checkpoint in {directory.name} was made with another "
+                f"{', '.join(changed)}: use another folder, or remove it."
             )
+        model = keras.saving.load_model(checkpoint.path)
         # The number of finished epochs is in the optimizer's step count.
         done = int(model.optimizer.iterations) // len(batches)
         checkpoint.history += json.loads(checkpoint.history_path.read_text())[:done]
     else:
+        write_json(arguments_path, arguments)
         keras.utils.set_random_seed(seed)
         model = build()
         model.compile(keras.optimizers.Adam(rate), loss=loss or losses.Bernoulli())
@@ -245,6 +258,11 @@ def train(
     # The log before the checkpoint: what a kill leaves over is cut off above.
     callbacks = [batches.callback, StopOnNaN(), log, checkpoint]
     if tensorboard:
+        if not importlib.util.find_spec("tensorboard"):
+            raise ImportError(
+                "TensorBoard logs need a package that is not installed: "
+                "pip install 'echo-keras[tensorboard]'."
+            )
         callbacks.append(keras.callbacks.TensorBoard(directory / "tensorboard"))
     if verbose is None:
         verbose = 1 if sys.stdout.isatty() else 2

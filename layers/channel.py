@@ -36,7 +36,33 @@ def collect_rates():
         _collected.reset(token)
 
 
-class Channel(LossTerm):
+class Seeded(keras.layers.Layer):
+    """Base class: a seed generator whose state is saved with the weights.
+
+    Keras saves a layer's weights but not the state of its generator, so that a
+    resumed run would repeat its noise.
+    """
+
+    def __init__(self, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        store["seed_state"] = ops.convert_to_numpy(self.seed_generator.state)
+
+    def load_own_variables(self, store):
+        weights = {name: store[name] for name in store.keys() if name != "seed_state"}
+        super().load_own_variables(weights)
+        if "seed_state" in store.keys():
+            self.seed_generator.state.assign(store["seed_state"][()])
+
+
+class Channel(Seeded, LossTerm):
     r"""Base class of the layers that turn an encoder's output into a code z.
 
     A channel adds \(\beta \cdot R\) to the model's loss, where the rate R is in
@@ -44,7 +70,9 @@ class Channel(LossTerm):
     to be read and changed from outside:
 
     - `beta`: the weight on the rate, a non-trainable weight, so that a callback
-      can change it in mid-training: `channel.beta.assign(0.5)`.
+      can change it in mid-training: `channel.beta.assign(0.5)`. (On JAX, `fit`
+      holds the weights itself between batches: change beta between epochs, or
+      call `model.jax_state_sync()` first.)
     - `last_rate`: the mean rate of the last batch, without beta. This is what
       `echo_keras.RateDistortionModel` logs. (A weight rather than a metric:
       Keras cannot update a layer's own metric on every backend.)
@@ -73,10 +101,8 @@ class Channel(LossTerm):
 
     def __init__(self, beta=1.0, seed=None, **kwargs):
         # Inputs come as they are: half precision would cost the rate its digits.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(seed=seed, autocast=False, **kwargs)
         self.initial_beta = self.check_weight("beta", beta)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
 
     def build(self, input_shape=None):
         self.beta = self.add_state("beta", (), self.initial_beta)
@@ -100,22 +126,7 @@ class Channel(LossTerm):
         return keras.random.randint(shape, 0, below, seed=self.seed_generator)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "beta": self.initial_beta,
-            "seed": self.seed,
-        }
-
-    # Keras saves a layer's weights but not the state of its seed generator.
-    def save_own_variables(self, store):
-        super().save_own_variables(store)
-        store["seed_state"] = ops.convert_to_numpy(self.seed_generator.state)
-
-    def load_own_variables(self, store):
-        weights = {name: store[name] for name in store.keys() if name != "seed_state"}
-        super().load_own_variables(weights)
-        if "seed_state" in store.keys():
-            self.seed_generator.state.assign(store["seed_state"][()])
+        return {**super().get_config(), "beta": self.initial_beta}
 
 
 def sum_over_code(per_dimension):
@@ -137,7 +148,8 @@ def pair_shape(layer, names, input_shape):
             f"{input_shape}."
         )
     first, second = (tuple(shape) for shape in input_shape)
-    if first[1:] != second[1:]:
+    batches = {first[:1], second[:1]} - {(None,)}
+    if first[1:] != second[1:] or len(batches) > 1:
         raise ValueError(
             f"{name} takes {names} of one shape; received {first} and {second}."
         )

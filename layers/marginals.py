@@ -5,11 +5,11 @@ import math
 import keras
 from keras import ops
 
-from .channel import sum_over_code
+from .channel import Seeded, sum_over_code
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
-class StandardNormal(keras.layers.Layer):
+class StandardNormal(Seeded):
     r"""The marginal N(0, I), which has no weights.
 
     Any layer with `log_prob` and `sample` can stand in its place; `kl` is
@@ -30,11 +30,6 @@ class StandardNormal(keras.layers.Layer):
     True
     """
 
-    def __init__(self, seed=None, **kwargs):
-        super().__init__(**kwargs)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-
     def build(self, input_shape):
         self.code_shape = tuple(input_shape)[1:]
 
@@ -53,6 +48,3 @@ class StandardNormal(keras.layers.Layer):
     def sample(self, n):
         """Draws n codes: (n, ...). The layer must have been built."""
         return keras.random.normal((n, *self.code_shape), seed=self.seed_generator)
-
-    def get_config(self):
-        return {**super().get_config(), "seed": self.seed}

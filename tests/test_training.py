@@ -276,12 +276,14 @@ def test_a_finished_run_is_not_trained_again(tmp_path, monkeypatch):
         {"batch_size": 5},
         {"schedule": "constant"},
         {"learning_rate": 0.02},
+        {"seed": 5},
+        {"binarize": True},
     ],
 )
 def test_a_checkpoint_of_other_arguments_raises(other, tmp_path, one_epoch):
-    (tmp_path / "checkpoint.keras").write_bytes(one_epoch["checkpoint.keras"])
-    (tmp_path / "history.json").write_bytes(one_epoch["history.json"])
-    with pytest.raises(ValueError, match=f"checkpoint in {tmp_path.name} was made"):
+    for name, content in one_epoch.items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"made with another {next(iter(other))}"):
         run(tmp_path, **{"epochs": 1, **other})
     # The checkpoint is still there for the run that it belongs to.
     kept = (tmp_path / "checkpoint.keras").read_bytes()
@@ -297,7 +299,8 @@ def one_epoch(tmp_path_factory):
 
 
 def test_no_part_files_remain(one_epoch):
-    assert set(one_epoch) == {"checkpoint.keras", "history.json", "log.csv"}
+    names = {"arguments.json", "checkpoint.keras", "history.json", "log.csv"}
+    assert set(one_epoch) == names
 
 
 def test_history_counts_the_seconds(one_epoch):

@@ -137,8 +137,7 @@ def test_standardized_code_has_mean_zero_and_variance_one_in_training():
     np.testing.assert_allclose(z.mean(0), 0.0, atol=1e-5)
     # 0.001 is added to the variance of the raw code, which is above 0.2.
     np.testing.assert_allclose(z.var(0), 1.0, atol=5e-3)
-    # A head times a constant makes no difference to what the decoder sees of the
-    # scale, unlike in the paper's parametrization.
+    # The paper's parametrization hands on the scale of its heads.
     paper = EchoBottleneck(4, d_max=15, parametrization="paper", seed=0)
     z = array(paper(features((64, 5)), training=True))
     assert z.std() < 0.2
@@ -146,7 +145,8 @@ def test_standardized_code_has_mean_zero_and_variance_one_in_training():
 
 def test_standardized_inference_follows_the_training_batches():
     layer = EchoBottleneck(3, d_max=15, seed=0)
-    x = features((256, 5), scale=2.0)
+    # A raw code of variance 0.1, so that the initial statistics would show.
+    x = features((256, 5), scale=0.3)
     for _ in range(60):  # 0.9^60 = 0.002 of the initial statistics is left
         layer(x, training=True)
     z = array(layer(x))
