@@ -157,10 +157,10 @@ class EchoSample(Channel):
     $$I(X; Z) = -E \sum_j \log s_j(x)$$
 
     holds without a prior wherever z has a density (Echo paper, Eq. 1-4); codes that
-    fill no volume, such as two values of f with s below 1/2, carry less. Here \(s = r e^{log\_s}\), where
-    r < 1 is solved from `d_max` and `max_magnitude` such that the echoes left out
-    change no coordinate of the noise by more than 2^-23 (App. B). The lowest
-    rate is therefore not zero but `min_rate` = -d log r.
+    fill no volume, such as two values of f with s below 1/2, carry less. Here
+    \(s = r e^{log\_s}\), where r < 1 is solved from `d_max` and `max_magnitude` such
+    that the echoes left out change no coordinate of the noise by more than 2^-23
+    (App. B). The lowest rate is therefore not zero but `min_rate` = -d log r.
 
     f is clipped to \([-M, M]\) and log_s to \((-\infty, 0]\). Gradients that lead back
     inside pass the clip, so that plain `Dense` outputs serve as well as the
