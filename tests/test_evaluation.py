@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from echo_keras import losses
+from echo_keras import evaluation, losses
 from echo_keras.evaluation import evaluate, per_example
 from echo_keras.layers import (
     EchoBottleneck,
@@ -231,3 +231,20 @@ def test_a_model_that_was_not_compiled_raises():
     model = RateDistortionModel(inputs, layers.Dense(6)(inputs))
     with pytest.raises(ValueError, match="The model's loss must"):
         evaluate(model, data())
+
+
+def test_batch_mode_shuffles_sorted_files_and_puts_results_back(monkeypatch):
+    heard = []
+
+    def step(model, batch):
+        batch = ops.convert_to_numpy(batch)[:, 0]
+        heard.append(batch)
+        return [batch], 2 * batch
+
+    monkeypatch.setattr(evaluation, "_step", step)
+    x = np.arange(40, dtype="float32")[:, None]
+    rate, distortion = per_example(None, x, echoes="batch", batch_size=10)
+    np.testing.assert_array_equal(rate, x[:, 0])
+    np.testing.assert_array_equal(distortion, 2 * x[:, 0])
+    # A batch in file order would span 9; one drawn at random spans most of 40.
+    assert min(np.ptp(batch) for batch in heard) > 15
