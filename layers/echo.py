@@ -75,35 +75,61 @@ def max_scale(d_max, max_magnitude=1.0, precision=2.0**-23):
 
 
 def ring_noise(f, s, depth):
-    r"""Echo noise of every row of a ring from the `depth` rows that follow it.
+    r"""Echo noise of every row of a ring from at least `depth` rows that follow it.
 
-    Row k receives \(\sum_{l=1}^{depth} (\prod_{l'=1}^{l-1} s_{k+l'}) f_{k+l}\), the
-    indices taken modulo the number of rows. A row stands for the affine map
-    \(y \mapsto f + s y\), and the maps of neighbours compose: a window of 2n rows is
-    made of two windows of n rows, so that the work is O(n d log depth) and the
-    memory O(n d).
+    Row k receives \(\sum_{l \ge 1} (\prod_{l'=1}^{l-1} s_{k+l'}) f_{k+l}\), the
+    indices taken modulo the number of rows. The sum over a window of 2n rows is made
+    of the sums over two windows of n rows, so that the work is O(n d log depth) and
+    the memory O(n d). The number of echoes is `depth`, rounded up to a power of two.
+
+    The noise is linear in f, and its gradient is the transposed map, of the same cost.
+    As \(n_k = f_{k+1} + s_{k+1} n_{k+1}\) for an endless sum, the gradient of s is
+    that of f times the noise. What this leaves out, and what a row hears of itself
+    beyond the end of the ring, is below the precision for which `max_scale` gives r.
 
     Args:
-        f, s: Tensors (rows, ...), of one shape.
+        f, s: Tensors (rows, ...), of one shape; s is at most `max_scale(depth, M)`.
         depth: Int >= 1, at most rows - 1 for the echoes to be other rows.
 
     Returns:
         Noise, the shape of f.
     """
 
-    def compose(first, then, rows_later):
-        then_f, then_s = (ops.roll(x, -rows_later, axis=0) for x in then)
-        return first[0] + first[1] * then_f, first[1] * then_s
+    def ahead(x, rows):
+        return ops.roll(x, -rows, axis=0)
 
-    # Window k is the composition of `length` maps from row k on. The binary digits
-    # of depth, from the second on, say how to reach it by doubling and adding one.
-    row = window = (f, s)
-    length = 1
-    for digit in bin(depth)[3:]:
-        window, length = compose(window, window, length), 2 * length
-        if digit == "1":
-            window, length = compose(row, window, 1), length + 1
-    return ops.roll(window[0], -1, axis=0)
+    @ops.custom_gradient
+    def noise(f, s):
+        window, scales = f, [s]  # the k-th scale attenuates what is 2^k rows ahead
+        for k in range((depth - 1).bit_length()):
+            if k:
+                scales.append(scales[-1] * ahead(scales[-1], 2 ** (k - 1)))
+            window = window + scales[k] * ahead(window, 2**k)
+        noise = ahead(window, 1)
+
+        def grad(*args, upstream=None):
+            grad_f = ahead(args[0] if upstream is None else upstream, -1)
+            for k in reversed(range((depth - 1).bit_length())):
+                grad_f = grad_f + ahead(scales[k] * grad_f, -(2**k))
+            return grad_f, grad_f * noise
+
+        return noise, grad
+
+    return noise(f, s)
+
+
+def permute(x, order, inverse):
+    """Rows of x in a new order. Its gradient is a gather as well: no scattered sum."""
+
+    @ops.custom_gradient
+    def gather(x):
+        def grad(*args, upstream=None):
+            upstream = args[0] if upstream is None else upstream
+            return ops.take(upstream, inverse, axis=0)
+
+        return ops.take(x, order, axis=0), grad
+
+    return gather(x)
 
 
 def gathered_noise(f, log_s, index):
@@ -323,20 +349,21 @@ class EchoSample(Channel):
 
     def _noise_from_batch(self, rows):
         """Noise (batch, dims) for rows (batch, 2 dims) from the other rows."""
-        batch = heard = known = ops.shape(rows)[0]
+        batch = heard = ops.shape(rows)[0]
         if not isinstance(batch, int) or batch <= self.d_max:
             # Too few others, or perhaps too few: the bank's newest rows join them.
             # Where it has not enough yet, what is there is heard again.
-            rows = ops.concatenate([rows, self.bank])
+            heard = self.d_max + 1
+            if not isinstance(batch, int):
+                heard = ops.maximum(batch, heard)
             known = batch + ops.cast(self.bank_rows, "int32")
-            if isinstance(batch, int):
-                heard = self.d_max + 1
-            else:
-                heard = ops.maximum(batch, self.d_max + 1)
+            rows = ops.concatenate([rows, self.bank])
+            rows = ops.take(rows, ops.arange(heard) % known, axis=0)
         if self.sampling == "cyclic":
             order = ops.argsort(self.uniform((heard,)))
-            noise = self._noise_on_ring(ops.take(rows, order % known, axis=0))
-            return ops.take(noise, ops.argsort(order)[:batch], axis=0)
+            inverse = ops.argsort(order)
+            noise = self._noise_on_ring(permute(rows, order, inverse))
+            return permute(noise, inverse, order)[:batch]
         me = ops.expand_dims(ops.arange(batch), 1)
         if self.sampling == "without_replacement":
             keys = self.uniform((batch, heard))
@@ -345,7 +372,7 @@ class EchoSample(Channel):
             index = ops.argsort(keys, axis=1)[:, : self.d_max]
         else:
             index = (me + 1 + self.integers((batch, self.d_max), heard - 1)) % heard
-        return gathered_noise(*ops.split(rows, 2, axis=1), index % known)
+        return gathered_noise(*ops.split(rows, 2, axis=1), index)
 
     def _noise_from_bank(self, n):
         """Noise (n, dims) from the bank alone."""
