@@ -384,7 +384,7 @@ def _on_ray(function, runs, workers, address, resources, attempts):
                     outcome = ray.get(submitted.pop(run))
                 except ray.exceptions.RayError as error:
                     cause = getattr(error, "cause", None) or error
-                    line = f"{type(cause).__name__}: {str(cause).splitlines()[0]}"
+                    line = f"{type(cause).__name__}: {cause}".splitlines()[0]
                     if started[run]:
                         line = f"its worker died in every attempt, the last time {line}"
                     outcome = "failed", (line, f"{error}\n")
