@@ -1,0 +1,199 @@
+"""Trained marginals and posteriors as TensorFlow Probability distributions.
+
+Needs `pip install 'echo-keras[tfp]'` and Keras's TensorFlow backend.
+"""
+
+import keras
+from keras import ops
+
+from echo_keras import layers
+from echo_keras.layers.flows import MAFMarginal
+from echo_keras.layers.marginals import Logistic, StandardNormal, VampPrior
+
+
+def distribution(marginal):
+    r"""The marginal m(z) as a `tfp.distributions.Distribution`.
+
+    | marginal | distribution |
+    | --- | --- |
+    | StandardNormal | MultivariateNormalDiag |
+    | Logistic | Independent Logistic |
+    | VampPrior | MixtureSameFamily of MultivariateNormalDiag |
+    | MAFMarginal | TransformedDistribution of its base by MaskedAutoregressiveFlow |
+
+    (Where a code has several axes, MultivariateNormalDiag is an Independent Normal.)
+    A VampPrior's components are copied as they stand; a flow keeps using the layer's
+    own networks and follows them if they are trained on.
+
+    Args:
+        marginal: A built layer of one of these classes.
+
+    Returns:
+        A distribution with the code's shape as its event shape.
+
+    Raises:
+        TypeError: the layer is none of these.
+        ValueError: the layer is not built or, for a VampPrior, was never called or
+            is `as_published`, which is not a density.
+        ImportError: TensorFlow Probability or tf-keras is missing.
+        RuntimeError: Keras does not run on TensorFlow.
+
+    Example:
+
+    >>> from echo_keras.layers import StandardNormal
+    >>> marginal = StandardNormal()
+    >>> marginal.build((None, 2))
+    >>> m = distribution(marginal)
+    >>> round(float(m.log_prob([0.0, 0.0])), 3), tuple(m.sample(5).shape)
+    (-1.838, (5, 2))
+    """
+    makers = {
+        StandardNormal: _standard_normal,
+        Logistic: _logistic,
+        VampPrior: _vamp_prior,
+        MAFMarginal: _maf_marginal,
+    }
+    maker = makers.get(type(marginal))
+    if maker is None:
+        known = ", ".join(cls.__name__ for cls in makers)
+        hint = ""
+        if isinstance(marginal, layers.Channel):
+            hint = (
+                " A channel is not a marginal: see `posterior`, or pass its marginal."
+            )
+        raise TypeError(
+            f"distribution() takes {known}; received {type(marginal).__name__}.{hint}"
+        )
+    tfp = _import_tfp()
+    if not marginal.built:
+        raise ValueError(
+            f"{type(marginal).__name__} is not built and does not know the shape of "
+            f"its codes: call it, or the model it stands in, on data first."
+        )
+    return maker(tfp, marginal)
+
+
+def posterior(channel, inputs):
+    r"""The posterior q(z|x) of a Gaussian channel as a distribution.
+
+    Args:
+        channel: A `GaussianSample` without a flow.
+        inputs: What the channel is called on: `[mean, log_var]`, each (batch, ...),
+            or the mean alone with a fixed noise_variance.
+
+    Returns:
+        A MultivariateNormalDiag with batch shape (batch,); an Independent Normal
+        where a code has several axes.
+
+    Raises:
+        TypeError: the channel is another one, or has a flow.
+        ImportError: TensorFlow Probability or tf-keras is missing.
+        RuntimeError: Keras does not run on TensorFlow.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from echo_keras.layers import GaussianSample
+    >>> q = posterior(GaussianSample(), [np.ones((5, 2)), np.zeros((5, 2))])
+    >>> tuple(q.batch_shape), q.mean().numpy()[0].tolist()
+    ((5,), [1.0, 1.0])
+    """
+    if isinstance(channel, layers.EchoSample | layers.EchoBottleneck):
+        raise TypeError(
+            "An Echo channel draws its noise from data: it has an exact rate but no "
+            "density q(z|x). posterior() takes a GaussianSample."
+        )
+    if not isinstance(channel, layers.GaussianSample):
+        raise TypeError(
+            f"posterior() takes a GaussianSample; received {type(channel).__name__}."
+        )
+    if channel.flow is not None:
+        raise TypeError(
+            f"posterior() takes a GaussianSample without a flow; this one has a "
+            f"{type(channel.flow).__name__}."
+        )
+    tfp = _import_tfp()
+    if channel.noise_variance is None:
+        mean, log_var = (ops.cast(x, "float32") for x in inputs[:2])
+        scale = ops.exp(0.5 * log_var)
+    else:
+        mean = ops.cast(inputs, "float32")
+        scale = ops.full_like(mean, channel.noise_variance**0.5)
+    return _diagonal(tfp, mean, scale, len(mean.shape) - 1)
+
+
+def _import_tfp():
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise RuntimeError(
+            f"TensorFlow Probability needs Keras on TensorFlow, and Keras runs on "
+            f"{backend}: set KERAS_BACKEND=tensorflow before Keras is imported."
+        )
+    try:
+        import tensorflow_probability as tfp
+        import tf_keras  # noqa: F401  TensorFlow Probability fails late without it
+    except ImportError as error:
+        raise ImportError(
+            "TensorFlow Probability and tf-keras are needed here: "
+            "pip install 'echo-keras[tfp]'."
+        ) from error
+    return tfp
+
+
+def _diagonal(tfp, mean, scale, rank):
+    """A Gaussian whose last `rank` axes are the event."""
+    if rank == 1:
+        return tfp.distributions.MultivariateNormalDiag(mean, scale)
+    return tfp.distributions.Independent(tfp.distributions.Normal(mean, scale), rank)
+
+
+def _standard_normal(tfp, marginal):
+    shape = marginal.code_shape
+    return _diagonal(tfp, ops.zeros(shape), ops.ones(shape), len(shape))
+
+
+def _logistic(tfp, marginal):
+    shape = marginal.code_shape
+    each = tfp.distributions.Logistic(ops.zeros(shape), marginal.scale)
+    return tfp.distributions.Independent(each, len(shape))
+
+
+def _vamp_prior(tfp, marginal):
+    if marginal.as_published:
+        raise ValueError(
+            "A VampPrior as_published averages log-densities, which is no density; "
+            "distribution() takes one with as_published=False."
+        )
+    mean, log_var = (ops.convert_to_tensor(x) for x in marginal.components.numpy())
+    if not ops.all(ops.isfinite(mean)):
+        raise ValueError(
+            "This VampPrior was never called and knows no components: call the model "
+            "on data first."
+        )
+    logits = ops.zeros(mean.shape[:1])
+    if marginal.learned_weights:
+        # A tensor: Probability would freeze a Keras variable without a word.
+        logits = ops.convert_to_tensor(marginal.logits.numpy())
+    return tfp.distributions.MixtureSameFamily(
+        tfp.distributions.Categorical(logits=logits),
+        _diagonal(tfp, mean, ops.exp(0.5 * log_var), len(marginal.code_shape)),
+    )
+
+
+def _maf_marginal(tfp, marginal):
+    flow = marginal.flow
+
+    def bijector(step):
+        # z = u exp(log_scale) + shift, where our networks give u = z exp(a) + m.
+        def shift_and_log_scale(z, **kwargs):
+            m, a = flow.shift_and_log_scale(step, ops.reshape(z, (-1, flow.d)))
+            shape = ops.shape(z)
+            return ops.reshape(-m * ops.exp(-a), shape), ops.reshape(-a, shape)
+
+        return tfp.bijectors.MaskedAutoregressiveFlow(
+            shift_and_log_scale_fn=shift_and_log_scale
+        )
+
+    # A chain runs from its last link to its first, as sampling does.
+    chain = tfp.bijectors.Chain([bijector(step) for step in range(flow.steps)])
+    return tfp.distributions.TransformedDistribution(distribution(marginal.base), chain)
