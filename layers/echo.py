@@ -9,8 +9,10 @@ import numpy as np
 from keras import ops
 from scipy import optimize
 
+from .beta import TargetRate
 from .channel import Channel, pair_shape, sum_over_code
 
+SCALES = ("diagonal", "triangular")
 SAMPLINGS = ("cyclic", "without_replacement", "with_replacement")
 
 _from_batch = contextvars.ContextVar("from_batch", default=False)
@@ -46,7 +48,8 @@ def max_scale(d_max, max_magnitude=1.0, precision=2.0**-23):
         r, a float in (0, 1).
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: an argument is out of range, or together they put r outside of
+            what a float can tell from 0 and 1.
 
     Example:
 
@@ -64,14 +67,21 @@ def max_scale(d_max, max_magnitude=1.0, precision=2.0**-23):
             f"precision must be a finite number > 0; received {precision}."
         )
 
+    log_bound = math.log(precision) - math.log(max_magnitude)
+
     # In u = log r the excess rises from -inf to +inf, so there is one root.
     def excess(u):
-        return (
-            d_max * u - math.log(-math.expm1(u)) - math.log(precision / max_magnitude)
-        )
+        return d_max * u - math.log(-math.expm1(u)) - log_bound
 
-    low = (math.log(precision / max_magnitude) - 60.0) / d_max - 60.0
-    return math.exp(optimize.brentq(excess, low, -1e-12, xtol=1e-15))
+    low, high = -700.0, -1e-12
+    if not excess(low) < 0 < excess(high):
+        raise ValueError(
+            f"No r between 0 and 1 - 1e-12 fits: d_max = {d_max} echoes of at most "
+            f"max_magnitude = {max_magnitude} leave out far "
+            f"{'more' if excess(low) >= 0 else 'less'} than precision = {precision} "
+            f"whatever r is."
+        )
+    return math.exp(optimize.brentq(excess, low, high, xtol=1e-15))
 
 
 def ring_noise(f, s, depth):
@@ -118,6 +128,89 @@ def ring_noise(f, s, depth):
     return noise(f, s)
 
 
+def triangular_scale(log_s, lower, r):
+    r"""Lower triangular matrices S, no row of which sums to more than r.
+
+    $$S_{jj} = s_j, \qquad
+      S_{jk} = (r - s_j)\, \frac{l_{jk}}{1 + \sum_{k' < j} |l_{jk'}|}, \quad k < j$$
+
+    What the diagonal leaves of a row's share r is divided among its other entries.
+    The absolute sum of each row is then at most r, and so is the largest change of a
+    coordinate by S, whatever it is multiplied with: the remainder of the series is
+    that of a diagonal S, for which `max_scale` gives r. Every S of norm below r can
+    be written so, and no gradient vanishes for being out of bounds.
+
+    Args:
+        log_s: Tensor (rows, d), at most log r.
+        lower: Tensor (rows, d (d - 1) / 2), any values: the rows of the matrix one
+            after the other, in the order of `np.tril_indices(d, -1)`.
+        r: Float in (0, 1).
+
+    Returns:
+        S, shape (rows, d, d). Its determinant is the product of s.
+    """
+    dims, entries = log_s.shape[1], lower.shape[1]
+    place = np.full((dims, dims), entries)  # of the zero that the padding adds
+    place[np.tril_indices(dims, -1)] = np.arange(entries)
+    shares = ops.take(ops.pad(lower, ((0, 0), (0, 1))), place, axis=1)
+    shares = shares / (1.0 + ops.sum(ops.abs(shares), axis=2, keepdims=True))
+    s = ops.expand_dims(ops.exp(log_s), 2)
+    return s * ops.eye(dims) + (r - s) * shares
+
+
+def times(matrices, x):
+    """Each matrix (rows, d, d) times its vector (rows, d).
+
+    Not by `matmul`, which rounds to 10 bits on a GPU (TF32) unless told otherwise.
+    """
+    return ops.sum(matrices * ops.expand_dims(x, 1), axis=2)
+
+
+def matrix_ring_noise(f, s, depth):
+    r"""`ring_noise` for scales that are matrices.
+
+    The same windows, gradient and number of echoes. The work is
+    O(n d^3 log depth) and the memory O(n d^2 log depth). The products of S that
+    attenuate the echoes after the second are matrix products, for which TensorFlow
+    and JAX use TF32 on a GPU unless they are configured otherwise.
+
+    Args:
+        f: Tensor (rows, d).
+        s: Tensor (rows, d, d), of infinity norm at most `max_scale(depth, M)`.
+        depth: Int >= 1, at most rows - 1 for the echoes to be other rows.
+
+    Returns:
+        Noise, shape (rows, d).
+    """
+
+    def ahead(x, rows):
+        return ops.roll(x, -rows, axis=0)
+
+    def transposed_times(matrices, x):
+        return ops.sum(matrices * ops.expand_dims(x, 2), axis=1)
+
+    @ops.custom_gradient
+    def noise(f, s):
+        window, scales = f, [s]
+        for k in range((depth - 1).bit_length()):
+            if k:
+                here = scales[-1]
+                scales.append(ops.matmul(here, ahead(here, 2 ** (k - 1))))
+            window = window + times(scales[k], ahead(window, 2**k))
+        noise = ahead(window, 1)
+
+        def grad(*args, upstream=None):
+            grad_f = ahead(args[0] if upstream is None else upstream, -1)
+            for k in reversed(range((depth - 1).bit_length())):
+                heard = transposed_times(scales[k], grad_f)
+                grad_f = grad_f + ahead(heard, -(2**k))
+            return grad_f, ops.expand_dims(grad_f, 2) * ops.expand_dims(noise, 1)
+
+        return noise, grad
+
+    return noise(f, s)
+
+
 def permute(x, order, inverse):
     """Rows of x in a new order. Its gradient is a gather as well: no scattered sum."""
 
@@ -150,6 +243,26 @@ def gathered_noise(f, log_s, index):
     return ops.sum(ops.exp(before) * f, axis=1)
 
 
+def matrix_gathered_noise(f, s, index, depth):
+    """`gathered_noise` for scales that are matrices, from the last echo to the first.
+
+    Args:
+        f: Tensor (rows, d).
+        s: Tensor (rows, d, d).
+        index: Ints (n, depth), as for `gathered_noise`.
+        depth: Int >= 1.
+
+    Returns:
+        Noise, shape (n, d). Time and memory are O(n depth d^2).
+    """
+    noise = ops.take(f, index[:, depth - 1], axis=0)
+    for lag in reversed(range(depth - 1)):
+        heard = index[:, lag]
+        noise = times(ops.take(s, heard, axis=0), noise)
+        noise = noise + ops.take(f, heard, axis=0)
+    return noise
+
+
 def project(x, low, high):
     """Clips x to [low, high]; a gradient that leads back inside still passes.
 
@@ -172,6 +285,33 @@ def project(x, low, high):
     return clip(x)
 
 
+def triple_shape(layer, names, input_shape):
+    """The shape of the first two of three inputs, or a sentence on what was wrong."""
+    name = f"{type(layer).__name__} with a triangular scale"
+    is_triple = (
+        isinstance(input_shape, (list, tuple))
+        and len(input_shape) == 3
+        and all(isinstance(shape, (list, tuple)) for shape in input_shape)
+    )
+    if not is_triple:
+        raise ValueError(
+            f"{name} takes a list of three tensors, {names}; received shape "
+            f"{input_shape}."
+        )
+    code = pair_shape(layer, "[f, log_s]", input_shape[:2])
+    if len(code) != 2 or code[1] is None or code[1] < 2:
+        raise ValueError(
+            f"{name} takes f of shape (batch, d) with d >= 2 known; received {code}."
+        )
+    lower = tuple(input_shape[2])
+    if lower[1:] != (code[1] * (code[1] - 1) // 2,):
+        raise ValueError(
+            f"{name} takes lower of shape (batch, d (d - 1) / 2), which for d = "
+            f"{code[1]} is (batch, {code[1] * (code[1] - 1) // 2}); received {lower}."
+        )
+    return code
+
+
 @keras.saving.register_keras_serializable(package="echo_keras")
 class EchoSample(Channel):
     r"""Echo channel: \(z = f(x) + S(x)\,\epsilon\) with the exact rate \(I(X; Z)\).
@@ -192,8 +332,16 @@ class EchoSample(Channel):
     inside pass the clip, so that plain `Dense` outputs serve as well as the
     paper's tanh(x/16) and log-sigmoid.
 
+    With `scale="triangular"` S(x) is a lower triangular matrix with s on its
+    diagonal, so that \(\log |\det S| = \sum_j \log s_j\) and the rate is what it was.
+    A diagonal S has TC(Z) = TC(Z|X) (App. C); this one can tell them apart. Its
+    other entries come from a third input, `lower`, of any values:
+    \(S_{jk} = (r - s_j)\, l_{jk} / (1 + \sum_{k'} |l_{jk'}|)\). No row sums to more
+    than r, so the series converges as fast as before; at its lowest rate S is
+    diagonal. Sums over matrices cost a factor of up to d^2 more.
+
     In training the echoes are the other examples of the batch. At inference they
-    come from the *bank*, the newest `bank_size` rows of (f, log s) seen in
+    come from the *bank*, the newest `bank_size` rows of (f, log s, lower) seen in
     training, which is saved with the weights: `predict` works on one image, and
     what shares the batch makes no difference. A training batch of fewer than
     d_max + 1 examples is topped up from the bank. A layer that has never been
@@ -216,19 +364,23 @@ class EchoSample(Channel):
             rate is the same, since exp is invertible.
         bank_size: Int > d_max, rows kept for inference; the larger of 1,024 and
             4 (d_max + 1) if None.
-        beta: Float >= 0, weight on the rate; see `Channel`.
+        beta: Float >= 0, weight on the rate, or a rule that moves it; see `Channel`.
         seed: Int or None; see `Channel`.
+        scale: "diagonal" or "triangular", the form of S(x).
 
     Inputs:
         `[f, log_s]`, two tensors of the same shape (batch, ...). The first axis is
-        the batch, all others are noise dimensions and must be known.
+        the batch, all others are noise dimensions and must be known. If `scale` is
+        "triangular", `[f, log_s, lower]`, the first two (batch, d) with d >= 2, the
+        third (batch, d (d - 1) / 2): the rows of the matrix below its diagonal, in
+        the order of `np.tril_indices(d, -1)`.
 
     Output:
         z, the shape of f.
 
     Raises:
-        ValueError: an argument is out of range or the inputs are not a pair of
-            tensors of one shape.
+        ValueError: an argument is out of range, the inputs are not tensors of the
+            shapes above, or beta is a `TargetRate` below `min_rate`.
 
     Example:
 
@@ -243,8 +395,8 @@ class EchoSample(Channel):
 
     References:
         Brekelmans, Moyer, Galstyan & Ver Steeg, Exact Rate-Distortion in
-        Autoencoders via Echo Noise, Sec. 2 and App. B. The cyclic order and the
-        bank are additions of this library.
+        Autoencoders via Echo Noise, Sec. 2 and App. B. The cyclic order, the bank
+        and the triangular S, which App. C asks for, are additions of this library.
     """
 
     def __init__(
@@ -256,9 +408,14 @@ class EchoSample(Channel):
         bank_size=None,
         beta=1.0,
         seed=None,
+        scale="diagonal",
         **kwargs,
     ):
         super().__init__(beta=beta, seed=seed, **kwargs)
+        if scale not in SCALES:
+            raise ValueError(
+                f"scale must be one of {', '.join(SCALES)}; received {scale!r}."
+            )
         if sampling not in SAMPLINGS:
             raise ValueError(
                 f"sampling must be one of {', '.join(SAMPLINGS)}; received "
@@ -277,18 +434,33 @@ class EchoSample(Channel):
         self.sampling = sampling
         self.multiplicative = multiplicative
         self.bank_size = int(bank_size)
+        self.scale = scale
 
     def build(self, input_shape):
         super().build(input_shape)
-        self.code_shape = pair_shape(self, "[f, log_s]", input_shape)[1:]
+        if self.scale == "triangular":
+            self.code_shape = triple_shape(self, "[f, log_s, lower]", input_shape)[1:]
+        else:
+            self.code_shape = pair_shape(self, "[f, log_s]", input_shape)[1:]
         if None in self.code_shape:
             raise ValueError(
                 f"{type(self).__name__} needs to know every axis but the batch; "
                 f"received shape {(None, *self.code_shape)}."
             )
-        self.dims = math.prod(self.code_shape)
-        # Rows of f beside log s, the newest first, and how many have been seen.
-        self.bank = self.add_state("bank", (self.bank_size, 2 * self.dims), 0.0)
+        d = self.dims = math.prod(self.code_shape)
+        lowest = -d * math.log(self.r)
+        if isinstance(self.beta_rule, TargetRate) and self.beta_rule.rate < lowest:
+            raise ValueError(
+                f"TargetRate holds the rate at {self.beta_rule.rate} nats, which {d} "
+                f"dimensions cannot reach: with d_max = {self.d_max} echoes their "
+                f"lowest rate is {lowest:.3f}. Raise the target or d_max, or use "
+                f"fewer dimensions."
+            )
+        self.widths = [d, d]
+        if self.scale == "triangular":
+            self.widths.append(d * (d - 1) // 2)
+        # Rows of f, log s and `lower`, the newest first, and how many were seen.
+        self.bank = self.add_state("bank", (self.bank_size, sum(self.widths)), 0.0)
         self.bank_rows = self.add_state("bank_rows", (), 0.0)
 
     @property
@@ -302,16 +474,18 @@ class EchoSample(Channel):
         return -self.dims * math.log(self.r)
 
     def call(self, inputs, training=False):
-        f, log_s = self._bounded(inputs)
+        f, *scale = self._bounded(inputs)
         if training or _from_batch.get():
-            rows = ops.concatenate([f, log_s], axis=1)
+            rows = ops.concatenate([f, *scale], axis=1)
             noise = self._noise_from_batch(rows)
             if training:
                 self._remember(rows)
         else:
             noise = self._noise_from_bank(ops.shape(f)[0])
-        self.add_rate(-sum_over_code(log_s))
-        return self._code(f + ops.exp(log_s) * noise)
+        self.add_rate(-sum_over_code(scale[0]), training)
+        if self.scale == "triangular":
+            return self._code(f + times(triangular_scale(*scale, self.r), noise))
+        return self._code(f + ops.exp(*scale) * noise)
 
     def rate(self, inputs):
         """Pointwise information -sum_j log s_j(x) in nats, shape (batch,).
@@ -336,19 +510,21 @@ class EchoSample(Channel):
         return self._code(self._noise_from_bank(n))
 
     def _bounded(self, inputs):
-        """f and log s in float32, each (batch, dims) and within its bounds."""
-        f, log_s = (
-            ops.reshape(ops.cast(x, "float32"), (-1, self.dims)) for x in inputs
+        """The inputs in float32, each (batch, width), f and log s within bounds."""
+        f, log_s, *lower = (
+            ops.reshape(ops.cast(x, "float32"), (-1, width))
+            for x, width in zip(inputs, self.widths, strict=True)
         )
         m = self.max_magnitude
-        return project(f, -m, m), project(log_s, -np.inf, 0.0) + math.log(self.r)
+        log_s = project(log_s, -np.inf, 0.0) + math.log(self.r)
+        return [project(f, -m, m), log_s, *lower]
 
     def _code(self, z):
         z = ops.reshape(z, (-1, *self.code_shape))
         return ops.cast(ops.exp(z) if self.multiplicative else z, self.compute_dtype)
 
     def _noise_from_batch(self, rows):
-        """Noise (batch, dims) for rows (batch, 2 dims) from the other rows."""
+        """Noise (batch, dims) for rows of f, log s, ... from the other rows."""
         batch = heard = ops.shape(rows)[0]
         if not isinstance(batch, int) or batch <= self.d_max:
             # Too few others, or perhaps too few: the bank's newest rows join them.
@@ -372,7 +548,7 @@ class EchoSample(Channel):
             index = ops.argsort(keys, axis=1)[:, : self.d_max]
         else:
             index = (me + 1 + self.integers((batch, self.d_max), heard - 1)) % heard
-        return gathered_noise(*ops.split(rows, 2, axis=1), index)
+        return self._noise_gathered(rows, index)
 
     def _noise_from_bank(self, n):
         """Noise (n, dims) from the bank alone."""
@@ -381,15 +557,32 @@ class EchoSample(Channel):
         known = ops.maximum(ops.cast(self.bank_rows, "int32"), 1)
         if self.sampling == "with_replacement":
             index = self.integers((n, self.d_max), self.bank_size) % known
-            return gathered_noise(*ops.split(rows, 2, axis=1), index)
+            return self._noise_gathered(rows, index)
         # One ring for all: examples differ in where on it their echoes start.
         order = ops.argsort(self.uniform((self.bank_size,)))
         noise = self._noise_on_ring(ops.take(rows, order % known, axis=0))
         return ops.take(noise, self.integers((n,), self.bank_size), axis=0)
 
     def _noise_on_ring(self, rows):
-        f, log_s = ops.split(rows, 2, axis=1)
-        return ring_noise(f, ops.exp(log_s), self.d_max)
+        f, *scale = self._split(rows)
+        if self.scale == "triangular":
+            scale = triangular_scale(*scale, self.r)
+            return matrix_ring_noise(f, scale, self.d_max)
+        return ring_noise(f, ops.exp(*scale), self.d_max)
+
+    def _noise_gathered(self, rows, index):
+        f, *scale = self._split(rows)
+        if self.scale == "triangular":
+            scale = triangular_scale(*scale, self.r)
+            return matrix_gathered_noise(f, scale, index, self.d_max)
+        return gathered_noise(f, *scale, index)
+
+    def _split(self, rows):
+        """The columns of f, log s and, if S is triangular, `lower`."""
+        if self.scale == "diagonal":
+            return ops.split(rows, 2, axis=1)
+        d = self.dims
+        return rows[:, :d], rows[:, d : 2 * d], rows[:, 2 * d :]
 
     def _remember(self, rows):
         """Puts the batch at the front of the bank; the oldest rows drop out."""
@@ -406,4 +599,5 @@ class EchoSample(Channel):
             "sampling": self.sampling,
             "multiplicative": self.multiplicative,
             "bank_size": self.bank_size,
+            "scale": self.scale,
         }

@@ -35,6 +35,17 @@ def test_bad_beta_raises(beta):
         GaussianSample(beta=beta)
 
 
+@pytest.mark.parametrize("beta", ["0.5", None, [1.0]])
+def test_beta_that_is_neither_number_nor_rule_raises(beta):
+    with pytest.raises(ValueError, match="^beta must be a number or a rule such as"):
+        GaussianSample(beta=beta)
+
+
+def test_beta_may_be_any_kind_of_number():
+    for beta in (2, np.float32(2.0), np.array(2.0)):
+        assert GaussianSample(beta=beta).get_config()["beta"] == 2.0
+
+
 def test_beta_zero_adds_nothing_but_the_rate_is_measured():
     layer = Counted(beta=0)
     layer(ramp())

@@ -224,6 +224,24 @@ def test_max_scale_bad_precision(precision):
         max_scale(9, 1.0, precision)
 
 
+@pytest.mark.parametrize("precision, magnitude", [(2e12, 1.0), (1.0, 1e-300)])
+def test_max_scale_for_a_precision_that_any_r_keeps(precision, magnitude):
+    with pytest.raises(ValueError, match="^No r .* leave out far less than precision"):
+        max_scale(99, magnitude, precision)
+
+
+def test_max_scale_for_a_precision_that_no_r_keeps():
+    with pytest.raises(ValueError, match="^No r .* leave out far more than precision"):
+        max_scale(1, 1e300, 1e-300)
+
+
+def test_max_scale_at_the_ends_of_what_it_solves():
+    for precision in (1e-290, 1e11):
+        r = max_scale(1, 1.0, precision)
+        assert r / (1 - r) == pytest.approx(precision, rel=1e-3)
+    assert 1 - max_scale(10**9) < 1e-7
+
+
 # 2. The sums
 
 

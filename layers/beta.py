@@ -1,0 +1,193 @@
+"""Rules by which a channel moves beta, its weight on the rate, while it trains."""
+
+import math
+
+import keras
+from keras import ops
+
+
+class BetaRule:
+    """Base class: beta after each training call, from what the channel has seen.
+
+    A rule is a recipe without state of its own. The channel keeps the numbers named
+    in `state` as float32 weights, so that a resumed run goes on where it stopped
+    and Keras's `fit` carries them on every backend.
+
+    A subclass gives `initial`, the beta of a channel that has not been trained;
+    `state`, a dict of names and initial values; `get_config`; and `update`.
+    """
+
+    initial = 1.0
+    state = {}
+
+    def update(self, beta, rate, **state):
+        """The beta of this training call and the state after it.
+
+        Args:
+            beta: Scalar tensor, the beta of the call before.
+            rate: Scalar tensor, the batch's mean rate in nats per example.
+            **state: Scalar tensors, named as in `state`.
+
+        Returns:
+            beta, a scalar tensor, and a dict of scalar tensors, the new state.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define `update`.")
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="echo_keras")
+class TargetRate(BetaRule):
+    r"""Holds a channel's rate at a target: beta as a Lagrange multiplier.
+
+    To minimise the distortion subject to \(R = R^*\) is to find the saddle point of
+    \(D + \beta (R - R^*)\). The model descends in its weights; each training call
+    ascends in \(\log \beta\), so that beta stays positive:
+
+    $$\log \beta \leftarrow \log \beta + \eta \, \mathrm{clip}\Big(
+        \frac{\bar R - R^*}{R^*}, -1, 1\Big)$$
+
+    where \(\bar R\) is the moving average of the batches' rates, which starts at
+    the target. The deviation is relative, so that one step size \(\eta\) serves all
+    targets, and clipped, so that a rate that starts far too high moves beta by no
+    more than the factor \(e^\eta\) a call. beta is confined to [low, high]: a target
+    that stays out of reach does not drive it to 0 or infinity, from where it would
+    take as long to return. A batch whose rate is not finite changes nothing.
+
+    The loss of a call uses the beta that this call has set. The rate settles
+    smoothly where the step size is small beside one over the number of steps in
+    which the model follows a change of beta; with a larger one it swings about the
+    target.
+
+    Args:
+        rate: Float > 0, the target \(R^*\) in nats per example.
+        step_size: Float > 0, \(\eta\), the largest change of log beta in a call.
+        initial: Float in [low, high], beta before the first training call.
+        smoothing: Float in [0, 1), the share of the old average kept at each call.
+        low, high: Floats, 0 < low < high, the bounds of beta.
+
+    Raises:
+        ValueError: an argument is out of range. `EchoSample` raises one if the
+            target is below its `min_rate`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from echo_keras.layers import GaussianSample
+    >>> channel = GaussianSample(beta=TargetRate(2.0, step_size=0.1, smoothing=0.0))
+    >>> mean, log_var = np.ones((5, 2)), np.zeros((5, 2))  # R = 1 nat, half of R*
+    >>> z = channel([mean, log_var], training=True)
+    >>> round(float(channel.beta.value), 4)  # exp(0.1 (1 - 2) / 2)
+    0.9512
+
+    References:
+        Rezende & Viola, Taming VAEs (2018), Sec. 2 and Algorithm 1, there with the
+        distortion constrained; Fixing a Broken ELBO, Sec. 2 and Echo paper,
+        Sec. 3.1, on targets for the rate.
+    """
+
+    def __init__(
+        self, rate, step_size=0.01, initial=1.0, smoothing=0.9, low=1e-4, high=1e4
+    ):
+        for name, value in (("rate", rate), ("step_size", step_size)):
+            if not 0 < value < math.inf:
+                raise ValueError(
+                    f"{name} must be a finite number > 0; received {value}."
+                )
+        if not 0 <= smoothing < 1:
+            raise ValueError(f"smoothing must be in [0, 1); received {smoothing}.")
+        # Beyond these float32 has no room left for a step.
+        if not 1e-30 <= low < high <= 1e30:
+            raise ValueError(
+                f"low and high must satisfy 1e-30 <= low < high <= 1e30; received "
+                f"{low} and {high}."
+            )
+        if not low <= initial <= high:
+            raise ValueError(
+                f"initial must be in [low, high] = [{low}, {high}]; received {initial}."
+            )
+        self.rate = float(rate)
+        self.step_size = float(step_size)
+        self.initial = float(initial)
+        self.smoothing = float(smoothing)
+        self.low, self.high = float(low), float(high)
+        self.state = {"average": self.rate}
+
+    def update(self, beta, rate, average):
+        usable = ops.isfinite(rate)
+        rate = ops.where(usable, rate, average)
+        average = average + (1 - self.smoothing) * (rate - average)
+        deviation = ops.clip((average - self.rate) / self.rate, -1.0, 1.0)
+        # beta itself is a weight that may have been set to anything, 0 included.
+        within = ops.clip(beta, self.low, self.high)
+        moved = ops.exp(ops.log(within) + self.step_size * deviation)
+        moved = ops.clip(moved, self.low, self.high)
+        return ops.where(usable, moved, beta), {"average": average}
+
+    def get_config(self):
+        return {
+            "rate": self.rate,
+            "step_size": self.step_size,
+            "initial": self.initial,
+            "smoothing": self.smoothing,
+            "low": self.low,
+            "high": self.high,
+        }
+
+
+@keras.saving.register_keras_serializable(package="echo_keras")
+class BetaSchedule(BetaRule):
+    r"""Moves beta linearly from `start` to `end`, then leaves it there.
+
+    Training call t = 0, 1, ... has
+    \(\beta_t = (1 - a)\, start + a\, end\) with \(a = \min(t / steps, 1)\): the first
+    has `start`, and from the call numbered `steps` on it is `end`.
+
+    Args:
+        steps: Int >= 1, at most 2^24 (float32 counts no further).
+        start, end: Floats >= 0.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from echo_keras.layers import GaussianSample
+    >>> channel = GaussianSample(beta=BetaSchedule(steps=2))
+    >>> betas = []
+    >>> for _ in range(4):
+    ...     z = channel([np.ones((5, 2)), np.zeros((5, 2))], training=True)
+    ...     betas.append(float(channel.beta.value))
+    >>> betas
+    [0.0, 0.5, 1.0, 1.0]
+
+    References:
+        Bowman et al., Generating Sentences from a Continuous Space (2016), Sec. 3.1.
+    """
+
+    def __init__(self, steps, start=0.0, end=1.0):
+        if not 1 <= steps <= 2**24 or steps != int(steps):
+            raise ValueError(
+                f"steps must be an integer from 1 to 2^24; received {steps}."
+            )
+        for name, value in (("start", start), ("end", end)):
+            if not 0 <= value < math.inf:
+                raise ValueError(
+                    f"{name} must be a finite number >= 0; received {value}."
+                )
+        self.steps = int(steps)
+        self.start = self.initial = float(start)
+        self.end = float(end)
+        self.state = {"step": 0.0}
+
+    def update(self, beta, rate, step):
+        done = step / self.steps
+        # This form, unlike start + done (end - start), is exact at both ends.
+        beta = (1.0 - done) * self.start + done * self.end
+        return beta, {"step": ops.minimum(step + 1.0, float(self.steps))}
+
+    def get_config(self):
+        return {"steps": self.steps, "start": self.start, "end": self.end}
