@@ -1,4 +1,4 @@
-"""Rate, distortion and -ELBO of a trained model on held-out images."""
+"""Rate, distortion, -ELBO and likelihood of a trained model on held-out images."""
 
 import contextlib
 import math
@@ -94,9 +94,76 @@ def per_example(model, x, samples=1, echoes="bank", batch_size=100):
     return rate, distortion
 
 
-def _step(model, batch):
-    # No graph is traced: what `echoes_from_batch` says holds for this very call.
-    with no_gradients(), collect_rates() as rates:
+def importance_weighted(model, x, samples=100, batch_size=100):
+    r"""Importance-weighted estimate of log p(x), a lower bound in expectation.
+
+    $$\log \hat p(x) = \log \frac1K \sum_{k=1}^K
+        p(x|z_k)\, \frac{m(z_k)}{q(z_k|x)}, \quad z_k \sim q(z|x)$$
+
+    With K = 1 its mean is the ELBO at beta 1; in expectation it grows with K, towards
+    log p(x). The K codes of an image are drawn one after the other, so that memory
+    does not depend on K; each costs a pass through the whole model.
+
+    Args:
+        model: A `RateDistortionModel`, compiled with a loss of `echo_keras.losses`
+            that is a likelihood (`SquaredError` is none). Every channel needs a
+            density q(z|x); Echo has none.
+        x: Images, shape (n, ...), which are also the targets.
+        samples: Int >= 1, K.
+        batch_size: Int >= 1.
+
+    Returns:
+        A dict with `log_likelihood_iw{K}`, the mean over images in nats, and its
+        standard error `log_likelihood_iw{K}_se`, the spread over images divided by
+        sqrt(n). (The bias, of the bound against log p(x), is not in it.)
+
+    Raises:
+        ValueError: an argument is out of range, the model's loss does not give one
+            number for each example, or a channel has no density.
+
+    Example:
+
+    >>> from echo_keras import losses, models
+    >>> from echo_keras.layers import GaussianBottleneck
+    >>> inputs = keras.Input((8,))
+    >>> logits = keras.layers.Dense(8)(GaussianBottleneck(2)(inputs))
+    >>> model = models.RateDistortionModel(inputs, logits)
+    >>> model.compile(loss=losses.Bernoulli())
+    >>> sorted(importance_weighted(model, np.ones((20, 8)), samples=5))
+    ['log_likelihood_iw5', 'log_likelihood_iw5_se']
+
+    References:
+        Burda, Grosse & Salakhutdinov, Importance Weighted Autoencoders (2016), Eq. 8.
+    """
+    if samples < 1 or batch_size < 1:
+        raise ValueError(
+            f"samples and batch_size must be >= 1; received {samples} and {batch_size}."
+        )
+    values = per_example_likelihood(model, x, samples, batch_size)
+    spread = values.std(ddof=1) if len(values) > 1 else math.nan
+    name = f"log_likelihood_iw{samples}"
+    return {
+        name: float(values.mean()),
+        f"{name}_se": float(spread / math.sqrt(len(values))),
+    }
+
+
+def per_example_likelihood(model, x, samples=100, batch_size=100):
+    """The estimate of log p(x) for each image, float64 (n,); `importance_weighted`."""
+    total = np.full(len(x), -np.inf)
+    for start in range(0, len(x), batch_size):
+        here = slice(start, start + batch_size)
+        batch = ops.convert_to_tensor(x[here], "float32")
+        for _ in range(samples):
+            log_ratios, distortion = _step(model, batch, sampled=True)
+            log_weight = -(sum(log_ratios) + distortion.astype("float64"))
+            total[here] = np.logaddexp(total[here], log_weight)
+    return total - math.log(samples)
+
+
+def _step(model, batch, sampled=False):
+    # No graph is traced: what the contexts say holds for this very call.
+    with no_gradients(), collect_rates(sampled) as rates:
         output = model(batch, training=False)
         if isinstance(model.loss, keras.losses.Loss):
             distortion = model.loss.call(batch, output)

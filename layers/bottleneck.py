@@ -85,18 +85,23 @@ class Bottleneck(keras.layers.Layer):
 class GaussianBottleneck(Bottleneck):
     """Dense heads for mean and log-variance, then `GaussianSample`.
 
+    With a `VampPrior` as marginal the heads are applied to the encoder's features of
+    the pseudo-inputs as well. With `context=True` the flow's context is the features.
+
     Args:
         units: Int >= 1, number of code dimensions.
-        **channel_arguments: What `GaussianSample` takes: marginal, beta, seed.
+        **channel_arguments: What `GaussianSample` takes: marginal, beta, seed, flow,
+            context.
 
     Inputs:
-        Features, shape (batch, ..., channels).
+        Features, shape (batch, ..., channels); or `[features, pseudo_features]`, the
+        second (K, ..., channels).
 
     Output:
         z, shape (batch, ..., units).
 
     Raises:
-        ValueError: units is not an integer >= 1.
+        ValueError: units is not an integer >= 1, or the inputs are not as above.
 
     Example:
 
@@ -111,6 +116,36 @@ class GaussianBottleneck(Bottleneck):
     def __init__(self, units, **kwargs):
         super().__init__(units, **kwargs)
         self.heads = [self.head("mean"), self.head("log_var")]
+
+    def build(self, input_shape):
+        is_list = input_shape and isinstance(input_shape[0], (list, tuple))
+        shapes = [tuple(s) for s in (input_shape if is_list else [input_shape])]
+        if len(shapes) > 2:
+            raise ValueError(
+                f"GaussianBottleneck takes features or [features, pseudo_features]; "
+                f"received {len(shapes)} inputs."
+            )
+        for head in self.heads:
+            head.build(shapes[0])
+        code, *pseudo = [(*s[:-1], self.units) for s in shapes]
+        context = shapes[:1] if self.channel.context else []
+        self.channel.build([code, code, *context, *pseudo, *pseudo])
+
+    def encode(self, features):
+        """The channel's inputs, float32: mean, log_var, context, those of the prior."""
+        is_list = isinstance(features, (list, tuple))
+        features, *pseudo = features if is_list else [features]
+        inputs = super().encode(features)
+        if self.channel.context:
+            inputs.append(ops.cast(features, "float32"))
+        for others in pseudo:
+            inputs += super().encode(others)
+        return inputs
+
+    def compute_output_shape(self, input_shape):
+        if isinstance(input_shape[0], (list, tuple)):
+            input_shape = input_shape[0]
+        return super().compute_output_shape(input_shape)
 
     def get_config(self):
         config = super().get_config()

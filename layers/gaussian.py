@@ -11,37 +11,49 @@ from .marginals import StandardNormal
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class GaussianSample(Channel):
-    r"""Gaussian channel: \(z = \mu(x) + \sigma(x)\, N(0, I)\).
+    r"""Gaussian channel: \(z = \mu(x) + \sigma(x)\, N(0, I)\), or a flow of it.
 
     The rate is the upper bound \(R = E\,KL[q(z|x) \,\|\, m(z)] \ge I(X; Z)\), which
     is loose by \(KL[q(z) \,\|\, m(z)]\) (Echo paper, Eq. 6). With the standard normal
     marginal it has the closed form
-    \(\tfrac12 \sum_j (\mu_j^2 + \sigma_j^2 - \log \sigma_j^2 - 1)\). A marginal
-    without a `kl` method gives the one-sample Monte Carlo estimate
-    \(\log q(z|x) - \log m(z)\) instead.
+    \(\tfrac12 \sum_j (\mu_j^2 + \sigma_j^2 - \log \sigma_j^2 - 1)\). With a marginal
+    that has no `kl` method, or with a flow, it is the one-sample Monte Carlo estimate
+    \(\log q(z|x) - \log m(z)\) instead, whose mean over noise is R and which can be
+    negative for an example.
+
+    With a flow, an invertible map T, the code is
+    \(z = T(z_0)\) with \(z_0 = \mu(x) + \sigma(x)\, N(0, I)\), so that
+    \(\log q(z|x) = \log q_0(z_0|x) - \log|\det \partial z / \partial z_0|\).
 
     The layer adds noise in training and at inference alike; for a noiseless code
     use the mean, which is the layer's input.
 
     Args:
         marginal: Layer with `log_prob(z)` -> (batch,), `sample(n)` and optionally
-            `kl(mean, log_var)` -> (batch,); the standard normal if None.
+            `kl(mean, log_var)` -> (batch,); the standard normal if None. See
+            `Marginal`.
         noise_variance: Float > 0 or None. With a float the layer takes the mean
             alone and every dimension has this variance.
-        beta: Float >= 0, weight on the rate; see `Channel`.
+        beta: Float >= 0, weight on the rate, or a rule that moves it; see `Channel`.
         seed: Int or None; see `Channel`.
+        flow: Layer with `transform(z, context=None)` -> (z, log-determinant), such
+            as `IAFBlock`, or None.
+        context: If True, the flow receives a context, the third input.
 
     Inputs:
         `[mean, log_var]`, two tensors of the same shape (batch, ...); or `mean`
         alone if `noise_variance` is given. The first axis is the batch and all
-        others are noise dimensions.
+        others are noise dimensions. Next comes the flow's context, if it has one.
+        What follows is handed to the marginal, as `log_prob(z, *rest)`: for a
+        `VampPrior` the mean and log_var of the pseudo-inputs, (K, ...).
 
     Output:
         z, the shape of `mean`.
 
     Raises:
-        ValueError: the number or the shapes of the inputs are not as above, or
-            noise_variance is not positive.
+        ValueError: the number or the shapes of the inputs are not as above,
+            noise_variance is not positive, or there is a context without a flow or
+            beside a fixed variance.
 
     Example:
 
@@ -56,7 +68,14 @@ class GaussianSample(Channel):
     """
 
     def __init__(
-        self, marginal=None, noise_variance=None, beta=1.0, seed=None, **kwargs
+        self,
+        marginal=None,
+        noise_variance=None,
+        beta=1.0,
+        seed=None,
+        flow=None,
+        context=False,
+        **kwargs,
     ):
         super().__init__(beta=beta, seed=seed, **kwargs)
         if noise_variance is not None and not 0 < noise_variance < math.inf:
@@ -64,58 +83,96 @@ class GaussianSample(Channel):
                 f"noise_variance must be a finite number > 0, or None to take "
                 f"[mean, log_var]; received {noise_variance}."
             )
+        if context and (flow is None or noise_variance is not None):
+            raise ValueError(
+                "context=True needs a flow to receive the context, and no fixed "
+                "noise_variance."
+            )
         self.noise_variance = noise_variance
+        self.context = context
         if isinstance(marginal, dict):  # as `get_config` writes it
             marginal = keras.saving.deserialize_keras_object(marginal)
-        self.marginal = StandardNormal() if marginal is None else marginal
+        if marginal is None:
+            marginal = StandardNormal(dtype=self.dtype_policy)
+        self.marginal = marginal
+        if isinstance(flow, dict):
+            flow = keras.saving.deserialize_keras_object(flow)
+        self.flow = flow
 
     def build(self, input_shape):
         super().build(input_shape)
         if self.noise_variance is None:
-            shape = pair_shape(self, "[mean, log_var]", input_shape)
+            shape = pair_shape(self, "[mean, log_var]", input_shape[:2])
+            rest = [tuple(s) for s in input_shape[2:]]
         elif input_shape and isinstance(input_shape[0], (list, tuple)):
             raise ValueError(
                 f"GaussianSample with a fixed noise_variance takes the mean alone; "
                 f"received {len(input_shape)} inputs."
             )
         else:
-            shape = tuple(input_shape)
+            shape, rest = tuple(input_shape), []
+        flow_shape = shape
+        if self.context:
+            if not rest:
+                raise ValueError(
+                    "GaussianSample with a context takes [mean, log_var, context]; "
+                    "received two inputs."
+                )
+            flow_shape = [shape, rest.pop(0)]
+        if self.flow is not None and not self.flow.built:
+            self.flow.build(flow_shape)
+        # A marginal of another library may not say what it takes.
+        takes = getattr(self.marginal, "takes", None)
+        if rest and takes is not None and len(rest) != len(takes):
+            raise ValueError(
+                f"{type(self.marginal).__name__} takes {len(takes)} inputs besides z, "
+                f"and GaussianSample received {len(rest)} to hand over."
+            )
         if not self.marginal.built:
-            self.marginal.build(shape)
+            self.marginal.build(shape, *rest)
 
-    def call(self, inputs):
-        z, rate = self._draw(inputs)
-        self.add_rate(rate)
+    def call(self, inputs, training=False):
+        z, rate, log_ratio = self._draw(inputs)
+        self.add_rate(rate, training, log_ratio)
         return ops.cast(z, self.compute_dtype)
 
     def rate(self, inputs):
-        """The KL divergence of each example in nats, shape (batch,).
+        """The rate of each example in nats, shape (batch,).
 
-        With a marginal that has no closed form, estimated with one sample of z.
+        The KL divergence where it has a closed form: the marginal has a `kl` method
+        and there is no flow. Otherwise estimated with one sample of z.
         """
         return self._draw(inputs)[1]
 
     def sample(self, n):
         """Draws n codes from the marginal m(z), for generation: (n, ...)."""
-        return self.marginal.sample(n)
+        return ops.cast(self.marginal.sample(n), self.compute_dtype)
 
     def _draw(self, inputs):
-        """A sample of z and the rate (batch,) that goes with it."""
+        """A sample of z, its rate and log q(z|x) - log m(z), both (batch,)."""
         if self.noise_variance is None:
-            mean, log_var = (ops.cast(x, "float32") for x in inputs)
+            mean, log_var, *rest = (ops.cast(x, "float32") for x in inputs)
         else:
-            mean = ops.cast(inputs, "float32")
+            mean, rest = ops.cast(inputs, "float32"), []
             log_var = ops.full_like(mean, math.log(self.noise_variance))
+        context = rest.pop(0) if self.context else None
         noise = self.normal(ops.shape(mean))
         z = mean + ops.exp(0.5 * log_var) * noise
-        if hasattr(self.marginal, "kl"):
-            return z, self.marginal.kl(mean, log_var)
-        log_q = -0.5 * (math.log(2 * math.pi) + log_var + ops.square(noise))
-        return z, sum_over_code(log_q) - self.marginal.log_prob(z)
+        log_q = -0.5 * sum_over_code(math.log(2 * math.pi) + log_var + noise**2)
+        if self.flow is not None:
+            z, log_det = self.flow.transform(z, context=context)
+            log_q = log_q - log_det
+        log_ratio = log_q - self.marginal.log_prob(z, *rest)
+        if self.flow is None and hasattr(self.marginal, "kl"):
+            return z, self.marginal.kl(mean, log_var), log_ratio
+        return z, log_ratio, log_ratio
 
     def get_config(self):
+        flow = self.flow
         return {
             **super().get_config(),
             "marginal": keras.saving.serialize_keras_object(self.marginal),
             "noise_variance": self.noise_variance,
+            "flow": None if flow is None else keras.saving.serialize_keras_object(flow),
+            "context": self.context,
         }

@@ -6,13 +6,20 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from scipy import stats
 
 from echo_keras import evaluation, losses
-from echo_keras.evaluation import evaluate, per_example
+from echo_keras.evaluation import (
+    evaluate,
+    importance_weighted,
+    per_example,
+    per_example_likelihood,
+)
 from echo_keras.layers import (
     EchoBottleneck,
     GaussianBottleneck,
 )
+from echo_keras.layers.marginals import Logistic
 from echo_keras.models import RateDistortionModel
 
 pytestmark = pytest.mark.core
@@ -189,6 +196,106 @@ def test_the_rate_does_not_depend_on_where_echoes_come_from():
         per_example(model, data(), echoes=echoes)[0] for echoes in ("bank", "batch")
     )
     np.testing.assert_allclose(bank, batch, rtol=1e-6)
+
+
+# Importance weighting, on models whose likelihood is known: x = W z + b + noise with
+# orthogonal columns in W, so that the posterior has a diagonal covariance.
+
+WEIGHTS = np.array([[1, 1, 1, 1, 0, 0], [0.5, -0.5, 0, 0, 1, -1]]) * 0.8
+BIAS, VARIANCE = np.linspace(-1, 1, 6), 0.5
+PRECISIONS = 1 + (WEIGHTS**2).sum(1) / VARIANCE
+
+
+def linear_model(widen=1.0, shift=0.0, marginal=None):
+    """Its q(z|x) is the posterior, with `widen` times its variance, moved by shift."""
+    inputs = keras.Input((6,))
+    bottleneck = GaussianBottleneck(2, marginal=marginal, seed=1)
+    decoder = layers.Dense(6)
+    model = RateDistortionModel(inputs, decoder(bottleneck(inputs)))
+    model.compile(loss=losses.Gaussian(VARIANCE))
+    to_mean = WEIGHTS.T / VARIANCE / PRECISIONS
+    mean, log_var = bottleneck.heads
+    mean.set_weights([to_mean, shift - BIAS @ to_mean])
+    log_var.set_weights([np.zeros((6, 2)), np.log(widen / PRECISIONS)])
+    decoder.set_weights([WEIGHTS, BIAS])
+    return model
+
+
+def linear_data(n, seed=0):
+    random = np.random.RandomState(seed)
+    x = random.normal(size=(n, 2)) @ WEIGHTS + BIAS
+    x += math.sqrt(VARIANCE) * random.normal(size=x.shape)
+    covariance = WEIGHTS.T @ WEIGHTS + VARIANCE * np.eye(6)
+    return x.astype("float32"), stats.multivariate_normal(BIAS, covariance).logpdf(x)
+
+
+def test_with_the_posterior_every_weight_is_the_likelihood():
+    x, exact = linear_data(10)
+    for samples in (1, 3):
+        found = per_example_likelihood(linear_model(), x, samples, batch_size=4)
+        np.testing.assert_allclose(found, exact, atol=1e-4)
+    result = importance_weighted(linear_model(), x, samples=2)
+    assert set(result) == {"log_likelihood_iw2", "log_likelihood_iw2_se"}
+    assert all(type(value) is float for value in result.values())
+    np.testing.assert_allclose(result["log_likelihood_iw2"], exact.mean(), atol=1e-4)
+    error = exact.std(ddof=1) / math.sqrt(10)
+    np.testing.assert_allclose(result["log_likelihood_iw2_se"], error, rtol=1e-4)
+
+
+def test_one_sample_is_the_elbo_in_expectation():
+    x = np.repeat(linear_data(1)[0], 4_000, axis=0)
+    model = linear_model(widen=1.5, shift=0.2)
+    found = per_example_likelihood(model, x, 1, batch_size=1_000)
+    other = evaluate(model, x, batch_size=1_000)
+    error = math.hypot(found.std() / math.sqrt(4_000), other["neg_elbo_se"])
+    assert abs(found.mean() + other["neg_elbo"]) < 4.5 * error
+
+
+def test_more_samples_rise_to_the_likelihood():
+    x, exact = (np.repeat(a, 500, axis=0) for a in linear_data(2))
+    model = linear_model(widen=1.5, shift=0.4)
+    found = [
+        per_example_likelihood(model, x, k, batch_size=1_000) - exact
+        for k in (1, 4, 16, 100)
+    ]
+    gaps = [gap.mean() for gap in found]
+    errors = [gap.std() / math.sqrt(1_000) for gap in found]
+    for k in range(3):
+        assert gaps[k + 1] - gaps[k] > -4.5 * math.hypot(errors[k], errors[k + 1])
+    assert gaps[0] < -0.2
+    # The bias of K weights is about their variance over 2 K.
+    assert abs(gaps[-1]) < 0.01 + 4.5 * errors[-1]
+
+
+def test_another_marginal_changes_the_weights():
+    # Under the wider marginal it is another model, with another likelihood.
+    x, exact = linear_data(10)
+    found = per_example_likelihood(linear_model(marginal=Logistic()), x, 200)
+    z = np.random.RandomState(0).logistic(size=(200_000, 2))
+    log_p = stats.norm(z @ WEIGHTS + BIAS, math.sqrt(VARIANCE))
+    for i in range(2):
+        p = np.exp(log_p.logpdf(x[i]).sum(1))
+        relative = p.std() / p.mean() / math.sqrt(len(p))
+        # 4.5 errors of both estimates; that of 200 weights is below 0.1.
+        assert abs(found[i] - np.log(p.mean())) < 4.5 * relative + 0.3
+    assert np.abs(found - exact).mean() > 0.3
+
+
+def test_importance_weights_may_be_tiny():
+    x = linear_data(4)[0] + 100
+    found = per_example_likelihood(linear_model(), x, 3)
+    assert np.isfinite(found).all() and found.max() < -1_000
+
+
+def test_echo_has_no_importance_weights():
+    with pytest.raises(ValueError, match="EchoSample gives no density"):
+        importance_weighted(autoencoder(trained_echo()), data(), samples=2)
+
+
+@pytest.mark.parametrize("arguments", [{"samples": 0}, {"batch_size": 0}])
+def test_bad_numbers_of_weights_raise(arguments):
+    with pytest.raises(ValueError, match="samples and batch_size must be >= 1; rec"):
+        importance_weighted(linear_model(), data(), **arguments)
 
 
 # Bad input

@@ -15,6 +15,7 @@ from echo_keras.layers import (
     collect_rates,
     tanh16,
 )
+from echo_keras.layers.marginals import VampPrior
 
 pytestmark = pytest.mark.core
 
@@ -317,3 +318,56 @@ def test_training_reaches_both_heads(kind):
     model.fit(x, x[:, :1], verbose=0)
     for head, kernel in zip(heads, before, strict=True):
         assert (array(head.kernel) != kernel).all()
+
+
+# The Gaussian bottleneck's further inputs
+
+
+def test_gaussian_hands_the_codes_of_pseudo_inputs_to_the_prior():
+    layer = GaussianBottleneck(2, marginal=VampPrior(), seed=3)
+    x, pseudo = features(), features((4, 5), seed=1)
+    assert tuple(layer([x, pseudo]).shape) == (6, 2)
+    assert layer.compute_output_shape([(None, 5), (4, 5)]) == (None, 2)
+    assert sum(int(np.prod(w.shape)) for w in layer.trainable_weights) == 2 * 6 * 2
+    expected = [pseudo @ array(head.kernel) + array(head.bias) for head in layer.heads]
+    components = array(layer.channel.marginal.components)
+    np.testing.assert_allclose(components, expected, rtol=1e-4, atol=1e-6)
+    assert tuple(layer.rate([x, pseudo]).shape) == (6,)
+    assert tuple(layer.sample(3).shape) == (3, 2)
+
+
+@keras.saving.register_keras_serializable(package="echo_keras_tests")
+class Conditioned(keras.layers.Layer):
+    """The flow y = x + the sum of the context."""
+
+    def build(self, input_shape):
+        self.shapes = input_shape
+
+    def transform(self, x, context=None):
+        return x + ops.sum(context, axis=1, keepdims=True), ops.zeros_like(x[:, 0])
+
+
+@pytest.mark.parametrize("marginal", [None, VampPrior()])
+def test_gaussian_hands_its_features_to_the_flow(marginal):
+    layer = GaussianBottleneck(
+        2, flow=Conditioned(), context=True, marginal=marginal, seed=3
+    )
+    plain = GaussianBottleneck(2, seed=3)
+    x = features()
+    plain(x)
+    given = x if marginal is None else [x, features((4, 5), seed=1)]
+    layer(given)
+    for old, new in zip(layer.heads, plain.heads, strict=True):
+        new.set_weights(old.get_weights())
+    # Both have drawn once.
+    expected = array(plain(x)) + x.sum(1, keepdims=True)
+    np.testing.assert_allclose(array(layer(given)), expected, rtol=1e-4, atol=1e-4)
+    assert [tuple(s) for s in layer.channel.flow.shapes] == [(6, 2), (6, 5)]
+    again = GaussianBottleneck.from_config(layer.get_config())
+    assert type(again.channel.flow) is Conditioned and again.channel.context
+
+
+def test_gaussian_takes_at_most_two_inputs():
+    sentence = r"takes features or \[features, pseudo_features\]; received 3 inputs"
+    with pytest.raises(ValueError, match=sentence):
+        make("gaussian")([features()] * 3)

@@ -12,7 +12,12 @@ import pytest
 from keras import ops
 from scipy import stats
 
-from echo_keras.layers import GaussianSample, StandardNormal, collect_rates
+from echo_keras.layers import (
+    EchoSample,
+    GaussianSample,
+    StandardNormal,
+    collect_rates,
+)
 
 pytestmark = pytest.mark.core
 
@@ -156,6 +161,129 @@ def test_with_kl_the_marginal_is_not_sampled_against():
     )
 
 
+# A flow
+
+
+@keras.saving.register_keras_serializable(package="echo_keras_tests")
+class Affine(keras.layers.Layer):
+    """The flow y = scale x + shift, and + context if there is one."""
+
+    def __init__(self, scale=2.0, shift=0.5, **kwargs):
+        super().__init__(**kwargs)
+        self.scale, self.shift = scale, shift
+
+    def build(self, input_shape):
+        self.log_scale = self.add_weight(
+            initializer=keras.initializers.Constant(np.log(self.scale))
+        )
+
+    def transform(self, x, context=None):
+        y = ops.exp(self.log_scale) * x + self.shift
+        log_det = ops.zeros_like(x[:, 0]) + x.shape[1] * self.log_scale
+        return (y if context is None else y + context), log_det
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale, "shift": self.shift}
+
+
+def log_normal(z, mean, log_var):
+    return stats.norm.logpdf(z, mean, np.exp(np.asarray(log_var) / 2)).sum(1)
+
+
+@pytest.mark.parametrize("marginal", [None, Shifted(0.7)])
+@pytest.mark.parametrize("with_context", [False, True])
+def test_flow_rate_belongs_to_the_sample_returned(marginal, with_context):
+    # An affine flow of a Gaussian is a Gaussian, whose density is known.
+    mean, log_var = codes((40, 3))
+    context = codes((40, 3), seed=3)[0]
+    layer = GaussianSample(marginal, flow=Affine(), context=with_context)
+    inputs = [mean, log_var] + [context] * with_context
+    with collect_rates() as rates:
+        z = array(layer(inputs))
+    moved = 2 * mean + 0.5 + context * with_context
+    expected = log_normal(z, moved, log_var + 2 * np.log(2))
+    expected -= log_normal(z, 0.7 if marginal else 0.0, 0.0)
+    np.testing.assert_allclose(array(rates[0]), expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        array(layer.last_rate), array(rates[0]).mean(), rtol=1e-5
+    )
+
+
+def test_flow_rate_estimates_the_divergence():
+    mean, log_var = [[1.0, -0.5, 0.2]], [[-2.0, 0.3, 0.0]]
+    layer = GaussianSample(flow=Affine(0.5, 0.1), seed=1)
+    layer.build([(None, 3)] * 2)
+    estimates = array(layer.rate(repeated(mean, log_var, 20_000)))
+    moved = 0.5 * np.array(mean) + 0.1, np.array(log_var) - 2 * np.log(2)
+    assert_mean(estimates, divergence(*moved))
+
+
+def test_flow_is_trained():
+    inputs = [keras.Input((3,)), keras.Input((3,))]
+    layer = GaussianSample(flow=Affine())
+    model = keras.Model(inputs, layer(inputs))
+    model.compile(keras.optimizers.SGD(0.1), None)
+    model.fit(codes(), verbose=0)
+    assert abs(float(array(layer.flow.log_scale)) - np.log(2)) > 1e-3
+
+
+def test_context_without_a_flow_raises():
+    for arguments in ({}, {"flow": Affine(), "noise_variance": 1.0}):
+        with pytest.raises(ValueError, match="context=True needs a flow"):
+            GaussianSample(context=True, **arguments)
+
+
+def test_missing_context_raises():
+    layer = GaussianSample(flow=Affine(), context=True)
+    with pytest.raises(ValueError, match="takes .mean, log_var, context.; received tw"):
+        layer(codes())
+
+
+# Sampled rates
+
+
+@pytest.mark.parametrize("marginal", [None, Shifted(0.7)])
+def test_sampled_rate_is_the_log_ratio_at_z(marginal):
+    mean, log_var = codes((40, 3))
+    layer = GaussianSample(marginal)
+    with collect_rates(sampled=True) as rates:
+        z = array(layer([mean, log_var]))
+    expected = log_normal(z, mean, log_var) - log_normal(z, 0.7 if marginal else 0, 0)
+    np.testing.assert_allclose(array(rates[0]), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_sampled_rate_of_a_fixed_variance():
+    mean, _ = codes((40, 3))
+    layer = GaussianSample(noise_variance=0.3)
+    with collect_rates(sampled=True) as rates:
+        z = array(layer(mean))
+    expected = log_normal(z, mean, np.log(0.3)) - log_normal(z, 0, 0)
+    np.testing.assert_allclose(array(rates[0]), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_sampled_rates_leave_the_loss_and_the_last_rate():
+    layer = GaussianSample(beta=0.25)
+    with collect_rates(sampled=True) as outer:
+        layer(codes())
+        with collect_rates() as inner:
+            layer(codes())
+    expected = divergence(*codes())
+    np.testing.assert_allclose(array(layer.losses[0]), expected.mean() / 4, rtol=1e-5)
+    np.testing.assert_allclose(array(layer.last_rate), expected.mean(), rtol=1e-5)
+    np.testing.assert_allclose(array(inner[0]), expected, rtol=1e-5)
+    assert np.abs(array(outer[0]) - expected).max() > 1e-3
+
+
+def test_echo_has_no_sampled_rate():
+    layer = EchoSample(d_max=3)
+    sentence = r"EchoSample gives no density q\(z\|x\)"
+    with collect_rates(sampled=True), pytest.raises(ValueError, match=sentence):
+        layer(codes())
+    with collect_rates() as rates:
+        layer(codes())
+    assert len(rates) == 1
+
+
 # A fixed variance
 
 
@@ -263,7 +391,12 @@ def test_batches_of_any_size_in_one_model():
 
 @pytest.mark.parametrize(
     "arguments",
-    [{}, {"marginal": Shifted(0.7)}, {"noise_variance": 0.5, "beta": 0.1, "seed": 4}],
+    [
+        {},
+        {"marginal": Shifted(0.7)},
+        {"noise_variance": 0.5, "beta": 0.1, "seed": 4},
+        {"flow": Affine(3.0)},
+    ],
 )
 def test_keras_round_trip(arguments, tmp_path):
     inputs = [keras.Input((3,)), keras.Input((3,))]
@@ -278,17 +411,20 @@ def test_keras_round_trip(arguments, tmp_path):
     configs = [json.dumps(x.get_config(), sort_keys=True) for x in (again, layer)]
     assert configs[0] == configs[1]
     assert type(again.marginal) is type(layer.marginal)
+    assert type(again.flow) is type(layer.flow)
     # The noise goes on where it stood when the model was saved.
     np.testing.assert_array_equal(array(loaded(codes())), array(model(codes())))
     np.testing.assert_array_equal(array(again.last_rate), array(layer.last_rate))
 
 
 def test_clone():
-    model = constant_model(GaussianSample(Shifted(0.7), beta=0.3, seed=1, name="c"))
+    layer = GaussianSample(Shifted(0.7), beta=0.3, seed=1, flow=Affine(), name="c")
+    model = constant_model(layer)
     clone = keras.models.clone_model(model)
     layers = [m.get_layer("c") for m in (model, clone)]
     assert layers[0] is not layers[1]
     assert layers[0].marginal is not layers[1].marginal
+    assert layers[0].flow is not layers[1].flow
     assert layers[0].get_config() == layers[1].get_config()
     np.testing.assert_array_equal(array(layers[0](codes())), array(layers[1](codes())))
 
@@ -305,6 +441,7 @@ def test_half_precision_leaves_the_rate_alone(policy):
     assert keras.backend.standardize_dtype(z_half.dtype) == compute
     assert keras.backend.standardize_dtype(half.losses[0].dtype) == "float32"
     assert float(array(full.last_rate)) > 65_504
+    assert keras.backend.standardize_dtype(half.sample(2).dtype) == compute
     np.testing.assert_array_equal(array(half.last_rate), array(full.last_rate))
     # The same noise, rounded once at the end.
     np.testing.assert_array_equal(
@@ -367,7 +504,8 @@ def test_one_input_for_two_raises():
 
 
 def test_three_inputs_raise():
-    with pytest.raises(ValueError, match="takes a list of two tensors"):
+    sentence = "StandardNormal takes 0 inputs besides z, and .* received 1 to hand over"
+    with pytest.raises(ValueError, match=sentence):
         GaussianSample()([np.zeros((5, 3))] * 3)
 
 

@@ -1,0 +1,564 @@
+"""Tests of the marginals and of the pseudo-inputs of the VampPrior.
+
+Statistical tests allow 4.5 standard errors, and seeds are fixed.
+"""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from scipy import special, stats
+
+from echo_keras.layers import GaussianBottleneck, collect_rates
+from echo_keras.layers.marginals import (
+    Logistic,
+    Marginal,
+    PseudoInputs,
+    StandardNormal,
+    VampPrior,
+    scaled_distances,
+)
+from echo_keras.models import RateDistortionModel, conv_decoder, conv_encoder
+
+pytestmark = pytest.mark.core
+
+ERRORS = 4.5
+
+
+def array(x):
+    return ops.convert_to_numpy(x)
+
+
+def normal(*shape, scale=1.0, seed=0):
+    return np.random.RandomState(seed).normal(0, scale, shape).astype("float32")
+
+
+def assert_mean(x, expected):
+    """The mean of x over examples is `expected` within ERRORS standard errors."""
+    x = np.asarray(x, "float64")
+    error = x.std(axis=0, ddof=1) / np.sqrt(len(x))
+    assert np.all(np.abs(x.mean(axis=0) - expected) < ERRORS * error)
+
+
+def log_densities(z, mean, log_var):
+    """log N(z_i; mean_k, var_k) in float64, (n, K)."""
+    z, mean, log_var = (
+        np.asarray(x, "float64").reshape(len(x), -1) for x in (z, mean, log_var)
+    )
+    scale = np.exp(log_var / 2)
+    return stats.norm.logpdf(z[:, None], mean, scale).sum(2)
+
+
+def mixture(z, mean, log_var, log_weights=None):
+    log_n = log_densities(z, mean, log_var)
+    if log_weights is None:
+        log_weights = np.full(len(mean), -np.log(len(mean)))
+    return special.logsumexp(log_n + log_weights, axis=1)
+
+
+def components(count=7, shape=(3,), seed=1):
+    return normal(count, *shape, scale=2.0, seed=seed), normal(count, *shape, seed=9)
+
+
+# What all marginals share
+
+
+def marginals():
+    prior = VampPrior(seed=5)
+    prior(np.zeros((1, 3)), *components())
+    others = StandardNormal(seed=5), Logistic(scale=0.5, seed=5)
+    for marginal in others:
+        marginal.build((None, 3))
+    return [*others, prior]
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_samples_have_the_law_that_log_prob_says(index):
+    # By the identity E[p_other(z) / m(z)] = 1, for a law inside that of m.
+    marginal = marginals()[index]
+    z = array(marginal.sample(20_000))
+    inside = stats.norm.logpdf(z, 0.2, 0.4).sum(1)
+    assert_mean(np.exp(inside - array(marginal.log_prob(z))), 1.0)
+    np.testing.assert_array_equal(array(marginal(z)), array(marginal.log_prob(z)))
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_samples_continue_and_are_cast(index):
+    marginal = marginals()[index]
+    first, second = array(marginal.sample(4)), array(marginal.sample(4))
+    assert np.abs(first - second).min() > 0
+    assert keras.backend.standardize_dtype(marginal.sample(2).dtype) == "float32"
+    half = type(marginal)(dtype="mixed_bfloat16")
+    half.build((None, 2), *([(4, 2)] * 2 if half.takes else []))
+    if half.takes:
+        half(np.zeros((1, 2)), np.zeros((4, 2)), np.zeros((4, 2)))
+    assert keras.backend.standardize_dtype(half.sample(2).dtype) == "bfloat16"
+    # The density keeps its digits: 1.01 has more than bfloat16 holds.
+    z = np.full((1, 2), 1.01, "float32")
+    value = half(z)
+    assert keras.backend.standardize_dtype(value.dtype) == "float32"
+    assert array(half(z))[0] != array(half(np.ones((1, 2), "float32")))[0]
+
+
+def sampling_model(marginal):
+    inputs = keras.Input((5,))
+    features = keras.layers.Dense(4, name="features")
+    given = features(inputs)
+    if marginal.takes:
+        given = [given, features(PseudoInputs(3)(inputs))]
+    z = GaussianBottleneck(3, marginal=marginal, name="z")(given)
+    return keras.Model(inputs, keras.layers.Dense(5)(z))
+
+
+@pytest.mark.parametrize("marginal_class", [StandardNormal, Logistic, VampPrior])
+@pytest.mark.parametrize("how", ["model.keras", "model.weights.h5"])
+def test_sampling_continues_after_loading(marginal_class, how, tmp_path):
+    model = sampling_model(marginal_class(seed=3))
+    model(normal(4, 5))
+    before = array(model.get_layer("z").sample(6))
+    if how == "model.keras":
+        model.save(tmp_path / how)
+        loaded = keras.saving.load_model(tmp_path / how, safe_mode=True)
+    else:
+        model.save_weights(tmp_path / how)
+        loaded = sampling_model(marginal_class())
+        loaded.load_weights(tmp_path / how)
+    after = array(model.get_layer("z").sample(6))
+    np.testing.assert_array_equal(array(loaded.get_layer("z").sample(6)), after)
+    assert np.abs(after - before).min() > 0
+
+
+def test_a_marginal_must_define_its_methods():
+    for call in (lambda m: m.log_prob(0), lambda m: m.sample(1)):
+        with pytest.raises(NotImplementedError, match="Marginal must define"):
+            call(Marginal())
+
+
+# The logistic distribution
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+def test_logistic_log_prob(scale):
+    z = np.concatenate([normal(5, 2, 3, scale=3.0), np.full((1, 2, 3), 300.0)])
+    expected = stats.logistic.logpdf(z, scale=scale).reshape(6, -1).sum(1)
+    layer = Logistic(scale)
+    np.testing.assert_allclose(array(layer(z)), expected, rtol=1e-5)
+    np.testing.assert_allclose(array(layer(-z)), expected, rtol=1e-5)
+
+
+def test_logistic_samples():
+    layer = Logistic(np.sqrt(3) / np.pi, seed=0)
+    layer.build((None, 4, 5))
+    z = array(layer.sample(2_000))
+    assert z.shape == (2_000, 4, 5)
+    assert_mean(z.ravel(), 0.0)
+    assert_mean(z.ravel() ** 2, 1.0)
+    # False alarms: one seed in 1,000.
+    law = stats.logistic(scale=np.sqrt(3) / np.pi)
+    assert stats.kstest(z.ravel(), law.cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("inf"), float("nan")])
+def test_bad_scale_raises(scale):
+    with pytest.raises(ValueError, match=f"scale must be .* > 0; received {scale}"):
+        Logistic(scale)
+
+
+def test_logistic_in_a_channel_has_the_monte_carlo_rate():
+    layer = GaussianBottleneck(3, marginal=Logistic())
+    x = normal(6, 5)
+    with collect_rates() as rates:
+        z = array(layer(x))
+    mean, log_var = (array(head(x)) for head in layer.heads)
+    log_q = stats.norm.logpdf(z, mean, np.exp(log_var / 2)).sum(1)
+    expected = log_q - stats.logistic.logpdf(z).sum(1)
+    np.testing.assert_allclose(array(rates[0]), expected, rtol=1e-3, atol=1e-4)
+
+
+# Scaled distances
+
+
+@pytest.mark.parametrize("d", [1, 7, 8, 9, 16, 700])
+def test_scaled_distances(d):
+    z, mean, log_var = normal(5, d), normal(4, d, seed=1), normal(4, d, seed=2)
+    expected = ((z[:, None] - mean) ** 2 * np.exp(-log_var)).sum(2)
+    found = array(scaled_distances(*map(ops.convert_to_tensor, (z, mean, log_var))))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@keras.saving.register_keras_serializable(package="echo_keras_tests")
+class Distances(keras.layers.Layer):
+    """Loss: the weighted distances between three weights; `by_hand` by autodiff."""
+
+    def __init__(self, by_hand, d):
+        super().__init__()
+        self.by_hand = by_hand
+        self.three = [
+            self.add_weight(
+                shape=(n, d), initializer=keras.initializers.RandomNormal(seed=n)
+            )
+            for n in (5, 4, 4)
+        ]
+
+    def call(self, x):
+        z, mean, log_var = (ops.copy(w) for w in self.three)
+        if self.by_hand:
+            gap = ops.expand_dims(z, 1) - ops.expand_dims(mean, 0)
+            found = ops.sum(gap**2 * ops.exp(-log_var), axis=2)
+        else:
+            found = scaled_distances(z, mean, log_var)
+        self.add_loss(ops.sum(found * ops.reshape(ops.arange(20.0), (5, 4))))
+        return x
+
+
+@pytest.mark.parametrize("d", [2, 11])
+def test_gradients_of_scaled_distances_are_those_of_the_plain_formula(d):
+    after = []
+    for by_hand in (False, True):
+        inputs = keras.Input((1,))
+        layer = Distances(by_hand, d)
+        model = keras.Model(inputs, layer(inputs))
+        model.compile(keras.optimizers.SGD(0.01), None)
+        before = [array(w) for w in layer.three]
+        model.fit(np.zeros((2, 1)), batch_size=2, verbose=0)
+        after.append([array(w) for w in layer.three])
+    for old, found, expected in zip(before, *after, strict=True):
+        assert np.abs(expected - old).max() > 1e-3
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+# The VampPrior
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 2, 3)])
+@pytest.mark.parametrize("learned", [False, True])
+def test_log_prob_is_that_of_the_mixture(shape, learned):
+    z, parts = normal(20, *shape, scale=2.0), components(shape=shape)
+    prior = VampPrior(learned_weights=learned)
+    prior(z, *parts)
+    log_weights = None
+    if learned:
+        np.testing.assert_allclose(
+            array(prior(z, *parts)), mixture(z, *parts), rtol=1e-5, atol=1e-5
+        )
+        prior.logits.assign(np.arange(7) / 2)
+        log_weights = special.log_softmax(np.arange(7) / 2)
+    expected = mixture(z, *parts, log_weights)
+    for found in (prior(z, *parts), prior(z), prior.log_prob(z)):
+        np.testing.assert_allclose(array(found), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [1.0, 0.1, 0.01])
+def test_narrow_components_cost_no_digits(width):
+    # The paper's size, and z where the mass is: what the expanded square gets wrong.
+    mean = normal(750, 32)
+    log_var = np.full((750, 32), 2 * np.log(width), "float32")
+    z = mean[:50] + width * normal(50, 32, seed=1)
+    found = array(VampPrior()(z, mean, log_var))
+    np.testing.assert_allclose(found, mixture(z, mean, log_var), rtol=1e-5, atol=1e-5)
+
+
+def test_distant_components_stay_finite():
+    mean = np.array([[-100.0, 0.0], [100.0, 0.0]], "float32")
+    log_var = np.full((2, 2), -3.0, "float32")
+    z = np.array([[-100.0, 0.0], [100.0, 0.1], [0.0, 0.0]], "float32")
+    found = array(VampPrior()(z, mean, log_var))
+    np.testing.assert_allclose(found, mixture(z, mean, log_var), rtol=1e-5)
+
+
+def test_as_published_is_the_mean_of_log_densities():
+    z, parts = normal(20, 3), components()
+    found = array(VampPrior(as_published=True)(z, *parts))
+    expected = log_densities(z, *parts).mean(1)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert np.all(found < mixture(z, *parts))
+
+
+def test_samples_follow_learned_weights():
+    prior = VampPrior(learned_weights=True, seed=0)
+    mean = np.array([[-50.0], [0.0], [50.0]], "float32")
+    prior(np.zeros((1, 1)), mean, np.zeros((3, 1)))
+    prior.logits.assign(np.log([0.2, 0.5, 0.3]))
+    z = array(prior.sample(20_000))[:, 0]
+    k = np.round(z / 50).astype(int) + 1
+    assert_mean(np.eye(3)[k], [0.2, 0.5, 0.3])
+    assert_mean(z - mean[k, 0], 0.0)
+    assert_mean((z - mean[k, 0]) ** 2, 1.0)
+
+
+def test_a_prior_that_was_never_called_raises():
+    built = VampPrior()
+    built.build((None, 2), (3, 2), (3, 2))
+    for prior in (VampPrior(), built):
+        for use in (lambda p: p.log_prob(np.zeros((1, 2))), lambda p: p.sample(1)):
+            with pytest.raises(ValueError, match="has never been called"):
+                use(prior)
+
+
+def test_without_pseudo_inputs_it_says_what_to_do():
+    for use in (
+        lambda: VampPrior()(np.zeros((1, 2))),
+        lambda: GaussianBottleneck(2, marginal=VampPrior())(np.zeros((4, 3))),
+    ):
+        with pytest.raises(ValueError, match="VampPrior needs the mean and log_var of"):
+            use()
+
+
+@pytest.mark.parametrize(
+    "shapes, sentence",
+    [
+        ([(5, 2), (3, 2), (4, 2)], r"\('K', 2\); received \(3, 2\) and \(4, 2\)"),
+        ([(5, 2), (3, 1), (3, 1)], r"\('K', 2\); received \(3, 1\) and \(3, 1\)"),
+        ([(5, 2), (None, 2), (None, 2)], r"must know the number.*\(None, 2\)"),
+    ],
+)
+def test_bad_shapes_raise(shapes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        VampPrior().build(*shapes)
+
+
+def test_as_published_has_no_weights_to_learn():
+    with pytest.raises(ValueError, match="leave learned_weights=False"):
+        VampPrior(learned_weights=True, as_published=True)
+
+
+# In a model
+
+
+def vamp_model(count=6, bottleneck=None, **arguments):
+    inputs = keras.Input((5,))
+    encoder = keras.Sequential(
+        [keras.Input((5,)), keras.layers.Dense(4, activation="tanh")], name="encoder"
+    )
+    pseudo = PseudoInputs(count, low=-2.0, high=2.0, name="pseudo")(inputs)
+    layer = GaussianBottleneck(
+        3, marginal=VampPrior(**arguments), name="z", **(bottleneck or {})
+    )
+    z = layer([encoder(inputs), encoder(pseudo)])
+    model = RateDistortionModel(inputs, keras.layers.Dense(5, name="decoder")(z))
+    model.compile(keras.optimizers.Adam(0.01), keras.losses.MeanSquaredError())
+    return model
+
+
+def expected_rate(model, x, z):
+    """log q(z|x) - log m(z), from the model's own heads, in float64."""
+    encoder, layer = model.get_layer("encoder"), model.get_layer("z")
+    u = array(model.get_layer("pseudo")(x))
+    parts = [[array(head(encoder(v))) for head in layer.heads] for v in (x, u)]
+    log_q = np.diag(log_densities(z, *parts[0]))
+    log_weights = None
+    if layer.channel.marginal.learned_weights:
+        log_weights = special.log_softmax(array(layer.channel.marginal.logits))
+    return log_q - mixture(z, *parts[1], log_weights)
+
+
+def test_rate_is_that_of_the_codes_of_the_pseudo_inputs():
+    model, x = vamp_model(), normal(8, 5)
+    layer, encoder = model.get_layer("z"), model.get_layer("encoder")
+    with collect_rates() as rates:
+        z = array(layer([encoder(x), encoder(model.get_layer("pseudo")(x))]))
+    expected = expected_rate(model, x, z)
+    np.testing.assert_allclose(array(rates[0]), expected, rtol=1e-4, atol=1e-4)
+    assert z.shape == (8, 3)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_training_reaches_pseudo_inputs_and_weights(learned):
+    model = vamp_model(learned_weights=learned)
+    names = {w.path.split("/")[-1]: w for w in model.trainable_weights}
+    assert ("logits" in names) == learned
+    before = [array(w) for w in model.trainable_weights]
+    log = model.fit(normal(16, 5), normal(16, 5), batch_size=8, verbose=0)
+    assert np.isfinite(log.history["rate"]).all()
+    for old, new in zip(before, model.trainable_weights, strict=True):
+        assert np.any(old != array(new)), new.path
+    # One encoder, one pair of heads, and components that follow them.
+    assert len(model.trainable_weights) == 2 + 1 + 4 + 2 + learned
+    model.predict(normal(1, 5), verbose=0)
+    layer, encoder = model.get_layer("z"), model.get_layer("encoder")
+    mean = layer.heads[0](encoder(model.get_layer("pseudo")(normal(1, 5))))
+    kept = array(layer.channel.marginal.components)[0]
+    np.testing.assert_allclose(kept, array(mean), rtol=1e-4, atol=1e-5)
+
+
+def test_any_batch_size_in_one_model():
+    model = vamp_model()
+    x = normal(7, 5)
+    log = model.fit(x, x, batch_size=6, verbose=0)  # as many as components, then one
+    assert np.isfinite(log.history["rate"]).all()
+    for n in (1, 6):
+        assert model.predict(x[:n], verbose=0).shape == (n, 5)
+
+
+@pytest.mark.parametrize("arguments", [{"learned_weights": True}, {}])
+def test_round_trip_and_clone_leave_one_encoder(arguments, tmp_path):
+    x = normal(8, 5)
+    model = vamp_model(seed=4, bottleneck={"seed": 1}, **arguments)
+    model = keras.Model(model.input, model.output)  # not compiled
+    model(x)
+    if arguments:
+        model.get_layer("z").channel.marginal.logits.assign(np.arange(6) / 3)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    clone = keras.models.clone_model(model)
+    for other in (loaded, clone):
+        assert other.count_params() == model.count_params()
+        other.set_weights(model.get_weights())
+        layer, encoder = other.get_layer("z"), other.get_layer("encoder")
+        with collect_rates() as rates:
+            z = array(layer([encoder(x), encoder(other.get_layer("pseudo")(x))]))
+        expected = expected_rate(other, x, z)
+        np.testing.assert_allclose(array(rates[0]), expected, rtol=1e-4, atol=1e-4)
+        assert tuple(layer.sample(4).shape) == (4, 3)
+    assert loaded.get_layer("z").channel.marginal.seed == 4
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision(policy):
+    keras.config.set_dtype_policy(policy)
+    model, x = vamp_model(learned_weights=True), normal(8, 5)
+    log = model.fit(x, x, verbose=0)
+    assert np.isfinite(log.history["loss"]).all()
+    marginal = model.get_layer("z").channel.marginal
+    assert marginal.logits.dtype == marginal.components.dtype == "float32"
+    assert keras.backend.standardize_dtype(
+        model.get_layer("pseudo")(x).dtype
+    ) == policy.removeprefix("mixed_")
+
+
+def test_a_trained_prior_serves_as_a_fixed_marginal():
+    # Its components are then read while a graph is traced.
+    prior = VampPrior(learned_weights=True, trainable=False)
+    prior(np.zeros((1, 3)), *components())
+    kept = array(prior.components)
+    inputs = keras.Input((5,))
+    layer = GaussianBottleneck(3, marginal=prior)
+    model = RateDistortionModel(inputs, keras.layers.Dense(5)(layer(inputs)))
+    model.compile("sgd", keras.losses.MeanSquaredError())
+    log = model.fit(normal(8, 5), normal(8, 5), verbose=0)
+    assert np.isfinite(log.history["rate"]).all()
+    np.testing.assert_array_equal(array(prior.components), kept)
+
+
+def test_number_of_weights_of_the_echo_paper():
+    inputs = keras.Input((28, 28, 1))
+    encoder = conv_encoder()
+    pseudo = PseudoInputs(750)(inputs)
+    z = GaussianBottleneck(32, marginal=VampPrior())([encoder(inputs), encoder(pseudo)])
+    model = keras.Model(inputs, conv_decoder(32)(z))
+    count = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+    assert count == 1_986_849
+
+
+# Pseudo-inputs
+
+
+def test_pseudo_inputs_ignore_their_input_and_start_uniform():
+    layer = PseudoInputs(500, low=-1.0, high=3.0)
+    u = array(layer(normal(2, 4)))
+    np.testing.assert_array_equal(u, array(layer(np.full((9, 4), np.nan))))
+    assert u.shape == (500, 4) and layer.compute_output_shape((None, 4)) == (500, 4)
+    assert -1 <= u.min() and u.max() <= 3
+    assert_mean(u.ravel(), 1.0)
+    assert_mean((u.ravel() - 1) ** 2, 16 / 12)
+
+
+def test_pseudo_inputs_stay_in_range_and_can_return():
+    inputs = keras.Input((2,))
+    layer = PseudoInputs(4)
+    model = keras.Model(inputs, layer(inputs))
+    model.compile(keras.optimizers.SGD(1.0), "mse")
+    layer.pseudo_inputs.assign([[2.0, 2.0]] * 4)
+    x = np.zeros((4, 2))
+    np.testing.assert_array_equal(model.predict(x, verbose=0), np.ones((4, 2)))
+    # Towards 0 the gradient passes, and away from the range it does not.
+    model.fit(x, np.full((4, 2), 2.0), verbose=0)
+    np.testing.assert_array_equal(array(layer.pseudo_inputs), np.full((4, 2), 2.0))
+    model.fit(x, np.zeros((4, 2)), verbose=0)
+    assert array(layer.pseudo_inputs).max() < 2.0
+
+
+def test_adapt_copies_different_examples():
+    x = np.linspace(0, 1, 40, dtype="float32").reshape(20, 2)
+    layers = [PseudoInputs(12) for _ in range(3)]
+    for layer, seed in zip(layers, (1, 1, 2), strict=True):
+        layer.adapt(x, seed=seed)
+    first, same, other = (array(layer(x)) for layer in layers)
+    np.testing.assert_array_equal(first, same)
+    assert np.any(first != other)
+    chosen = np.searchsorted(x[:, 0], first[:, 0])
+    np.testing.assert_array_equal(x[chosen], first)
+    assert len(set(chosen)) == 12
+    layers[0].adapt(x)  # on a built layer
+    assert np.any(array(layers[0](x)) != first)
+
+
+def test_adapt_to_the_mean_plus_noise():
+    x = np.random.RandomState(0).uniform(0.2, 0.8, (50, 3)).astype("float32")
+    layer = PseudoInputs(4_000)
+    layer.adapt(x, method="mean", noise=0.02, seed=0)
+    u = array(layer(x))
+    assert_mean(u, x.mean(0))
+    assert_mean((u - x.mean(0)) ** 2, 0.02**2)
+
+
+@pytest.mark.parametrize(
+    "x, arguments, sentence",
+    [
+        (np.zeros((3, 2)), {}, "4 pseudo-inputs need as many examples.*received 3"),
+        (np.zeros((5, 3)), {}, r"shape \(2,\) cannot start from .* \(5, 3\)"),
+        (np.full((5, 2), np.nan), {}, "x contains NaN or infinity"),
+        (np.zeros((5, 2)), {"method": "pca"}, "'examples' or 'mean'; received 'pca'"),
+        (np.zeros((5, 2)), {"noise": 0.0}, "noise must be a finite number > 0; rec"),
+    ],
+)
+def test_bad_data_to_adapt_to_raise(x, arguments, sentence):
+    layer = PseudoInputs(4)
+    layer.build((None, 2))
+    with pytest.raises(ValueError, match=sentence):
+        layer.adapt(x, **arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        ({"count": 0}, "integer >= 1; received 0"),
+        ({"count": 2.5}, "integer >= 1; received 2.5"),
+        ({"count": 3, "low": 1.0}, "low < high; received 1.0 and 1.0"),
+        ({"count": 3, "high": float("inf")}, "low < high; received 0.0 and inf"),
+    ],
+)
+def test_bad_arguments_of_pseudo_inputs_raise(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        PseudoInputs(**arguments)
+
+
+def test_pseudo_inputs_of_unknown_shape_raise():
+    with pytest.raises(ValueError, match=r"every axis but the batch.*\(None, None\)"):
+        PseudoInputs(3).build((None, None))
+
+
+def test_keras_layer_contract(run_layer_test):
+    run_layer_test(
+        PseudoInputs,
+        {"count": 4, "initializer": "zeros", "low": -1.0},
+        input_shape=(4, 3),
+        expected_output_shape=(4, 3),
+        expected_num_trainable_weights=1,
+        expected_num_non_trainable_weights=0,
+        supports_masking=False,
+    )
+
+
+def test_keras_layer_contract_of_logistic(run_layer_test):
+    run_layer_test(
+        Logistic,
+        {"scale": 0.5, "seed": 1},
+        input_shape=(4, 3),
+        expected_output_shape=(4,),
+        expected_num_trainable_weights=0,
+        expected_num_non_trainable_weights=0,
+        expected_num_seed_generators=1,
+        supports_masking=False,
+        run_mixed_precision_check=False,  # densities are float32
+    )
