@@ -138,12 +138,13 @@ def conv_encoder(input_shape=(28, 28, 1), name="encoder"):
     return keras.Model(inputs, layers.Flatten()(x), name=name)
 
 
-def conv_decoder(units=32, channels=1, name="decoder"):
+def conv_decoder(units=32, channels=1, flow=None, name="decoder"):
     """The Echo paper's transposed-convolutional decoder (App. E), to logits.
 
     Args:
         units: Int, number of code dimensions.
         channels: Int, channels of the image.
+        flow: Layer that codes pass first, such as an `IAFBlock`, or None.
 
     Returns:
         A Keras model from codes (batch, units) to logits (batch, 28, 28, channels).
@@ -154,7 +155,8 @@ def conv_decoder(units=32, channels=1, name="decoder"):
     (None, 28, 28, 1)
     """
     inputs = keras.Input((units,))
-    x = layers.Reshape((1, 1, units))(inputs)
+    x = inputs if flow is None else flow(inputs)
+    x = layers.Reshape((1, 1, units))(x)
     for filters, kernel, strides, padding in (
         (64, 7, 1, "valid"),
         (64, 5, 1, "same"),
@@ -171,7 +173,9 @@ def conv_decoder(units=32, channels=1, name="decoder"):
     return keras.Model(inputs, logits, name=name)
 
 
-def conv_autoencoder(bottleneck, input_shape=(28, 28, 1)):
+def conv_autoencoder(
+    bottleneck, input_shape=(28, 28, 1), pseudo_inputs=None, penalty=None, flow=None
+):
     """The Echo paper's autoencoder (App. E) around any bottleneck.
 
     Args:
@@ -179,6 +183,11 @@ def conv_autoencoder(bottleneck, input_shape=(28, 28, 1)):
             `EchoBottleneck(32)` or `GaussianBottleneck(32)`; 1,398,849 trainable
             weights with either.
         input_shape: (28, 28, channels).
+        pseudo_inputs: `PseudoInputs` or None. The bottleneck then receives features
+            of the images and of the pseudo-inputs, as a `VampPrior` needs them.
+        penalty: Layer that codes pass on their way to the decoder, such as an
+            `MMDPenalty`, or None.
+        flow: First layer of the decoder, or None.
 
     Returns:
         A `RateDistortionModel` from images to logits, with the layers "encoder",
@@ -191,6 +200,12 @@ def conv_autoencoder(bottleneck, input_shape=(28, 28, 1)):
     (None, 28, 28, 1)
     """
     inputs = keras.Input(input_shape)
-    z = bottleneck(conv_encoder(input_shape)(inputs))
-    logits = conv_decoder(z.shape[-1], input_shape[-1])(z)
+    encoder = conv_encoder(input_shape)
+    features = encoder(inputs)
+    if pseudo_inputs is not None:
+        features = [features, encoder(pseudo_inputs(inputs))]
+    z = bottleneck(features)
+    if penalty is not None:
+        z = penalty(z)
+    logits = conv_decoder(z.shape[-1], input_shape[-1], flow)(z)
     return RateDistortionModel(inputs, logits)

@@ -5,6 +5,7 @@ from keras import ops
 from matplotlib import figure as mpl
 
 from echo_keras.evaluation import no_gradients
+from echo_keras.rate_distortion import pareto_front
 
 
 def reconstructions(model, x, path, samples=10):
@@ -64,6 +65,67 @@ def training_curves(histories, path, metrics=("neg_elbo", "rate", "distortion"))
         axes.grid(alpha=0.3)
     axes.legend(title="dashed: validation")
     figure.savefig(path, dpi=110)
+
+
+def rate_distortion(curves, path, min_rate=None, reference=None):
+    r"""Draws rate against distortion, one curve for each method.
+
+    Points are models; the line through the Pareto front is drawn, and the tangent of
+    slope -1 to the best model of all: on it \(R + D\) is the lowest -ELBO (the
+    \(\beta = 1\) tangent of Fig. 2, 3 and 5 in the Echo paper).
+
+    Args:
+        curves: Dict from a label to points (rate, distortion), nats per example.
+        path: Where the PNG goes.
+        min_rate: The lowest rate of an Echo channel, drawn dashed, or None.
+        reference: Dict from a label to one more point (rate, distortion), such as a
+            published number, drawn as a star; or None.
+
+    Example:
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
+    ...     rate_distortion({"mine": [(5, 90), (10, 80), (20, 72)]}, file.name)
+    """
+    figure = mpl.Figure((6.4, 4.8), layout="constrained")
+    axes = figure.subplots()
+    best = np.inf
+    for i, (label, points) in enumerate(curves.items()):
+        rate, distortion = np.transpose(points)
+        front = pareto_front(rate, distortion)
+        axes.plot(rate, distortion, "o", ms=4, color=f"C{i}", alpha=0.6)
+        axes.plot(rate[front], distortion[front], "-", color=f"C{i}", label=label)
+        best = min(best, np.min(rate + distortion))
+    for label, point in (reference or {}).items():
+        axes.plot(*point, "*", ms=11, mec="k", label=label)
+    limits = axes.get_xlim(), axes.get_ylim()
+    ends = np.array(limits[0])
+    axes.plot(ends, best - ends, ":", color="0.4", label=f"R + D = {best:.1f}")
+    if min_rate is not None:
+        axes.axvline(min_rate, ls="--", color="0.6", label="lowest Echo rate")
+        limits = (min(limits[0][0], min_rate - 0.5), limits[0][1]), limits[1]
+    axes.set(xlim=limits[0], ylim=limits[1])
+    axes.set(xlabel="rate (nats per example)", ylabel="distortion (nats per example)")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def image_rows(rows, path):
+    """Draws labelled rows of images, such as reconstructions at matched rates.
+
+    Args:
+        rows: Dict from a label to images (n, height, width, 1 or 3) in [0, 1].
+        path: Where the PNG goes.
+    """
+    _grid(list(rows.values()), path, list(rows))
+
+
+def mean_reconstruction(model, x, samples=10):
+    """The mean of reconstructions from several codes, (n, height, width, channels)."""
+    with no_gradients():
+        drawn = [_probabilities(model(x, training=False)) for _ in range(samples)]
+    return np.mean(drawn, axis=0)
 
 
 def _probabilities(logits):

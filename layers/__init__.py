@@ -1,20 +1,39 @@
-"""Keras 3 layers for codes whose information is known: channels and marginals."""
+"""Keras layers for autoencoders with a measured rate: channels, marginals, flows."""
 
-from .bottleneck import EchoBottleneck, GaussianBottleneck, tanh16
+from .beta import BetaRule, BetaSchedule, TargetRate
+from .bottleneck import Bottleneck, EchoBottleneck, GaussianBottleneck, tanh16
 from .channel import Channel, collect_rates
 from .echo import EchoSample, echoes_from_batch, max_scale
+from .flows import MADE, Flow, IAFBlock, MAFBlock, MAFMarginal, MaskedDense
 from .gaussian import GaussianSample
-from .marginals import StandardNormal
-from .terms import Penalty
+from .marginals import Logistic, Marginal, PseudoInputs, StandardNormal, VampPrior
+from .penalties import MMDPenalty
+from .terms import LossTerm, Penalty
 
 __all__ = [
+    "MADE",
+    "BetaRule",
+    "BetaSchedule",
+    "Bottleneck",
     "Channel",
     "EchoBottleneck",
     "EchoSample",
+    "Flow",
     "GaussianBottleneck",
     "GaussianSample",
+    "IAFBlock",
+    "Logistic",
+    "LossTerm",
+    "MAFBlock",
+    "MAFMarginal",
+    "MMDPenalty",
+    "Marginal",
+    "MaskedDense",
     "Penalty",
+    "PseudoInputs",
     "StandardNormal",
+    "TargetRate",
+    "VampPrior",
     "collect_rates",
     "echoes_from_batch",
     "max_scale",

@@ -51,9 +51,9 @@ class Bottleneck(keras.layers.Layer):
         code = (*input_shape[:-1], self.units)
         self.channel.build([code, code])
 
-    def head(self, name, **arguments):
+    def head(self, name, units=None, **arguments):
         return keras.layers.Dense(
-            self.units, dtype=self.dtype_policy, name=name, **arguments
+            units or self.units, dtype=self.dtype_policy, name=name, **arguments
         )
 
     def encode(self, features):
@@ -66,6 +66,10 @@ class Bottleneck(keras.layers.Layer):
     def rate(self, features):
         """Rate of each example in nats, shape (batch,); see the channel's `rate`."""
         return self.channel.rate(self.encode(features))
+
+    def rate_by_dimension(self, features):
+        """Parts of the rate, (batch, units); see the channel's `rate_by_dimension`."""
+        return self.channel.rate_by_dimension(self.encode(features))
 
     def sample(self, n):
         """Draws n codes, (n, units), from the marginal; see the channel's `sample`."""
@@ -157,7 +161,7 @@ class GaussianBottleneck(Bottleneck):
 class EchoBottleneck(Bottleneck):
     r"""Dense heads for f and log s, then `EchoSample`.
 
-    Two parametrisations, with the same number of trainable weights,
+    Two parametrisations, for a diagonal S with the same number of trainable weights,
     2 (features + 1) units:
 
     - "standardized": f is the tanh of its head. log s is the linear output of its
@@ -169,6 +173,8 @@ class EchoBottleneck(Bottleneck):
       (Echo paper, App. B). So parametrised a model sits at its lowest rate for
       many epochs: the sigmoid saturates there, and the decoder learns slowly
       because z is small, a few hundredths at initialisation.
+
+    With scale="triangular" a third head gives what lies below the diagonal of S.
 
     Args:
         units: Int >= 1, number of code dimensions.
@@ -212,6 +218,9 @@ class EchoBottleneck(Bottleneck):
             self.head("f"),
             self.head("log_s", bias_initializer=keras.initializers.Constant(bias)),
         ]
+        if self.channel.scale == "triangular":
+            entries = units * (units - 1) // 2
+            self.heads.append(self.head("lower", entries))
         if not self.as_in_paper:
             # A short memory: the scale of f changes fast in the first epoch.
             self.standardize = keras.layers.BatchNormalization(
@@ -223,16 +232,18 @@ class EchoBottleneck(Bottleneck):
             )
 
     def build(self, input_shape):
-        super().build(input_shape)
+        for head in self.heads:
+            head.build(input_shape)
+        self.channel.build([(*input_shape[:-1], head.units) for head in self.heads])
         if not self.as_in_paper:
             self.standardize.build((*input_shape[:-1], self.units))
 
     def encode(self, features):
-        """[f, log s / r], float32 (batch, ..., units): the code before noise."""
-        f, log_s = super().encode(features)
+        """[f, log s / r] and what S has besides, float32: the code before noise."""
+        f, log_s, *lower = super().encode(features)
         if self.as_in_paper:
-            return [tanh16(f), ops.log_sigmoid(log_s)]
-        return [ops.tanh(f), log_s]
+            return [tanh16(f), ops.log_sigmoid(log_s), *lower]
+        return [ops.tanh(f), log_s, *lower]
 
     def call(self, features, training=False):
         z = super().call(features, training=training)

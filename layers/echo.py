@@ -494,6 +494,14 @@ class EchoSample(Channel):
         """
         return -sum_over_code(self._bounded(inputs)[1])
 
+    def rate_by_dimension(self, inputs):
+        """What each dimension adds to the rate of each example: nats, (batch, ...).
+
+        For a diagonal S these are the informations I(X; Z_j), which add up to
+        I(X; Z) (Echo paper, App. C).
+        """
+        return ops.reshape(-self._bounded(inputs)[1], (-1, *self.code_shape))
+
     def sample(self, n):
         """Draws n codes from the marginal q(z), shape (n, ...), from the bank.
 

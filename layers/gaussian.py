@@ -144,17 +144,36 @@ class GaussianSample(Channel):
         """
         return self._draw(inputs)[1]
 
+    def rate_by_dimension(self, inputs):
+        """What each dimension adds to the rate of each example: nats, (batch, ...).
+
+        Raises:
+            ValueError: there is a flow, or another marginal than the standard normal:
+                the rate is then not a sum over dimensions.
+        """
+        if self.flow is not None or not isinstance(self.marginal, StandardNormal):
+            raise ValueError(
+                "The rate is a sum over dimensions only without a flow and with a "
+                "standard normal marginal."
+            )
+        mean, log_var, _ = self._moments(inputs)
+        return 0.5 * (ops.square(mean) + ops.exp(log_var) - log_var - 1.0)
+
     def sample(self, n):
         """Draws n codes from the marginal m(z), for generation: (n, ...)."""
         return ops.cast(self.marginal.sample(n), self.compute_dtype)
 
-    def _draw(self, inputs):
-        """A sample of z, its rate and log q(z|x) - log m(z), both (batch,)."""
+    def _moments(self, inputs):
+        """Mean and log-variance in float32, and a list of the inputs that follow."""
         if self.noise_variance is None:
             mean, log_var, *rest = (ops.cast(x, "float32") for x in inputs)
-        else:
-            mean, rest = ops.cast(inputs, "float32"), []
-            log_var = ops.full_like(mean, math.log(self.noise_variance))
+            return mean, log_var, rest
+        mean = ops.cast(inputs, "float32")
+        return mean, ops.full_like(mean, math.log(self.noise_variance)), []
+
+    def _draw(self, inputs):
+        """A sample of z, its rate and log q(z|x) - log m(z), both (batch,)."""
+        mean, log_var, rest = self._moments(inputs)
         context = rest.pop(0) if self.context else None
         noise = self.normal(ops.shape(mean))
         z = mean + ops.exp(0.5 * log_var) * noise

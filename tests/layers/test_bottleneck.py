@@ -15,7 +15,7 @@ from echo_keras.layers import (
     collect_rates,
     tanh16,
 )
-from echo_keras.layers.marginals import VampPrior
+from echo_keras.layers.marginals import Logistic, VampPrior
 
 pytestmark = pytest.mark.core
 
@@ -371,3 +371,44 @@ def test_gaussian_takes_at_most_two_inputs():
     sentence = r"takes features or \[features, pseudo_features\]; received 3 inputs"
     with pytest.raises(ValueError, match=sentence):
         make("gaussian")([features()] * 3)
+
+
+# Parts of the rate, and a third head
+
+
+@pytest.mark.parametrize(
+    "bottleneck", [EchoBottleneck(3, d_max=9), GaussianBottleneck(3)]
+)
+def test_rate_by_dimension_adds_up(bottleneck):
+    x = np.random.default_rng(0).normal(size=(12, 5)).astype("float32")
+    bottleneck(x, training=True)
+    parts = ops.convert_to_numpy(bottleneck.rate_by_dimension(x))
+    assert parts.shape == (12, 3)
+    rate = ops.convert_to_numpy(bottleneck.rate(x))
+    np.testing.assert_allclose(parts.sum(axis=1), rate, rtol=1e-5, atol=1e-6)
+
+
+def test_rate_by_dimension_of_other_marginals():
+    bottleneck = GaussianBottleneck(3, marginal=Logistic())
+    bottleneck(np.ones((4, 5), "float32"))
+    with pytest.raises(ValueError, match="standard normal marginal"):
+        bottleneck.rate_by_dimension(np.ones((4, 5), "float32"))
+
+
+def test_triangular_echo_bottleneck(tmp_path):
+    x = np.random.default_rng(0).normal(size=(20, 5)).astype("float32")
+    inputs = keras.Input((5,))
+    bottleneck = EchoBottleneck(4, d_max=9, scale="triangular")
+    model = keras.Model(inputs, bottleneck(inputs))
+    # f, log s and the six entries below the diagonal: 14 outputs of 5 + 1 weights.
+    assert sum(np.prod(w.shape) for w in model.trainable_weights) == 14 * 6
+    model(x, training=True)
+    rate = -np.sum(
+        np.minimum(bottleneck.encode(x)[1], 0.0) + np.log(bottleneck.channel.r), 1
+    )
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(bottleneck.rate(x)), rate, rtol=1e-5
+    )
+    model.save(tmp_path / "m.keras")
+    loaded = keras.saving.load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(loaded.predict(x[:3]), model.predict(x[:3]))

@@ -1,44 +1,29 @@
 """Table 1's script: stored numbers, skipping, resuming, tables, bad flags."""
 
 import csv
-import importlib.util
 import json
 import math
 import os
-import pathlib
 import signal
 import subprocess
 import sys
 import time
 
+import echo_paper
 import pytest
+import table1
 from absl import flags
 from absl.testing import flagsaver
 
-SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "reproductions" / "table1.py"
 TINY = ["--epochs=2", "--train_limit=200", "--batch_size=50"]
 
 
 @pytest.fixture(scope="module")
-def table1():
-    spec = importlib.util.spec_from_file_location("table1", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def finished(table1, tmp_path_factory):
+def finished(call, tmp_path_factory):
     """A folder with both methods, two runs each, on 200 digits."""
     out = tmp_path_factory.mktemp("table1")
-    call(table1, out, "--runs=2", *TINY)
+    call(table1, f"--out_dir={out}", "--runs=2", *TINY)
     return out
-
-
-def call(table1, out, *arguments):
-    with flagsaver.flagsaver():
-        flags.FLAGS(["table1", f"--out_dir={out}", *arguments])
-        table1.main(["table1"])
 
 
 def record(out, method, seed=0):
@@ -75,20 +60,20 @@ def test_a_record_says_how_it_came_about(finished):
         assert test["neg_elbo_se"] > 0
 
 
-def test_a_finished_run_is_not_run_again(table1, finished, capsys):
+def test_a_finished_run_is_not_run_again(call, finished, capsys):
     before = record(finished, "vae")
-    call(table1, finished, "--runs=2", *TINY)
+    call(table1, f"--out_dir={finished}", "--runs=2", *TINY)
     assert capsys.readouterr().out.count("not run again") == 4
     assert record(finished, "vae") == before
 
 
-def test_other_data_under_the_same_name_are_refused(table1, finished, tmp_path):
+def test_other_data_under_the_same_name_are_refused(call, finished, tmp_path):
     changed = record(finished, "vae")
     changed["data"]["checksum"] = "0" * 64
     name = "digits-vae-2epochs-200images-batch50-rate0.001-seed0.json"
     (tmp_path / name).write_text(json.dumps(changed))
     with pytest.raises(ValueError, match="made with other data"):
-        call(table1, tmp_path, "--methods=vae", *TINY)
+        call(table1, f"--out_dir={tmp_path}", "--methods=vae", *TINY)
 
 
 def test_the_table_holds_the_records_means(finished):
@@ -104,11 +89,14 @@ def test_the_table_holds_the_records_means(finished):
     assert "standard errors over runs" in text
 
 
-def fake_record(table1, neg_elbo, method="echo", dataset="binary_mnist", **config):
+ECHO, VAE = {"method": "echo", "parametrization": "standardized"}, {"method": "vae"}
+
+
+def fake_record(neg_elbo, method="echo", dataset="binary_mnist", **config):
     config = {"dataset": dataset, "method": method, "samples": 1, **config}
     test = {"rate": 20.0, "distortion": neg_elbo - 20, "neg_elbo": neg_elbo}
     return {
-        "config": {**table1.PROTOCOL, "seed": 0, **config},
+        "config": {**echo_paper.PROTOCOL, "seed": 0, **config},
         "test": {"batch": test, "bank": test},
         "parameters": 1_398_849,
         "data": {"description": "d"},
@@ -117,25 +105,25 @@ def fake_record(table1, neg_elbo, method="echo", dataset="binary_mnist", **confi
     }
 
 
-def test_difference_in_units_of_the_papers_sigma(table1):
-    row = table1.summary("echo", "standardized", [fake_record(table1, 89.16)])
+def test_difference_in_units_of_the_papers_sigma():
+    row = table1.summary(ECHO, [fake_record(89.16)])
     assert row["difference"] == pytest.approx(2.0)  # (89.16 - 88.8) / .18
-    assert "the paper's protocol" == table1.reduction(table1.PROTOCOL)
+    assert "the paper's protocol" == echo_paper.reduction(echo_paper.PROTOCOL)
 
 
-def test_ten_runs_lose_the_highest_and_the_lowest(table1):
+def test_ten_runs_lose_the_highest_and_the_lowest():
     values = [0.0, *[90.0 + i for i in range(8)], 1000.0]
-    row = table1.summary("vae", None, [fake_record(table1, v) for v in values])
+    row = table1.summary(VAE, [fake_record(v) for v in values])
     assert (row["runs"], row["kept"]) == (10, 8)
     assert row["neg_elbo"] == pytest.approx(93.5)
-    nine = table1.summary("vae", None, [fake_record(table1, v) for v in values[:-1]])
+    nine = table1.summary(VAE, [fake_record(v) for v in values[:-1]])
     assert nine["kept"] == 9
 
 
-def test_comparison_counts_standard_errors(table1):
-    echo = [fake_record(table1, v) for v in (88.0, 90.0)]
-    vae = [fake_record(table1, v, "vae") for v in (91.0, 93.0)]
-    rows = [table1.summary("echo", None, echo), table1.summary("vae", None, vae)]
+def test_comparison_counts_standard_errors():
+    echo = [fake_record(v) for v in (88.0, 90.0)]
+    vae = [fake_record(v, "vae") for v in (91.0, 93.0)]
+    rows = [table1.summary(ECHO, echo), table1.summary(VAE, vae)]
     # Each mean has the standard error sqrt(2) / sqrt(2) = 1.
     assert "-3.00 nats of -ELBO, -2.1 standard errors" in table1.comparison(*rows)
 
@@ -164,7 +152,7 @@ def test_figures_are_pictures(finished):
     ("arguments", "says"),
     [
         (["--dataset=cats"], "digits|binary_mnist|mnist|omniglot|fashion_mnist"),
-        (["--methods=echo,gan"], "the methods are echo, vae"),
+        (["--methods=echo,gan"], "the methods are echo, vae, infovae"),
         (["--schedule=cosine"], "paper|as_run|constant"),
         (["--parametrization=mine"], "standardized|paper"),
         (["--epochs=0"], "epochs"),
@@ -174,15 +162,20 @@ def test_figures_are_pictures(finished):
         (["--runs=0"], "runs"),
     ],
 )
-def test_bad_flags_name_the_valid_values(table1, arguments, says):
+def test_bad_flags_name_the_valid_values(arguments, says):
     with flagsaver.flagsaver(), pytest.raises(flags.Error) as error:
         flags.FLAGS(["table1", *arguments])
     assert says in str(error.value)
 
 
-def test_bad_data_dir_is_not_replaced_by_another_source(table1, tmp_path):
+def test_bad_data_dir_is_not_replaced_by_another_source(call, tmp_path):
     with pytest.raises(FileNotFoundError, match="binary_mnist"):
-        call(table1, tmp_path, "--dataset=binary_mnist", f"--data_dir={tmp_path}")
+        call(
+            table1,
+            f"--out_dir={tmp_path}",
+            "--dataset=binary_mnist",
+            f"--data_dir={tmp_path}",
+        )
 
 
 def test_killed_run_ends_with_the_same_table(tmp_path):
@@ -191,7 +184,7 @@ def test_killed_run_ends_with_the_same_table(tmp_path):
 
     def start(out):
         return subprocess.Popen(
-            [sys.executable, SCRIPT, f"--out_dir={out}", *arguments],
+            [sys.executable, table1.__file__, f"--out_dir={out}", *arguments],
             stdout=subprocess.DEVNULL,
             env={**os.environ, "KERAS_BACKEND": "tensorflow"},
         )

@@ -1,0 +1,50 @@
+"""The notebooks run from top to bottom, as scripts."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+EXAMPLES = pathlib.Path(__file__).resolve().parents[1] / "examples"
+
+
+def script(notebook):
+    """A notebook's code cells one after another, without lines for the shell."""
+    cells = json.loads(notebook.read_text())["cells"]
+    code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
+    lines = "\n\n".join(code).splitlines()
+    return "\n".join(line for line in lines if not line.startswith("!"))
+
+
+@pytest.mark.parametrize("name", sorted(p.name for p in EXAMPLES.glob("*.ipynb")))
+def test_notebook_runs(name, tmp_path):
+    path = tmp_path / "notebook.py"
+    path.write_text(script(EXAMPLES / name))
+    done = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning:__main__", path],
+        cwd=tmp_path,
+        env={**os.environ, "MPLBACKEND": "Agg", "KERAS_BACKEND": "tensorflow"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    # The curve is drawn last, from ten trained models.
+    assert (tmp_path / "curve.png").stat().st_size > 10_000
+    # What the text promises: rate + distortion as printed, for both models.
+    lines = [line for line in done.stdout.splitlines() if " + distortion " in line]
+    assert [line.split(":")[0] for line in lines] == ["Echo", "VAE"]
+    for line in lines:
+        words = line.split()
+        rate, distortion, total = (float(words[i]) for i in (2, 5, 7))
+        assert rate + distortion == pytest.approx(total, abs=0.11)
+        assert total < 400  # untrained models lose 543 nats, 784 log 2
+
+
+@pytest.mark.parametrize("name", sorted(p.name for p in EXAMPLES.glob("*.ipynb")))
+def test_notebook_is_committed_without_outputs(name):
+    for cell in json.loads((EXAMPLES / name).read_text())["cells"]:
+        assert not cell.get("outputs") and not cell.get("execution_count")
