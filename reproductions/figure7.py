@@ -40,12 +40,15 @@ def main(argv):
     }
     name = f"{dataset.name}-{echo_paper.protocol_name(config)}-figure7"
     draw(-distortion, information, norms, out / f"{name}.png")
-    rows = {"pointwise information": information, **norms}
+    correlations = {
+        title: stats.spearmanr(values, -distortion)
+        for title, values in {"pointwise information": information, **norms}.items()
+    }
     body = [
-        [title, *(number(x) for x in stats.spearmanr(values, -distortion))]
-        for title, values in rows.items()
+        [title, number(correlation.statistic), f"{correlation.pvalue:.2g}"]
+        for title, correlation in correlations.items()
     ]
-    header = ["", "rank correlation with log p(x|z)", "p-value"]
+    header = ["", "rank correlation with the log-likelihood", "p-value"]
     text = (
         f"# Figure 7: {dataset.name}, {echo_paper.reduction(config)}\n\n"
         f"{records.markdown(header, body)}\n\n"

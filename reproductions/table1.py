@@ -86,6 +86,9 @@ def write_table(out):
     groups = collections.defaultdict(lambda: collections.defaultdict(list))
     for record in records.read(out):
         protocol = dict(record["config"])
+        # Of a rate-distortion curve in the same folder, one beta belongs here.
+        if protocol["beta"] != (1.0 if FLAGS.beta is None else FLAGS.beta):
+            continue
         protocol.pop("seed")
         protocol.pop("d_max", None)
         row = {name: protocol.pop(name, None) for name in ROW}
