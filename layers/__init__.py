@@ -1,20 +1,18 @@
 """Keras layers for autoencoders with a measured rate: channels, marginals, flows."""
 
 from .beta import BetaRule, BetaSchedule, TargetRate
-from .bottleneck import Bottleneck, EchoBottleneck, GaussianBottleneck, tanh16
+from .bottleneck import EchoBottleneck, GaussianBottleneck, tanh16
 from .channel import Channel, collect_rates
 from .echo import EchoSample, echoes_from_batch, max_scale
 from .flows import MADE, Flow, IAFBlock, MAFBlock, MAFMarginal, MaskedDense
 from .gaussian import GaussianSample
 from .marginals import Logistic, Marginal, PseudoInputs, StandardNormal, VampPrior
 from .penalties import MMDPenalty
-from .terms import LossTerm, Penalty
+from .terms import Penalty
 
 __all__ = [
-    "MADE",
     "BetaRule",
     "BetaSchedule",
-    "Bottleneck",
     "Channel",
     "EchoBottleneck",
     "EchoSample",
@@ -23,7 +21,7 @@ __all__ = [
     "GaussianSample",
     "IAFBlock",
     "Logistic",
-    "LossTerm",
+    "MADE",
     "MAFBlock",
     "MAFMarginal",
     "MMDPenalty",
