@@ -46,21 +46,22 @@ def training_curves(histories, path, metrics=("neg_elbo", "rate", "distortion"))
     """Draws logs against epochs, one panel for each metric, validation dashed.
 
     Args:
-        histories: Dict from a label to a list with a dict of logs for each epoch.
+        histories: Dict from a label to logs: `fit`'s `history.history`, or a list
+            with a dict for each epoch.
         path: Where the PNG goes.
         metrics: Names of logs; the validation's twin begins with `val_`.
     """
+    histories = {label: _by_metric(history) for label, history in histories.items()}
     figure = mpl.Figure((4.2 * len(metrics), 3.4), layout="constrained")
     for axes, metric in zip(
         np.atleast_1d(figure.subplots(1, len(metrics))), metrics, strict=True
     ):
         for i, (label, history) in enumerate(histories.items()):
-            epochs = range(1, len(history) + 1)
             for name, style in ((metric, "-"), (f"val_{metric}", "--")):
-                if history and name in history[0]:
-                    values = [logs[name] for logs in history]
+                if name in history:
+                    epochs = range(1, len(history[name]) + 1)
                     shown = label if style == "-" else None
-                    axes.plot(epochs, values, style, color=f"C{i}", label=shown)
+                    axes.plot(epochs, history[name], style, color=f"C{i}", label=shown)
         axes.set(xlabel="epoch", ylabel=f"{metric} (nats per example)")
         axes.grid(alpha=0.3)
     axes.legend(title="dashed: validation")
@@ -126,6 +127,14 @@ def mean_reconstruction(model, x, samples=10):
     with no_gradients():
         drawn = [_probabilities(model(x, training=False)) for _ in range(samples)]
     return np.mean(drawn, axis=0)
+
+
+def _by_metric(history):
+    """Logs as `fit` returns them: a list of values for each metric."""
+    if isinstance(history, dict):
+        return history
+    names = history[0] if history else []
+    return {name: [logs[name] for logs in history] for name in names}
 
 
 def _probabilities(logits):

@@ -51,18 +51,51 @@ def test_generations_are_the_decoders_probabilities(grids, tmp_path):
     assert (tmp_path / "g.png").exists()
 
 
-def test_training_curves_show_validation_dashed(monkeypatch, tmp_path):
-    figures = []
+@pytest.fixture
+def figures(monkeypatch):
+    made = []
     make = plots.mpl.Figure
 
     def spy(*args, **kwargs):
-        figures.append(make(*args, **kwargs))
-        return figures[-1]
+        made.append(make(*args, **kwargs))
+        return made[-1]
 
     monkeypatch.setattr(plots.mpl, "Figure", spy)
-    history = [{"rate": 3.0, "val_rate": 4.0}, {"rate": 2.0, "val_rate": 5.0}]
+    return made
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [{"rate": 3.0, "val_rate": 4.0}, {"rate": 2.0, "val_rate": 5.0}],
+        {"rate": [3.0, 2.0], "val_rate": [4.0, 5.0]},
+    ],
+)
+def test_training_curves_show_validation_dashed(history, figures, tmp_path):
     plots.training_curves({"Echo": history}, tmp_path / "c.png", metrics=("rate",))
     (axes,) = figures[0].axes
     drawn = {line.get_linestyle(): list(line.get_ydata()) for line in axes.lines}
     assert drawn == {"-": [3.0, 2.0], "--": [4.0, 5.0]}
     assert "nats" in axes.get_ylabel()
+
+
+def test_rate_distortion_draws_points_front_tangent_and_lowest_rate(figures, tmp_path):
+    points = [(5, 90), (10, 80), (20, 72), (12, 85)]
+    plots.rate_distortion({"mine": points}, tmp_path / "rd.png", min_rate=4.0)
+    (axes,) = figures[0].axes
+    lines = {line.get_label(): line.get_xydata() for line in axes.lines}
+    # (12, 85) is beaten by (10, 80).
+    assert lines["mine"].tolist() == [[5, 90], [10, 80], [20, 72]]
+    tangent = lines["R + D = 90.0"]
+    np.testing.assert_allclose(tangent.sum(axis=1), 90.0)
+    assert lines["lowest Echo rate"][0, 0] == 4.0
+    assert matplotlib.image.imread(tmp_path / "rd.png").std() > 0.05
+
+
+def test_image_rows_and_mean_reconstruction(grids, tmp_path):
+    x = np.zeros((4, 28, 28, 1), "float32")
+    mean = plots.mean_reconstruction(noisy((28, 28, 1)), x, samples=50)
+    assert mean.shape == x.shape
+    assert mean.std() == pytest.approx(0.208 / np.sqrt(50), rel=0.1)
+    plots.image_rows({"input": x, "mean": mean}, tmp_path / "rows.png")
+    assert (grids[0][0] == x).all() and (grids[0][1] == mean).all()
