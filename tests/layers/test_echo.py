@@ -24,6 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 from scipy import stats
+from tools import array, frozen_call, gradients, ring_index
 
 from echo_keras.layers import (
     EchoBottleneck,
@@ -49,10 +50,6 @@ quick = settings(max_examples=40, deadline=None, derandomize=True, database=None
 
 
 # Helpers
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def codes(shape=(6, 3), seed=0):
@@ -109,33 +106,6 @@ def train_calls(channel, inputs, n):
     channel(inputs, training=True)
     call = fast(lambda: channel(inputs, training=True))
     return np.stack([array(call()) for _ in range(n)])
-
-
-def frozen_call(channel, inputs, training=False):
-    """z, leaving the state as it is: every call draws the same noise."""
-    state = [ops.convert_to_tensor(v) for v in channel.non_trainable_variables]
-    return channel.stateless_call([], state, inputs, training=training)[0]
-
-
-def gradients(function, *arrays):
-    """Gradients of a scalar function of some arrays, on any backend."""
-    if BACKEND == "jax":
-        import jax
-
-        where = tuple(range(len(arrays)))
-        return [array(g) for g in jax.grad(function, argnums=where)(*arrays)]
-    tensors = [ops.convert_to_tensor(a) for a in arrays]
-    if BACKEND == "torch":
-        tensors = [t.detach().requires_grad_() for t in tensors]
-        function(*tensors).backward()
-        return [np.zeros(t.shape) if t.grad is None else array(t.grad) for t in tensors]
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        tape.watch(tensors)
-        value = function(*tensors)
-    zero = tf.UnconnectedGradients.ZERO
-    return [array(g) for g in tape.gradient(value, tensors, unconnected_gradients=zero)]
 
 
 def assert_uniform(cells, n_cells, comparisons=1):
@@ -246,13 +216,6 @@ def test_max_scale_at_the_ends_of_what_it_solves():
 
 
 RINGS = [(2, 1), (3, 2), (5, 1), (5, 3), (5, 4), (9, 8), (17, 16), (20, 13), (33, 32)]
-
-
-def ring_index(rows, depth):
-    """The rows that follow each on the ring: `depth`, rounded up to a power of two."""
-    return (np.arange(rows)[:, None] + 1 + np.arange(2 ** (depth - 1).bit_length())) % (
-        rows
-    )
 
 
 @pytest.mark.parametrize("rows, depth", RINGS)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from keras import ops
 from scipy import linalg, stats
+from tools import array, frozen_call, gradients, ring_index
 
 from echo_keras.layers import EchoSample, max_scale
 from echo_keras.layers.echo import (
@@ -31,10 +32,6 @@ quick = settings(max_examples=40, deadline=None, derandomize=True, database=None
 
 
 # Helpers
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def codes(shape=(6, 3), seed=0):
@@ -80,39 +77,6 @@ def brute_force(f, s, index):
             noise[i] += decay @ f[k]
             decay = decay @ s[k]
     return noise
-
-
-def ring_index(rows, depth):
-    """The rows that follow each on the ring: `depth`, rounded up to a power of two."""
-    steps = 1 + np.arange(2 ** (depth - 1).bit_length())
-    return (np.arange(rows)[:, None] + steps) % rows
-
-
-def frozen_call(channel, inputs, training=False):
-    """z, leaving the state as it is: every call draws the same noise."""
-    state = [ops.convert_to_tensor(v) for v in channel.non_trainable_variables]
-    return channel.stateless_call([], state, inputs, training=training)[0]
-
-
-def gradients(function, *arrays):
-    """Gradients of a scalar function of some arrays, on any backend."""
-    if BACKEND == "jax":
-        import jax
-
-        where = tuple(range(len(arrays)))
-        return [array(g) for g in jax.grad(function, argnums=where)(*arrays)]
-    tensors = [ops.convert_to_tensor(a) for a in arrays]
-    if BACKEND == "torch":
-        tensors = [t.detach().requires_grad_() for t in tensors]
-        function(*tensors).backward()
-        return [np.zeros(t.shape) if t.grad is None else array(t.grad) for t in tensors]
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        tape.watch(tensors)
-        value = function(*tensors)
-    zero = tf.UnconnectedGradients.ZERO
-    return [array(g) for g in tape.gradient(value, tensors, unconnected_gradients=zero)]
 
 
 def triangular_model(channel, d=3):
