@@ -387,9 +387,9 @@ class Fragile(GaussianSample):
         self.calls = self.add_state("calls", (), 0.0)
         super().build(input_shape)
 
-    def add_rate(self, rate):
+    def add_rate(self, rate, *arguments):
         self.calls.assign(self.calls + 1.0)
-        super().add_rate(ops.where(self.calls > 3.5, np.nan, rate))
+        super().add_rate(ops.where(self.calls > 3.5, np.nan, rate), *arguments)
 
 
 def build_fragile():
