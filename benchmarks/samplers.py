@@ -39,6 +39,7 @@ SAMPLINGS = ("cyclic", "without_replacement", "with_replacement")
 FLAGS = flags.FLAGS
 flags.DEFINE_list("batches", "100,512,1024,2048,4096", "Sizes of the batch.")
 flags.DEFINE_integer("d_max", 0, "Echoes that are summed; 0: batch - 1, all others.")
+flags.DEFINE_bool("xla", False, "Compile with XLA on TensorFlow, as GPUs do.")
 flags.DEFINE_integer("units", 32, "Dimensions of the code.", lower_bound=1)
 flags.DEFINE_integer("repeats", 7, "Timings of each sampling.", lower_bound=1)
 flags.DEFINE_integer("rows", 1000, "Compile calls on this many rows into one.")
@@ -79,7 +80,7 @@ def compiled_steps(sampling, batch, d_max, calls):
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        @tf.function
+        @tf.function(jit_compile=FLAGS.xla)
         def steps(f, log_s):
             for _ in range(calls):
                 with tf.GradientTape() as tape:
