@@ -67,9 +67,8 @@ def evaluate(model, x, samples=1, echoes="bank", batch_size=100, bits=False):
         ("neg_elbo", rate + distortion),
     ):
         values = values / unit
-        spread = values.std(ddof=1) if len(values) > 1 else math.nan
         result[name + suffix] = float(values.mean())
-        result[f"{name}_se{suffix}"] = float(spread / math.sqrt(len(values)))
+        result[f"{name}_se{suffix}"] = _standard_error(values)
     return result
 
 
@@ -140,12 +139,8 @@ def importance_weighted(model, x, samples=100, batch_size=100):
             f"samples and batch_size must be >= 1; received {samples} and {batch_size}."
         )
     values = per_example_likelihood(model, x, samples, batch_size)
-    spread = values.std(ddof=1) if len(values) > 1 else math.nan
     name = f"log_likelihood_iw{samples}"
-    return {
-        name: float(values.mean()),
-        f"{name}_se": float(spread / math.sqrt(len(values))),
-    }
+    return {name: float(values.mean()), f"{name}_se": _standard_error(values)}
 
 
 def per_example_likelihood(model, x, samples=100, batch_size=100):
@@ -159,6 +154,12 @@ def per_example_likelihood(model, x, samples=100, batch_size=100):
             log_weight = -(sum(log_ratios) + distortion.astype("float64"))
             total[here] = np.logaddexp(total[here], log_weight)
     return total - math.log(samples)
+
+
+def _standard_error(values):
+    """Of the mean over images; NaN for one image."""
+    spread = values.std(ddof=1) if len(values) > 1 else math.nan
+    return float(spread / math.sqrt(len(values)))
 
 
 def _step(model, batch, sampled=False):

@@ -84,8 +84,8 @@ class TargetRate(BetaRule):
 
     References:
         Rezende & Viola, Taming VAEs (2018), Sec. 2 and Algorithm 1, there with the
-        distortion constrained; Fixing a Broken ELBO, Sec. 2 and Echo paper,
-        Sec. 3.1, on targets for the rate.
+        distortion constrained; Fixing a Broken ELBO, Sec. 2, and Echo paper,
+        Sec. 4, on targets for the rate.
     """
 
     def __init__(

@@ -48,8 +48,7 @@ class Bottleneck(keras.layers.Layer):
     def build(self, input_shape):
         for head in self.heads:
             head.build(input_shape)
-        code = (*input_shape[:-1], self.units)
-        self.channel.build([code, code])
+        self.channel.build([(*input_shape[:-1], head.units) for head in self.heads])
 
     def head(self, name, units=None, **arguments):
         return keras.layers.Dense(
@@ -232,9 +231,7 @@ class EchoBottleneck(Bottleneck):
             )
 
     def build(self, input_shape):
-        for head in self.heads:
-            head.build(input_shape)
-        self.channel.build([(*input_shape[:-1], head.units) for head in self.heads])
+        super().build(input_shape)
         if not self.as_in_paper:
             self.standardize.build((*input_shape[:-1], self.units))
 

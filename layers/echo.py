@@ -87,23 +87,33 @@ def max_scale(d_max, max_magnitude=1.0, precision=2.0**-23):
 def ring_noise(f, s, depth):
     r"""Echo noise of every row of a ring from at least `depth` rows that follow it.
 
-    Row k receives \(\sum_{l \ge 1} (\prod_{l'=1}^{l-1} s_{k+l'}) f_{k+l}\), the
+    Row k receives \(\sum_{l \ge 1} (\prod_{l'=1}^{l-1} S_{k+l'}) f_{k+l}\), the
     indices taken modulo the number of rows. The sum over a window of 2n rows is made
     of the sums over two windows of n rows, so that the work is O(n d log depth) and
-    the memory O(n d). The number of echoes is `depth`, rounded up to a power of two.
+    the memory O(n d), or O(n d^3 log depth) and O(n d^2 log depth) for matrices. The
+    number of echoes is `depth`, rounded up to a power of two.
 
     The noise is linear in f, and its gradient is the transposed map, of the same cost.
-    As \(n_k = f_{k+1} + s_{k+1} n_{k+1}\) for an endless sum, the gradient of s is
+    As \(n_k = f_{k+1} + S_{k+1} n_{k+1}\) for an endless sum, the gradient of S is
     that of f times the noise. What this leaves out, and what a row hears of itself
     beyond the end of the ring, is below the precision for which `max_scale` gives r.
 
+    Matrices attenuate the echoes after the second by matrix products, for which
+    TensorFlow and JAX use TF32 on a GPU unless they are configured otherwise.
+
     Args:
-        f, s: Tensors (rows, ...), of one shape; s is at most `max_scale(depth, M)`.
+        f: Tensor (rows, ...).
+        s: Tensor of the shape of f, at most `max_scale(depth, M)`; or, for f of shape
+            (rows, d), matrices (rows, d, d) of at most that infinity norm.
         depth: Int >= 1, at most rows - 1 for the echoes to be other rows.
 
     Returns:
         Noise, the shape of f.
     """
+    if len(s.shape) > len(f.shape):
+        apply, transposed, compose, outer = times, transposed_times, ops.matmul, pairs
+    else:
+        apply = transposed = compose = outer = ops.multiply
 
     def ahead(x, rows):
         return ops.roll(x, -rows, axis=0)
@@ -113,19 +123,37 @@ def ring_noise(f, s, depth):
         window, scales = f, [s]  # the k-th scale attenuates what is 2^k rows ahead
         for k in range((depth - 1).bit_length()):
             if k:
-                scales.append(scales[-1] * ahead(scales[-1], 2 ** (k - 1)))
-            window = window + scales[k] * ahead(window, 2**k)
+                scales.append(compose(scales[-1], ahead(scales[-1], 2 ** (k - 1))))
+            window = window + apply(scales[k], ahead(window, 2**k))
         noise = ahead(window, 1)
 
         def grad(*args, upstream=None):
             grad_f = ahead(args[0] if upstream is None else upstream, -1)
             for k in reversed(range((depth - 1).bit_length())):
-                grad_f = grad_f + ahead(scales[k] * grad_f, -(2**k))
-            return grad_f, grad_f * noise
+                grad_f = grad_f + ahead(transposed(scales[k], grad_f), -(2**k))
+            return grad_f, outer(grad_f, noise)
 
         return noise, grad
 
     return noise(f, s)
+
+
+def times(matrices, x):
+    """Each matrix (rows, d, d) times its vector (rows, d).
+
+    Not by `matmul`, which rounds to 10 bits on a GPU (TF32) unless told otherwise.
+    """
+    return ops.sum(matrices * ops.expand_dims(x, 1), axis=2)
+
+
+def transposed_times(matrices, x):
+    """The transpose of each matrix (rows, d, d) times its vector (rows, d)."""
+    return ops.sum(matrices * ops.expand_dims(x, 2), axis=1)
+
+
+def pairs(x, y):
+    """The outer product of each pair of vectors (rows, d): (rows, d, d)."""
+    return ops.expand_dims(x, 2) * ops.expand_dims(y, 1)
 
 
 def triangular_scale(log_s, lower, r):
@@ -156,59 +184,6 @@ def triangular_scale(log_s, lower, r):
     shares = shares / (1.0 + ops.sum(ops.abs(shares), axis=2, keepdims=True))
     s = ops.expand_dims(ops.exp(log_s), 2)
     return s * ops.eye(dims) + (r - s) * shares
-
-
-def times(matrices, x):
-    """Each matrix (rows, d, d) times its vector (rows, d).
-
-    Not by `matmul`, which rounds to 10 bits on a GPU (TF32) unless told otherwise.
-    """
-    return ops.sum(matrices * ops.expand_dims(x, 1), axis=2)
-
-
-def matrix_ring_noise(f, s, depth):
-    r"""`ring_noise` for scales that are matrices.
-
-    The same windows, gradient and number of echoes. The work is
-    O(n d^3 log depth) and the memory O(n d^2 log depth). The products of S that
-    attenuate the echoes after the second are matrix products, for which TensorFlow
-    and JAX use TF32 on a GPU unless they are configured otherwise.
-
-    Args:
-        f: Tensor (rows, d).
-        s: Tensor (rows, d, d), of infinity norm at most `max_scale(depth, M)`.
-        depth: Int >= 1, at most rows - 1 for the echoes to be other rows.
-
-    Returns:
-        Noise, shape (rows, d).
-    """
-
-    def ahead(x, rows):
-        return ops.roll(x, -rows, axis=0)
-
-    def transposed_times(matrices, x):
-        return ops.sum(matrices * ops.expand_dims(x, 2), axis=1)
-
-    @ops.custom_gradient
-    def noise(f, s):
-        window, scales = f, [s]
-        for k in range((depth - 1).bit_length()):
-            if k:
-                here = scales[-1]
-                scales.append(ops.matmul(here, ahead(here, 2 ** (k - 1))))
-            window = window + times(scales[k], ahead(window, 2**k))
-        noise = ahead(window, 1)
-
-        def grad(*args, upstream=None):
-            grad_f = ahead(args[0] if upstream is None else upstream, -1)
-            for k in reversed(range((depth - 1).bit_length())):
-                heard = transposed_times(scales[k], grad_f)
-                grad_f = grad_f + ahead(heard, -(2**k))
-            return grad_f, ops.expand_dims(grad_f, 2) * ops.expand_dims(noise, 1)
-
-        return noise, grad
-
-    return noise(f, s)
 
 
 def permute(x, order, inverse):
@@ -575,7 +550,7 @@ class EchoSample(Channel):
         f, *scale = self._split(rows)
         if self.scale == "triangular":
             scale = triangular_scale(*scale, self.r)
-            return matrix_ring_noise(f, scale, self.d_max)
+            return ring_noise(f, scale, self.d_max)
         return ring_noise(f, ops.exp(*scale), self.d_max)
 
     def _noise_gathered(self, rows, index):

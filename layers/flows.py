@@ -202,8 +202,8 @@ class MADE(keras.layers.Layer):
     (5, 3, 2)
 
     References:
-        Germain et al. 2015, MADE, Sec. 4. Broken-ELBO paper, Sec. 5: three hidden
-        layers of 640.
+        Germain et al. 2015, MADE, Sec. 4. Fixing a Broken ELBO, App. F: three
+        hidden layers of 640.
     """
 
     def __init__(
@@ -572,7 +572,7 @@ class IAFBlock(AutoregressiveFlow):
 
     References:
         Kingma et al. 2016, Improved variational inference with inverse autoregressive
-        flow. Echo paper, App. B, and Broken-ELBO paper, Sec. 5: four mean-only steps
+        flow. Echo paper, App. E, and Fixing a Broken ELBO, App. F: four mean-only steps
         with three hidden layers of 640.
     """
 
@@ -662,8 +662,8 @@ class MAFMarginal(Marginal):
     ((5,), (7, 2))
 
     References:
-        Papamakarios et al. 2017. Echo paper, Table 1 (VAE-MAF), and Broken-ELBO
-        paper, Sec. 5.
+        Papamakarios et al. 2017. Echo paper, Table 1 (VAE-MAF) and App. E; Fixing a
+        Broken ELBO, App. F.
     """
 
     def __init__(

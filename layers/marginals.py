@@ -1,4 +1,7 @@
-"""Marginals m(z): what a rate is measured against and generation draws from."""
+"""Marginals m(z): what a rate is measured against and generation draws from.
+
+`MAFMarginal`, which is made of a flow, stands in flows.py.
+"""
 
 import math
 

@@ -25,7 +25,7 @@ from echo_keras.layers import (
     VampPrior,
 )
 
-# Label, and rate, distortion, -ELBO and sigma of the paper's Table 1.
+# Their names in tables and figures.
 METHODS = {
     "echo": "Echo",
     "vae": "VAE",

@@ -45,7 +45,11 @@ def main(argv):
         for title, values in {"pointwise information": information, **norms}.items()
     }
     body = [
-        [title, number(correlation.statistic), f"{correlation.pvalue:.2g}"]
+        [
+            title,
+            number(correlation.statistic),
+            f"{correlation.pvalue:.2g}" if correlation.pvalue else "< 1e-300",
+        ]
         for title, correlation in correlations.items()
     ]
     header = ["", "rank correlation with the log-likelihood", "p-value"]

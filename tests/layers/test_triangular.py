@@ -18,7 +18,7 @@ from echo_keras.layers import EchoSample, max_scale
 from echo_keras.layers.echo import (
     SAMPLINGS,
     matrix_gathered_noise,
-    matrix_ring_noise,
+    ring_noise,
     triangular_scale,
 )
 
@@ -161,7 +161,7 @@ def test_gradients_of_large_entries_do_not_vanish(size):
 def test_ring_noise_is_the_double_sum(rows, depth):
     f, log_s, lower = codes((rows, 4), seed=rows)
     s = matrices(log_s, lower, 1.0).astype("float32")
-    noise = matrix_ring_noise(*map(ops.convert_to_tensor, (f, s)), depth)
+    noise = ring_noise(*map(ops.convert_to_tensor, (f, s)), depth)
     expected = brute_force(f, s, ring_index(rows, depth))
     np.testing.assert_allclose(array(noise), expected, rtol=1e-5, atol=1e-5)
 
@@ -176,7 +176,7 @@ def worst_matrices(rows, r, seed=0):
 def test_ring_noise_within_the_precision_of_max_scale(rows, depth):
     f = np.ones((rows, 3), "float32")
     s = worst_matrices(rows, max_scale(depth)).astype("float32")
-    noise = matrix_ring_noise(*map(ops.convert_to_tensor, (f, s)), depth)
+    noise = ring_noise(*map(ops.convert_to_tensor, (f, s)), depth)
     exactly = brute_force(f, s, ring_index(rows, depth)[:, :depth])
     # Four units in the last place of float32 for the sum itself.
     tolerance = 2.0**-23 * (1 + 4 * exactly.max())
@@ -204,7 +204,7 @@ def test_ring_noise_gradient_is_that_of_the_double_sum(rows, depth):
 
     def ring_sum(f, log_s, lower):
         s = triangular_scale(log_s, lower, r)
-        return ops.sum(ops.multiply(matrix_ring_noise(f, s, depth), w))
+        return ops.sum(ops.multiply(ring_noise(f, s, depth), w))
 
     def double_sum(f, log_s, lower):
         total, decay = 0.0, ops.eye(3)
