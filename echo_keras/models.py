@@ -18,7 +18,8 @@ class RateDistortionModel(keras.Model):
     - `rate`: the sum over all channels, without beta.
     - `distortion`: the compiled loss.
     - `neg_elbo`: rate + distortion, whatever beta is.
-    - each `Penalty` under its layer's name, without its weight.
+    - each `Penalty` under its layer's name, without its weight; and of penalties
+      with a critic the critic's cross-entropy, "<name>_critic_loss".
 
     So `loss` = `distortion` + beta `rate` for one channel and no penalties. Layers
     of the library train as well under a plain `keras.Model`.
@@ -53,7 +54,9 @@ class RateDistortionModel(keras.Model):
         self.distortion_tracker = keras.metrics.Mean(name="distortion")
         self.neg_elbo_tracker = keras.metrics.Mean(name="neg_elbo")
         self.penalty_trackers = [
-            keras.metrics.Mean(name=layer.name) for layer in self._terms(Penalty)
+            keras.metrics.Mean(name=name)
+            for layer in self._terms(Penalty)
+            for name in layer.logs
         ]
 
     def _terms(self, kind):
@@ -82,11 +85,11 @@ class RateDistortionModel(keras.Model):
             (self.distortion_tracker, distortion),
             (self.neg_elbo_tracker, rate + distortion),
         ]
-        penalties = zip(self.penalty_trackers, self._terms(Penalty), strict=True)
-        logs += [(tracker, layer.last_value.value) for tracker, layer in penalties]
+        penalties = [x for layer in self._terms(Penalty) for x in layer.logs.values()]
+        logs += zip(self.penalty_trackers, penalties, strict=True)
         count = ops.cast(ops.shape(y_pred)[0], "float32")
         for tracker, value in logs:
-            tracker.update_state(value, sample_weight=count)
+            tracker.update_state(ops.convert_to_tensor(value), sample_weight=count)
         return loss
 
 
@@ -173,15 +176,113 @@ def conv_decoder(units=32, channels=1, flow=None, name="decoder"):
     return keras.Model(inputs, logits, name=name)
 
 
+def factor_encoder(
+    input_shape=(64, 64, 1), kernels=(4, 4, 2, 2), activation="relu", name="encoder"
+):
+    """The encoder of the disentanglement papers, for images of 64 x 64, up to heads.
+
+    Four convolutions of stride 2 with 32, 32, 64, 64 filters, and a dense layer.
+
+    Args:
+        input_shape: (height, width, channels).
+        kernels: Widths of the four kernels: (4, 4, 2, 2) in Locatello et al. and so in
+            the Echo paper, (4, 4, 4, 4) in Variance Constrained Autoencoding.
+        activation: Of the dense layer; None in Variance Constrained Autoencoding.
+
+    Returns:
+        A Keras model from images to features (batch, 256).
+
+    Example:
+
+    >>> factor_encoder().count_params()
+    304544
+
+    References:
+        Locatello et al., Challenging Common Assumptions (2019), App. G; Variance
+        Constrained Autoencoding, Table 4.
+    """
+    x = inputs = keras.Input(input_shape)
+    for filters, kernel in zip((32, 32, 64, 64), kernels, strict=True):
+        x = layers.Conv2D(
+            filters, kernel, strides=2, padding="same", activation="relu"
+        )(x)
+    x = layers.Dense(256, activation=activation)(layers.Flatten()(x))
+    return keras.Model(inputs, x, name=name)
+
+
+def factor_decoder(units=10, channels=1, name="decoder"):
+    """The decoder of the disentanglement papers, to logits of 64 x 64 pixels.
+
+    Two dense layers and four transposed convolutions with kernel 4 and stride 2.
+
+    Args:
+        units: Int, number of code dimensions.
+        channels: Int, channels of the image.
+
+    Returns:
+        A Keras model from codes (batch, units) to logits (batch, 64, 64, channels).
+
+    Example:
+
+    >>> factor_decoder(10).output_shape
+    (None, 64, 64, 1)
+
+    References:
+        As `factor_encoder`.
+    """
+    x = inputs = keras.Input((units,))
+    x = layers.Dense(256, activation="relu")(x)
+    x = layers.Dense(1024, activation="relu")(x)
+    x = layers.Reshape((4, 4, 64))(x)
+    for filters in (64, 32, 32):
+        x = layers.Conv2DTranspose(
+            filters, 4, strides=2, padding="same", activation="relu"
+        )(x)
+    x = layers.Conv2DTranspose(channels, 4, strides=2, padding="same")(x)
+    logits = layers.Activation("linear", dtype="float32")(x)
+    return keras.Model(inputs, logits, name=name)
+
+
+def autoencoder(encoder, bottleneck, decoder, penalties=(), pseudo_inputs=None):
+    """A `RateDistortionModel` of an encoder, a bottleneck, penalties and a decoder.
+
+    Args:
+        encoder: Keras model from inputs to features.
+        bottleneck: Layer from features to codes, such as `EchoBottleneck(32)`.
+        decoder: Keras model from codes to what the distortion compares.
+        penalties: Layers that codes pass on their way to the decoder, in order.
+        pseudo_inputs: `PseudoInputs` or None. The bottleneck then receives features
+            of the inputs and of the pseudo-inputs, as a `VampPrior` needs them.
+
+    Returns:
+        The model, with the given models and layers as its layers.
+
+    Example:
+
+    >>> from echo_keras.layers import EchoBottleneck
+    >>> model = autoencoder(factor_encoder(), EchoBottleneck(10), factor_decoder(10))
+    >>> model.output_shape
+    (None, 64, 64, 1)
+    """
+    inputs = keras.Input(encoder.input_shape[1:])
+    features = encoder(inputs)
+    if pseudo_inputs is not None:
+        features = [features, encoder(pseudo_inputs(inputs))]
+    z = bottleneck(features)
+    for penalty in penalties:
+        z = penalty(z)
+    return RateDistortionModel(inputs, decoder(z))
+
+
 def conv_autoencoder(
     bottleneck, input_shape=(28, 28, 1), pseudo_inputs=None, penalty=None, flow=None
 ):
     """The Echo paper's autoencoder (App. E) around any bottleneck.
 
     Args:
-        bottleneck: Layer from features (batch, 256) to codes (batch, d), such as
-            `EchoBottleneck(32)` or `GaussianBottleneck(32)`; 1,398,849 trainable
-            weights with either.
+        bottleneck: Layer with `units` from features (batch, 256) to codes
+            (batch, units): `EchoBottleneck(32)` or `GaussianBottleneck(32)`, with
+            1,398,849 trainable weights in all.
         input_shape: (28, 28, channels).
         pseudo_inputs: `PseudoInputs` or None. The bottleneck then receives features
             of the images and of the pseudo-inputs, as a `VampPrior` needs them.
@@ -199,13 +300,10 @@ def conv_autoencoder(
     >>> conv_autoencoder(EchoBottleneck(32)).output_shape
     (None, 28, 28, 1)
     """
-    inputs = keras.Input(input_shape)
-    encoder = conv_encoder(input_shape)
-    features = encoder(inputs)
-    if pseudo_inputs is not None:
-        features = [features, encoder(pseudo_inputs(inputs))]
-    z = bottleneck(features)
-    if penalty is not None:
-        z = penalty(z)
-    logits = conv_decoder(z.shape[-1], input_shape[-1], flow)(z)
-    return RateDistortionModel(inputs, logits)
+    return autoencoder(
+        conv_encoder(input_shape),
+        bottleneck,
+        conv_decoder(bottleneck.units, input_shape[-1], flow),
+        [] if penalty is None else [penalty],
+        pseudo_inputs,
+    )

@@ -78,6 +78,42 @@ class HalfwaySchedule(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
+@keras.saving.register_keras_serializable(package="echo_keras")
+class _CriticsApart(keras.optimizers.OptimizerMap):
+    """Maps the weights of critics to an optimizer of their own."""
+
+    def __call__(self, variable):
+        critics, others = self._optimizer_map["critics"], self.default_optimizer
+        return critics if getattr(variable, "of_critic", False) else others
+
+
+def critics_apart(optimizer, critics=None):
+    """Two optimizers in one: the critics of density-ratio penalties have their own.
+
+    Args:
+        optimizer: Keras optimizer for all other weights.
+        critics: Keras optimizer for the critics' weights; if None, Adam with the
+            settings of FactorVAE's critic: 1e-4, beta_1 = .5, beta_2 = .9.
+
+    Returns:
+        A `keras.optimizers.MultiOptimizer`, which `compile` takes and `.keras` files
+        keep, with the state of both.
+
+    Example:
+
+    >>> optimizer = critics_apart(keras.optimizers.Adam(1e-3))
+    >>> [round(float(part.learning_rate), 4) for part in optimizer.optimizers]
+    [0.0001, 0.001]
+
+    References:
+        Kim & Mnih, Disentangling by Factorising (2018), App. A.
+    """
+    if critics is None:
+        critics = keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9)
+    parts = _CriticsApart(optimizer, {"critics": critics})
+    return keras.optimizers.MultiOptimizer(parts)
+
+
 class Batches(keras.utils.PyDataset):
     """Shuffled batches (x, x) that depend on the seed and the epoch's number alone.
 
@@ -179,6 +215,7 @@ def train(
     learning_rate=3e-4,
     schedule="paper",
     loss=None,
+    optimizer=keras.optimizers.Adam,
     seed=0,
     binarize=False,
     validation=None,
@@ -194,11 +231,13 @@ def train(
 
     Args:
         build: Function without arguments that returns an uncompiled Keras model.
-        x: Training images in [0, 1], shape (n, ...), also the targets.
+        x: Training images in [0, 1], shape (n, ...), also the targets. Or batches: a
+            data set like `Batches`, with the `callback` that tells it the epoch.
         directory: Folder for checkpoint and logs; made if missing.
         epochs, batch_size: Ints >= 1.
         learning_rate, schedule: See `HalfwaySchedule`.
         loss: The distortion; `losses.Bernoulli()` if None.
+        optimizer: Function from the learning-rate schedule to a Keras optimizer.
         seed: Int >= 0 for initialisation, order of the data and noise.
         binarize: See `Batches`.
         validation: Images on which `val_` logs are computed after every epoch.
@@ -222,7 +261,7 @@ def train(
         )
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    batches = Batches(x, batch_size, seed, binarize)
+    batches = x if hasattr(x, "callback") else Batches(x, batch_size, seed, binarize)
     rate = HalfwaySchedule(learning_rate, epochs, len(batches), schedule)
     checkpoint = Checkpoint(directory, history=[])
     arguments = {
@@ -252,7 +291,7 @@ def train(
         write_json(arguments_path, arguments)
         keras.utils.set_random_seed(seed)
         model = build()
-        model.compile(keras.optimizers.Adam(rate), loss=loss or losses.Bernoulli())
+        model.compile(optimizer(rate), loss=loss or losses.Bernoulli())
         done = 0
     log = _csv_log(directory / "log.csv", done)
     # The log before the checkpoint: what a kill leaves over is cut off above.

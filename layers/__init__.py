@@ -3,17 +3,19 @@
 from .beta import BetaRule, BetaSchedule, TargetRate
 from .bottleneck import EchoBottleneck, GaussianBottleneck, tanh16
 from .channel import Channel, collect_rates
+from .critics import DensityRatioPenalty, TotalCorrelationPenalty, dense_critic
 from .echo import EchoSample, echoes_from_batch, max_scale
 from .flows import MADE, Flow, IAFBlock, MAFBlock, MAFMarginal, MaskedDense
 from .gaussian import GaussianSample
 from .marginals import Logistic, Marginal, PseudoInputs, StandardNormal, VampPrior
-from .penalties import MMDPenalty
+from .penalties import MMDPenalty, VariancePenalty
 from .terms import Penalty
 
 __all__ = [
     "BetaRule",
     "BetaSchedule",
     "Channel",
+    "DensityRatioPenalty",
     "EchoBottleneck",
     "EchoSample",
     "Flow",
@@ -31,8 +33,11 @@ __all__ = [
     "PseudoInputs",
     "StandardNormal",
     "TargetRate",
+    "TotalCorrelationPenalty",
     "VampPrior",
+    "VariancePenalty",
     "collect_rates",
+    "dense_critic",
     "echoes_from_batch",
     "max_scale",
     "tanh16",

@@ -59,6 +59,10 @@ class Bottleneck(keras.layers.Layer):
         """The channel's two inputs, float32: the code before noise is added."""
         return [ops.cast(head(features), "float32") for head in self.heads]
 
+    def code(self, features):
+        """The code without noise, float32 (batch, ..., units): the mean, or f(x)."""
+        return self.encode(features)[0]
+
     def call(self, features, training=False):
         return self.channel(self.encode(features), training=training)
 
@@ -88,13 +92,13 @@ class Bottleneck(keras.layers.Layer):
 class GaussianBottleneck(Bottleneck):
     """Dense heads for mean and log-variance, then `GaussianSample`.
 
-    With a `VampPrior` as marginal the heads are applied to the encoder's features of
+    With a fixed noise variance there is a head for the mean alone. With a `VampPrior` as marginal the heads are applied to the encoder's features of
     the pseudo-inputs as well. With `context=True` the flow's context is the features.
 
     Args:
         units: Int >= 1, number of code dimensions.
-        **channel_arguments: What `GaussianSample` takes: marginal, beta, seed, flow,
-            context.
+        **channel_arguments: What `GaussianSample` takes: marginal, noise_variance,
+            beta, seed, flow, context.
 
     Inputs:
         Features, shape (batch, ..., channels); or `[features, pseudo_features]`, the
@@ -118,7 +122,9 @@ class GaussianBottleneck(Bottleneck):
 
     def __init__(self, units, **kwargs):
         super().__init__(units, **kwargs)
-        self.heads = [self.head("mean"), self.head("log_var")]
+        self.heads = [self.head("mean")]
+        if self.channel.noise_variance is None:
+            self.heads.append(self.head("log_var"))
 
     def build(self, input_shape):
         is_list = input_shape and isinstance(input_shape[0], (list, tuple))
@@ -131,29 +137,36 @@ class GaussianBottleneck(Bottleneck):
         for head in self.heads:
             head.build(shapes[0])
         code, *pseudo = [(*s[:-1], self.units) for s in shapes]
+        if self.channel.noise_variance is not None:
+            self.channel.build([code, *pseudo] if pseudo else code)
+            return
         context = shapes[:1] if self.channel.context else []
         self.channel.build([code, code, *context, *pseudo, *pseudo])
 
     def encode(self, features):
-        """The channel's inputs, float32: mean, log_var, context, those of the prior."""
+        """The channel's inputs, float32: mean, log_var, context, those of the prior.
+
+        With a fixed noise variance the mean alone, and no list.
+        """
         is_list = isinstance(features, (list, tuple))
         features, *pseudo = features if is_list else [features]
         inputs = super().encode(features)
+        if self.channel.noise_variance is not None:
+            return inputs[0]
         if self.channel.context:
             inputs.append(ops.cast(features, "float32"))
         for others in pseudo:
             inputs += super().encode(others)
         return inputs
 
+    def code(self, features):
+        code = self.encode(features)
+        return code if self.channel.noise_variance is not None else code[0]
+
     def compute_output_shape(self, input_shape):
         if isinstance(input_shape[0], (list, tuple)):
             input_shape = input_shape[0]
         return super().compute_output_shape(input_shape)
-
-    def get_config(self):
-        config = super().get_config()
-        del config["noise_variance"]  # both heads are there
-        return config
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")

@@ -66,6 +66,11 @@ class Penalty(LossTerm):
         self.weight = self.add_state("weight", (), self.initial_weight)
         self.last_value = self.add_state("last_value", (), 0.0)
 
+    @property
+    def logs(self):
+        """What `RateDistortionModel` logs: names and variables."""
+        return {self.name: self.last_value}
+
     def penalty(self, inputs):
         raise NotImplementedError(f"{type(self).__name__} must define `penalty`.")
 

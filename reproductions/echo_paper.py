@@ -5,15 +5,11 @@ and reads their records. Each record is written once, to --out_dir, under a name
 that tells its configuration; a finished run is never run twice.
 """
 
-import json
 import math
-import pathlib
 
-import keras
-import numpy as np
-from absl import app, flags
+from absl import flags
 
-from echo_keras import data, evaluation, models, records, runners, training
+from echo_keras import data, evaluation, experiments, models, records, training
 from echo_keras.layers import (
     EchoBottleneck,
     GaussianBottleneck,
@@ -42,6 +38,7 @@ PUBLISHED_OTHERWISE = ("vae-vamp", "iaf-vamp", "iaf-mmd")
 PARAMETRIZATIONS = ("standardized", "paper")
 CODE = 32
 PSEUDO_INPUTS = 750
+OUT_DIR = "runs/echo_paper"
 VALIDATION_IMAGES = 2000
 
 # What the paper trains with (Sec. 5.1, App. E), and what a reduced run is measured
@@ -59,7 +56,6 @@ DIGITS_PROTOCOL = {**PROTOCOL, "epochs": 40, "learning_rate": 1e-3}
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("dataset", "digits", data.names(), "Data set.")
 flags.DEFINE_list("methods", ["echo", "vae"], f"Of {', '.join(METHODS)}; or all.")
-flags.DEFINE_integer("runs", 1, "Runs of each method, with seeds from --seed on.", 1)
 flags.DEFINE_integer("epochs", None, "Paper: 200.", 1)
 flags.DEFINE_integer("batch_size", None, "Paper: 100.", 2)
 flags.DEFINE_float("learning_rate", None, "Of Adam. Paper: 3e-4.", 0.0)
@@ -82,22 +78,9 @@ flags.DEFINE_bool(
     f"{', '.join(PUBLISHED_OTHERWISE)}: as in the code that was published, where it "
     "differs from the paper. No effect on the other methods.",
 )
-flags.DEFINE_string("data_dir", None, "Folder with the data set's files.")
-flags.DEFINE_string(
-    "out_dir", "runs/echo_paper", "Folder for records, models, tables and figures."
-)
-flags.DEFINE_integer("seed", 0, "Seed of the first run.", 0)
 flags.DEFINE_integer("train_limit", None, "Train on the first so many images.", 1)
 flags.DEFINE_integer("samples", 1, "Codes drawn for each test image. Paper: 1.", 1)
 flags.DEFINE_integer("codes", 10, "Codes of each test image in Figures 6 and 7.", 1)
-flags.DEFINE_bool("tensorboard", False, "Also write TensorBoard logs.")
-flags.DEFINE_enum("runner", "local", runners.RUNNERS, "Where the trainings run.")
-flags.DEFINE_integer(
-    "workers", None, "Runs at once; default: one for each GPU, or what Ray has.", 1
-)
-flags.DEFINE_string("address", None, "--runner=ray: a cluster to join, such as auto.")
-flags.DEFINE_float("cpus_per_run", None, "--runner=ray: CPUs of a run.", 0.0)
-flags.DEFINE_float("gpus_per_run", None, "--runner=ray: GPUs of a run.", 0.0)
 
 
 @flags.validator("methods", message=f"the methods are {', '.join(METHODS)}, or all")
@@ -111,10 +94,7 @@ def methods():
 
 def prepare(argv):
     """The output folder and the data set that the flags name."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
-    out = pathlib.Path(FLAGS.out_dir)
-    out.mkdir(parents=True, exist_ok=True)
+    out = experiments.prepare(argv, OUT_DIR)
     dataset = data.load(FLAGS.dataset, FLAGS.data_dir, limit=FLAGS.train_limit)
     print(
         f"{dataset.name}: {dataset.description}\n"
@@ -245,7 +225,7 @@ def train_and_measure(config, out, data_dir=None, tensorboard=False):
     model, history = training.train(
         lambda: build(config, dataset.x_train),
         dataset.x_train,
-        checkpoint(out, config).parent,
+        experiments.run_folder(out, run_name(config)),
         epochs=config["epochs"],
         batch_size=config["batch_size"],
         learning_rate=config["learning_rate"],
@@ -286,54 +266,16 @@ def train_and_measure(config, out, data_dir=None, tensorboard=False):
     }
 
 
-def checkpoint(out, config):
-    return pathlib.Path(out) / "checkpoints" / run_name(config) / "checkpoint.keras"
-
-
 def load_model(out, config):
     """The trained model of a run, or None with a line that says it is gone."""
-    path = checkpoint(out, config)
-    if path.exists():
-        return keras.saving.load_model(path)
-    print(f"{run_name(config)}: no model is left to draw with")
-    return None
+    return experiments.load_model(out, run_name(config))
 
 
 def run_all(out, dataset, configs):
     """Trains what has no record yet; returns the records, in order."""
-    missing = {}
-    for config in configs:
-        name = run_name(config)
-        path = out / f"{name}.json"
-        if not path.exists():
-            missing[name] = config
-            continue
-        done = json.loads(path.read_text())
-        if done["data"]["checksum"] != dataset.checksum:
-            raise ValueError(
-                f"{path.name} was made with other data ({done['data']['checksum']}) "
-                f"than the data found now ({dataset.checksum}): choose another "
-                "--out_dir."
-            )
-        print(f"{name}: finished before, not run again")
-    where = {
-        "out": str(out.resolve()),
-        "data_dir": FLAGS.data_dir and str(pathlib.Path(FLAGS.data_dir).resolve()),
-        "tensorboard": FLAGS.tensorboard,
-    }
-    runners.run_all(
-        train_and_measure,
-        [{"config": config, **where} for config in missing.values()],
-        names=list(missing),
-        runner=FLAGS.runner,
-        workers=FLAGS.workers,
-        address=FLAGS.address,
-        cpus_per_run=FLAGS.cpus_per_run,
-        gpus_per_run=FLAGS.gpus_per_run,
-        on_done=lambda name, record: training.write_json(out / f"{name}.json", record),
-        log_dir=out / "logs",
+    return experiments.run_all(
+        train_and_measure, out, configs, run_name, dataset.checksum
     )
-    return [json.loads((out / f"{run_name(c)}.json").read_text()) for c in configs]
 
 
 def twelve(dataset):
@@ -343,20 +285,4 @@ def twelve(dataset):
 
 def reduction(protocol):
     """Says in what a protocol departs from the paper's, or that it does not."""
-    changes = []
-    for name, value in PROTOCOL.items():
-        if name not in protocol or protocol[name] == value:
-            continue
-        text = name.replace("_", " ")
-        if value is None:
-            changes.append(f"{text} {protocol[name]:,}")
-        else:
-            changes.append(f"{text} {protocol[name]} (paper {value})")
-    if not changes:
-        return "the paper's protocol"
-    return "reduced or changed protocol: " + ", ".join(changes)
-
-
-def number(x, form=".2f"):
-    """A cell of a table."""
-    return "-" if x is None or np.isnan(x) else format(x, form)
+    return experiments.reduction(protocol, PROTOCOL)

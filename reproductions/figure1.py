@@ -9,16 +9,15 @@ test of whether noise and output have one distribution.
 """
 
 import math
-import pathlib
 
-import echo_paper  # noqa: F401  for the flags out_dir and seed
+import echo_paper
 import numpy as np
 from absl import app, flags
 from matplotlib import figure as mpl
 from scipy import stats
 from sklearn.neighbors import KNeighborsClassifier
 
-from echo_keras import records
+from echo_keras import experiments, records
 from echo_keras.layers import EchoSample
 
 SCALE = 0.5
@@ -29,10 +28,7 @@ flags.DEFINE_integer("points", 20000, "Points drawn from the source.", 2 * D_MAX
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
-    out = pathlib.Path(FLAGS.out_dir)
-    out.mkdir(parents=True, exist_ok=True)
+    out = experiments.prepare(argv, echo_paper.OUT_DIR)
     x, noise = draws(FLAGS.seed)
     _, other = draws(FLAGS.seed + 1)
     plot(x, noise, out / "figure1.png")

@@ -15,11 +15,12 @@ import warnings
 import echo_paper
 import numpy as np
 from absl import app, flags
-from echo_paper import label, number
+from echo_paper import label
 from matplotlib import figure as mpl
 from scipy import stats
 
 from echo_keras import records
+from echo_keras.experiments import number
 
 TESTED = (200, 5000)
 

@@ -10,11 +10,11 @@ log p(x|z), by which images are sorted (App. D.3). Rank correlations go to a tab
 import echo_paper
 import numpy as np
 from absl import app, flags
-from echo_paper import number
 from matplotlib import figure as mpl
 from scipy import stats
 
 from echo_keras import evaluation, records
+from echo_keras.experiments import number
 
 FLAGS = flags.FLAGS
 

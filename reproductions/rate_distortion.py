@@ -16,9 +16,10 @@ import collections
 import echo_paper
 import numpy as np
 from absl import app, flags
-from echo_paper import label, number
+from echo_paper import label
 
-from echo_keras import plots, records
+from echo_keras import experiments, plots, records
+from echo_keras.experiments import number
 from echo_keras.layers import max_scale
 from echo_keras.rate_distortion import (
     area_under_front,
@@ -30,21 +31,12 @@ PAPER_BETAS = [0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5]
 PAPER_BETAS += [0.6, 0.7, 0.8, 0.9, 1, 1.5, 2, 3, 4, 6]
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("betas", [str(b) for b in PAPER_BETAS], "Weights on the rate.")
 flags.DEFINE_integer("shown", 4, "Rates at which reconstructions are shown.", 1)
-
-
-@flags.validator("betas", message="betas must be numbers > 0")
-def _positive(betas):
-    try:
-        return bool(betas) and all(0 < float(b) < float("inf") for b in betas)
-    except ValueError:
-        return False
 
 
 def main(argv):
     out, dataset = echo_paper.prepare(argv)
-    betas = sorted(float(b) for b in FLAGS.betas)
+    betas = sorted(experiments.numbers(FLAGS.betas) or PAPER_BETAS)
     configs = [
         echo_paper.configuration(method, seed, beta=beta)
         for seed in range(FLAGS.seed, FLAGS.seed + FLAGS.runs)

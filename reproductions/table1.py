@@ -18,9 +18,10 @@ import math
 
 import echo_paper
 from absl import app, flags
-from echo_paper import label, number
+from echo_paper import label
 
 from echo_keras import plots, records
+from echo_keras.experiments import number
 
 # Rate, distortion, -ELBO and sigma.
 PAPER = {

@@ -16,9 +16,9 @@ import json
 import echo_paper
 import numpy as np
 from absl import app, flags
-from echo_paper import number
 
 from echo_keras import records, training
+from echo_keras.experiments import number
 from echo_keras.information import total_correlation
 
 PAPER = {"binary_mnist": 7.3, "omniglot": 18.8, "fashion_mnist": 30.2}
