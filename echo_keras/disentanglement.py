@@ -125,7 +125,7 @@ def representation(model, noisy=False, seed=0):
     generator, own = bottleneck.channel.seed_generator, random.SeedGenerator(seed)
 
     def represent(images):
-        before = ops.convert_to_numpy(generator.state)
+        before = np.array(ops.convert_to_numpy(generator.state))  # no view of it
         generator.state.assign(ops.convert_to_numpy(own.state))
         try:
             return encoder.predict_on_batch(images)

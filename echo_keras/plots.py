@@ -122,6 +122,78 @@ def image_rows(rows, path):
     _grid(list(rows.values()), path, list(rows))
 
 
+def codes_by_factor(
+    codes, factors, names, path, shape="shape", position=("pos_x", "pos_y")
+):
+    """Draws the mean of each code dimension against each factor of the images.
+
+    One row for each dimension. Where both factors of `position` are known, the first
+    column is a heat map over them; every other factor has a column, with a line for
+    each value of the factor `shape`. Dimensions share the scale of a column.
+
+    Args:
+        codes: Array (n, d), of images that cover the factors.
+        factors: Int array (n, k), the factors of these images.
+        names: The k factors' names.
+        path: Where the PNG goes.
+        shape: Name of the factor that has lines, if it is among `names`.
+        position: Names of the factors across and down, if they are among `names`.
+
+    References:
+        Echo paper, Fig. 4; Chen et al., Isolating Sources of Disentanglement (2018).
+    """
+    codes, factors, names = np.asarray(codes), np.asarray(factors), list(names)
+    lines = factors[:, names.index(shape)] if shape in names else np.zeros(len(codes))
+    heat = [names.index(name) for name in position if name in names]
+    heat = heat if len(heat) == 2 else []
+    others = [k for k, name in enumerate(names) if name != shape and k not in heat]
+    dims, columns = codes.shape[1], bool(heat) + len(others)
+    figure = mpl.Figure((2.2 * columns, 1.2 * dims + 0.4), layout="constrained")
+    axes = figure.subplots(dims, columns, squeeze=False)
+    bound = np.abs(codes).max()
+    for dim in range(dims):
+        panels = list(axes[dim])
+        panels[0].set_ylabel(f"{dim + 1}")
+        if heat:
+            across, down = (factors[:, k] for k in heat)
+            grid = mean_by([down, across], codes[:, dim])
+            panel = panels.pop(0)
+            panel.imshow(grid, cmap="coolwarm", vmin=-bound, vmax=bound)
+            panel.set(xticks=[], yticks=[])
+        for panel, k in zip(panels, others, strict=True):
+            for means in mean_by([lines.astype(int), factors[:, k]], codes[:, dim]):
+                panel.plot(means, linewidth=1)
+            panel.set(ylim=(-bound, bound), xticks=[])
+    titles = ["position"] * bool(heat) + [names[k] for k in others]
+    for panel, title in zip(axes[0], titles, strict=True):
+        panel.set_title(title, fontsize=9)
+    figure.savefig(path, dpi=110)
+
+
+def mean_by(keys, values):
+    """Means of values over all that share their keys; NaN where nothing does.
+
+    Args:
+        keys: Two int arrays (n,), each from 0 up.
+        values: Array (n,).
+
+    Returns:
+        Array (size of the first key, size of the second).
+
+    Example:
+
+    >>> mean_by([np.array([0, 0, 1]), np.array([1, 1, 0])], np.array([1.0, 3.0, 5.0]))
+    array([[nan,  2.],
+           [ 5., nan]])
+    """
+    shape = [key.max() + 1 for key in keys]
+    cells = np.ravel_multi_index(keys, shape)
+    counts = np.bincount(cells, minlength=np.prod(shape))
+    sums = np.bincount(cells, values, minlength=np.prod(shape))
+    means = np.divide(sums, counts, where=counts > 0, out=np.full(len(sums), np.nan))
+    return means.reshape(shape)
+
+
 def mean_reconstruction(model, x, samples=10):
     """The mean of reconstructions from several codes, (n, height, width, channels)."""
     with no_gradients():

@@ -175,7 +175,7 @@ def shapes3d(factors):
 
     >>> image = shapes3d([[0, 3, 7, 4, 2, 7]])[0]  # red floor, green wall
     >>> [int(channel) for channel in image[63, 32]]
-    [217, 0, 0]
+    [228, 0, 0]
 
     References:
         Burgess & Kim, 3D Shapes Dataset (2018), for the factors.

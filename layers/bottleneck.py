@@ -92,8 +92,9 @@ class Bottleneck(keras.layers.Layer):
 class GaussianBottleneck(Bottleneck):
     """Dense heads for mean and log-variance, then `GaussianSample`.
 
-    With a fixed noise variance there is a head for the mean alone. With a `VampPrior` as marginal the heads are applied to the encoder's features of
-    the pseudo-inputs as well. With `context=True` the flow's context is the features.
+    With a fixed noise variance there is a head for the mean alone. With a `VampPrior`
+    as marginal the heads are applied to the encoder's features of the pseudo-inputs
+    as well. With `context=True` the flow's context is the features.
 
     Args:
         units: Int >= 1, number of code dimensions.
