@@ -1,0 +1,294 @@
+"""Tests of density-ratio penalties and of the optimizer that sets critics apart."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from tools import array, gradients
+
+from echo_keras import RateDistortionModel, losses, training
+from echo_keras.layers import (
+    DensityRatioPenalty,
+    GaussianBottleneck,
+    TotalCorrelationPenalty,
+    dense_critic,
+)
+
+pytestmark = pytest.mark.core
+
+
+def normal(*shape, seed=0):
+    return np.random.RandomState(seed).normal(size=shape).astype("float32")
+
+
+def correlated(n, rho, seed=0):
+    """Pairs of Gaussians, whose total correlation is -log(1 - rho^2) / 2."""
+    z = normal(n, 2, seed=seed)
+    z[:, 1] = rho * z[:, 0] + np.sqrt(1 - rho**2) * z[:, 1]
+    return z
+
+
+def built(d=3, weight=5.0, hidden=(8, 8), **arguments):
+    layer = TotalCorrelationPenalty(weight, dense_critic(hidden), seed=0, **arguments)
+    layer.build((None, d))
+    return layer
+
+
+def stateless_losses(layer, weights, z):
+    """Both losses as functions of the critic's weights and of z."""
+    state = [ops.convert_to_tensor(v) for v in layer.non_trainable_variables]
+    return layer.stateless_call(weights, state, z, return_losses=True)[2]
+
+
+def test_default_critic_is_that_of_factor_vae():
+    critic = dense_critic()
+    critic.build((None, 10))
+    assert critic.count_params() == 11 * 1000 + 5 * 1001 * 1000 + 1001 * 2
+    leaky = [x for x in critic.layers if isinstance(x, keras.layers.LeakyReLU)]
+    assert len(leaky) == 6
+    assert {round(float(x.negative_slope), 6) for x in leaky} == {0.2}
+
+
+def test_gradients_are_isolated_exactly():
+    layer = built()
+    z = normal(16, 3)
+    weights = [array(w) for w in layer.trainable_variables]
+    assert len(weights) == 6
+
+    def loss(which):
+        def value(z, *weights):
+            return stateless_losses(layer, weights, z)[which]
+
+        return value
+
+    # Of the critic's loss: none reaches z, and every weight has its part.
+    of_z, *of_weights = gradients(loss(0), z, *weights)
+    assert not of_z.any() and all(g.any() for g in of_weights)
+    # Of the penalty: none reaches a weight, and every example has its part.
+    of_z, *of_weights = gradients(loss(1), z, *weights)
+    assert of_z.any(axis=1).all() and not any(g.any() for g in of_weights)
+
+
+def test_penalty_and_its_gradient_are_those_of_the_critic():
+    layer, z = built(), normal(16, 3)
+    weights = [array(w) for w in layer.trainable_variables]
+
+    def by_hand(z):
+        x = z
+        for k in range(0, 6, 2):
+            x = ops.matmul(x, weights[k]) + weights[k + 1]
+            if k < 4:
+                x = ops.where(x > 0, x, 0.2 * x)
+        return 5.0 * ops.mean(x[:, 0] - x[:, 1])
+
+    def penalty(z):
+        return stateless_losses(layer, weights, z)[1]
+
+    np.testing.assert_allclose(array(penalty(z)), array(by_hand(z)), rtol=1e-5)
+    (found,), (expected,) = gradients(penalty, z), gradients(by_hand, z)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
+
+
+@keras.saving.register_keras_serializable(package="echo_keras_tests")
+class Against(DensityRatioPenalty):
+    """Against given samples, so that nothing is random."""
+
+    def reference(self, inputs):
+        return ops.convert_to_tensor(normal(8, 3, seed=7))
+
+
+def test_critic_loss_is_the_cross_entropy():
+    layer = Against(1.0, dense_critic((4,)))
+    z = normal(8, 3)
+    layer(z)
+    ratio = [
+        array(layer.critic(x)) @ np.array([1.0, -1.0]) for x in (z, normal(8, 3, seed=7))
+    ]
+    p, q = (1 / (1 + np.exp(-x)) for x in ratio)  # taken for a code
+    expected = -0.5 * (np.log(p).mean() + np.log(1 - q).mean())
+    np.testing.assert_allclose(array(layer.last_critic_loss), expected, rtol=1e-5)
+    np.testing.assert_allclose(array(layer.losses[0]), expected, rtol=1e-5)
+    np.testing.assert_allclose(array(layer.last_value), ratio[0].mean(), rtol=1e-4)
+
+
+def test_reference_shuffles_each_dimension_by_itself():
+    layer = built(d=4)
+    z = normal(200, 4)
+    shuffled = array(layer.reference(ops.convert_to_tensor(z)))
+    np.testing.assert_array_equal(np.sort(shuffled, 0), np.sort(z, 0))
+    where = np.argsort(np.argsort(shuffled, 0), 0), np.argsort(np.argsort(z, 0), 0)
+    order = [np.searchsorted(np.sort(z[:, j]), shuffled[:, j]) for j in range(4)]
+    assert len({tuple(x) for x in order}) == 4 and (where[0] != where[1]).any()
+    again = array(layer.reference(ops.convert_to_tensor(z)))
+    assert (again != shuffled).any()  # drawn afresh
+
+
+def test_shuffles_are_uniform():
+    # Where the first of four rows goes, 4000 times: chi-square with 3 degrees of
+    # freedom exceeds 21.1 with probability 1e-4.
+    layer = TotalCorrelationPenalty(1.0, dense_critic((2,)), seed=1)
+    layer.build((None, 4000))
+    z = np.repeat(np.arange(4.0, dtype="float32")[:, None], 4000, axis=1)
+    shuffled = array(layer.reference(ops.convert_to_tensor(z)))
+    counts = (shuffled == 0).sum(axis=1)
+    assert ((counts - 1000) ** 2 / 1000).sum() < 21.1
+
+
+def test_trained_estimate_converges_to_the_closed_form():
+    # -log(1 - .8^2) / 2 = 0.511 nats. The mean over fresh codes has a standard error
+    # of about .01; a critic of 2 x 64 trained on 1,500 batches ends within .06.
+    inputs = keras.Input((2,))
+    layer = TotalCorrelationPenalty(0.0, dense_critic((64, 64)), seed=0, name="tc")
+    model = RateDistortionModel(inputs, layer(inputs))
+    model.compile(
+        training.critics_apart(
+            keras.optimizers.SGD(0.0), keras.optimizers.Adam(1e-3, beta_1=0.5)
+        ),
+        loss=losses.SquaredError(),
+    )
+    z = correlated(60_000, 0.8)
+    model.fit(z, z, batch_size=256, epochs=6, verbose=0)
+    fresh = ops.convert_to_tensor(correlated(20_000, 0.8, seed=1))
+    estimate = float(array(ops.mean(layer.penalty(fresh))))
+    assert abs(estimate - -0.5 * np.log(1 - 0.8**2)) < 0.06
+
+
+def factor_vae(hidden=(16, 16), **arguments):
+    inputs = keras.Input((6,))
+    z = GaussianBottleneck(3, seed=1, name="bottleneck")(inputs)
+    z = TotalCorrelationPenalty(
+        4.0, dense_critic(hidden), seed=2, name="tc", **arguments
+    )(z)
+    return RateDistortionModel(inputs, keras.layers.Dense(6)(z))
+
+
+def compiled(model, critics=None):
+    adam = keras.optimizers.Adam(1e-2)
+    critics = critics or keras.optimizers.Adam(1e-3, beta_1=0.5, beta_2=0.9)
+    model.compile(training.critics_apart(adam, critics), loss=losses.SquaredError())
+    return model
+
+
+def test_critics_apart_routes_exactly_the_critics_weights():
+    model = factor_vae()
+    compiled(model, keras.optimizers.SGD(0.0))
+    before = [array(w) for w in model.trainable_weights]
+    x = normal(64, 6)
+    model.fit(x, x, batch_size=32, epochs=1, verbose=0)
+    of_critic = {id(w) for w in model.get_layer("tc").trainable_weights}
+    for weight, old in zip(model.trainable_weights, before, strict=True):
+        assert (array(weight) == old).all() == (id(weight) in of_critic), weight.path
+
+
+def test_logs_and_their_sum():
+    model = compiled(factor_vae())
+    x = normal(64, 6)
+    log = model.evaluate(x, x, batch_size=32, verbose=0, return_dict=True)
+    total = log["distortion"] + log["rate"] + 4 * log["tc"] + log["tc_critic_loss"]
+    np.testing.assert_allclose(log["loss"], total, rtol=1e-5)
+
+
+def test_save_load_and_continue(tmp_path):
+    x = normal(96, 6)
+    model = compiled(factor_vae())
+    model.fit(x, x, batch_size=32, epochs=2, shuffle=False, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    logs = [
+        m.fit(x, x, batch_size=32, epochs=2, shuffle=False, verbose=0).history
+        for m in (model, loaded)
+    ]
+    assert set(logs[0]) == set(logs[1]) and "tc_critic_loss" in logs[0]
+    for name, values in logs[0].items():
+        np.testing.assert_allclose(logs[1][name], values, rtol=2e-4, err_msg=name)
+
+
+def test_resumed_training_ends_like_an_uninterrupted_one(tmp_path):
+    x = 0.5 + 0.1 * np.clip(normal(64, 6), -4, 4)
+
+    def run(folder, epochs_before_the_end):
+        def optimizer(rate):
+            return training.critics_apart(keras.optimizers.Adam(rate))
+
+        class Interruption(Exception):
+            pass
+
+        def build():
+            return factor_vae()
+
+        arguments = dict(
+            epochs=3, batch_size=32, learning_rate=1e-2, schedule="constant"
+        )
+        arguments |= dict(loss=losses.SquaredError(), optimizer=optimizer, verbose=0)
+        if epochs_before_the_end:
+            original = training.Checkpoint.on_epoch_end
+
+            def interrupted(self, epoch, logs=None):
+                original(self, epoch, logs)
+                if epoch + 1 == epochs_before_the_end:
+                    raise Interruption
+
+            training.Checkpoint.on_epoch_end = interrupted
+            try:
+                with pytest.raises(Interruption):
+                    training.train(build, x, folder, **arguments)
+            finally:
+                training.Checkpoint.on_epoch_end = original
+        return training.train(build, x, folder, **arguments)[1]
+
+    whole, resumed = run(tmp_path / "a", 0), run(tmp_path / "b", 2)
+    assert len(whole) == len(resumed) == 3
+    for name in set(whole[-1]) - {"seconds"}:
+        np.testing.assert_allclose(resumed[-1][name], whole[-1][name], rtol=2e-4)
+
+
+def test_keras_layer_contract(run_layer_test):
+    run_layer_test(
+        TotalCorrelationPenalty,
+        {"weight": 2.0, "critic": dense_critic((4,)), "seed": 0},
+        input_shape=(5, 3),
+        expected_output_shape=(5, 3),
+        expected_num_trainable_weights=4,
+        expected_num_losses=2,
+        expected_num_seed_generators=1,
+        supports_masking=False,
+        run_mixed_precision_check=False,
+    )
+
+
+def test_one_logit_and_two_say_the_same():
+    two = built(hidden=(8,))
+    one = TotalCorrelationPenalty(
+        5.0, keras.Sequential([keras.layers.Dense(8), keras.layers.LeakyReLU(0.2)])
+    )
+    one.critic.add(keras.layers.Dense(1))
+    one.build((None, 3))
+    w, b, v, c = (array(x) for x in two.trainable_variables)
+    for variable, value in zip(
+        one.trainable_variables, (w, b, v @ [[1], [-1]], c @ [[1], [-1]]), strict=True
+    ):
+        variable.assign(np.reshape(value, variable.shape))
+    z = ops.convert_to_tensor(normal(16, 3))
+    np.testing.assert_allclose(
+        array(one.penalty(z)), array(two.penalty(z)), rtol=1e-4, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("shape", [(None, 3, 2), (None, None), (None,)])
+def test_codes_of_another_shape_raise(shape):
+    with pytest.raises(ValueError, match=r"takes codes of shape \(batch, d\)"):
+        TotalCorrelationPenalty().build(shape)
+
+
+def test_a_critic_of_three_outputs_raises():
+    critic = keras.Sequential([keras.layers.Dense(3)])
+    with pytest.raises(ValueError, match="two logits"):
+        TotalCorrelationPenalty(critic=critic).build((None, 2))
+
+
+def test_a_critic_built_by_the_user_is_set_apart_too():
+    inputs = keras.Input((3,))
+    critic = keras.Model(inputs, keras.layers.Dense(2)(inputs), name="mine")
+    layer = TotalCorrelationPenalty(critic=critic)
+    layer.build((None, 3))
+    assert all(w.of_critic for w in layer.trainable_weights)
