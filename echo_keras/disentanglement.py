@@ -24,7 +24,6 @@ from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.metrics import mutual_info_score
 from sklearn.svm import LinearSVC
 
-from echo_keras.layers import EchoSample
 from echo_keras.layers.bottleneck import Bottleneck
 
 
@@ -120,7 +119,7 @@ def representation(model, noisy=False, seed=0):
         )
     (bottleneck,) = found
     if not noisy:
-        return Model(model.input, _noiseless(bottleneck)).predict_on_batch
+        return Model(model.input, bottleneck.code(bottleneck.input)).predict_on_batch
     encoder = Model(model.input, bottleneck.output)
     generator, own = bottleneck.channel.seed_generator, random.SeedGenerator(seed)
 
@@ -134,23 +133,6 @@ def representation(model, noisy=False, seed=0):
             generator.state.assign(before)
 
     return represent
-
-
-def _noiseless(bottleneck):
-    """The code of a bottleneck in a functional model, as if its noise were zero."""
-    channel = bottleneck.channel
-    inputs = bottleneck.encode(bottleneck.input)
-    # With a fixed variance the mean is alone.
-    code = inputs[0] if isinstance(inputs, list) else inputs
-    if not isinstance(channel, EchoSample):
-        if channel.flow is None:
-            return code
-        context = inputs[2] if channel.context else None
-        return channel.flow.transform(code, context=context)[0]
-    code = ops.clip(code, -channel.max_magnitude, channel.max_magnitude)
-    if channel.multiplicative:
-        code = ops.exp(code)
-    return code if bottleneck.as_in_paper else bottleneck.standardize(code)
 
 
 def factor_vae_score(

@@ -60,8 +60,8 @@ class Bottleneck(keras.layers.Layer):
         return [ops.cast(head(features), "float32") for head in self.heads]
 
     def code(self, features):
-        """The code without noise, float32 (batch, ..., units): the mean, or f(x)."""
-        return self.encode(features)[0]
+        """What z would be without noise, float32 (batch, ..., units)."""
+        raise NotImplementedError(f"{type(self).__name__} must define `code`.")
 
     def call(self, features, training=False):
         return self.channel(self.encode(features), training=training)
@@ -161,8 +161,14 @@ class GaussianBottleneck(Bottleneck):
         return inputs
 
     def code(self, features):
-        code = self.encode(features)
-        return code if self.channel.noise_variance is not None else code[0]
+        """What z would be without noise: the mean, through the flow if there is one."""
+        inputs = self.encode(features)
+        if self.channel.noise_variance is not None:
+            inputs = [inputs]
+        if self.channel.flow is None:
+            return inputs[0]
+        context = inputs[2] if self.channel.context else None
+        return self.channel.flow.transform(inputs[0], context=context)[0]
 
     def compute_output_shape(self, input_shape):
         if isinstance(input_shape[0], (list, tuple)):
@@ -255,6 +261,11 @@ class EchoBottleneck(Bottleneck):
         if self.as_in_paper:
             return [tanh16(f), ops.log_sigmoid(log_s), *lower]
         return [ops.tanh(f), log_s, *lower]
+
+    def code(self, features):
+        """What z would be without noise: f(x), brought to the scale of z."""
+        f = self.channel.code(self.encode(features)[0])
+        return f if self.as_in_paper else self.standardize(f)
 
     def call(self, features, training=False):
         z = super().call(features, training=training)

@@ -462,6 +462,11 @@ class EchoSample(Channel):
             return self._code(f + times(triangular_scale(*scale, self.r), noise))
         return self._code(f + ops.exp(*scale) * noise)
 
+    def code(self, f):
+        """What z would be without noise, float32: f within its bound, or its exp."""
+        f = ops.clip(ops.cast(f, "float32"), -self.max_magnitude, self.max_magnitude)
+        return ops.exp(f) if self.multiplicative else f
+
     def rate(self, inputs):
         """Pointwise information -sum_j log s_j(x) in nats, shape (batch,).
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from tools import array, gradients
+from tools import BACKEND, array, gradients
 
 from echo_keras import RateDistortionModel, losses, training
 from echo_keras.layers import (
@@ -81,8 +81,10 @@ def test_penalty_and_its_gradient_are_those_of_the_critic():
                 x = ops.where(x > 0, x, 0.2 * x)
         return 5.0 * ops.mean(x[:, 0] - x[:, 1])
 
+    weights = [ops.convert_to_tensor(w) for w in weights]
+
     def penalty(z):
-        return stateless_losses(layer, weights, z)[1]
+        return stateless_losses(layer, weights, ops.convert_to_tensor(z))[1]
 
     np.testing.assert_allclose(array(penalty(z)), array(by_hand(z)), rtol=1e-5)
     (found,), (expected,) = gradients(penalty, z), gradients(by_hand, z)
@@ -135,14 +137,14 @@ def test_shuffles_are_uniform():
 
 
 def test_trained_estimate_converges_to_the_closed_form():
-    # -log(1 - .8^2) / 2 = 0.511 nats. The mean over fresh codes has a standard error
-    # of about .01; a critic of 2 x 64 trained on 1,500 batches ends within .06.
+    # -log(1 - .8^2) / 2 = 0.511 nats. Four seeds on TensorFlow ended at .491 to .508.
+    rate = keras.optimizers.schedules.CosineDecay(3e-3, 6 * 235)
     inputs = keras.Input((2,))
     layer = TotalCorrelationPenalty(0.0, dense_critic((64, 64)), seed=0, name="tc")
     model = RateDistortionModel(inputs, layer(inputs))
     model.compile(
         training.critics_apart(
-            keras.optimizers.SGD(0.0), keras.optimizers.Adam(1e-3, beta_1=0.5)
+            keras.optimizers.SGD(0.0), keras.optimizers.Adam(rate, beta_1=0.5)
         ),
         loss=losses.SquaredError(),
     )
@@ -150,7 +152,7 @@ def test_trained_estimate_converges_to_the_closed_form():
     model.fit(z, z, batch_size=256, epochs=6, verbose=0)
     fresh = ops.convert_to_tensor(correlated(20_000, 0.8, seed=1))
     estimate = float(array(ops.mean(layer.penalty(fresh))))
-    assert abs(estimate - -0.5 * np.log(1 - 0.8**2)) < 0.06
+    assert abs(estimate - -0.5 * np.log(1 - 0.8**2)) < 0.05
 
 
 def factor_vae(hidden=(16, 16), **arguments):
@@ -292,3 +294,94 @@ def test_a_critic_built_by_the_user_is_set_apart_too():
     layer = TotalCorrelationPenalty(critic=critic)
     layer.build((None, 3))
     assert all(w.of_critic for w in layer.trainable_weights)
+
+
+def linear_gaussian_tc(covariance, kernel):
+    """Total correlation of z = x W for Gaussian x, in nats."""
+    covariance = kernel.T @ covariance @ kernel
+    scale = np.sqrt(np.diag(covariance))
+    return -0.5 * np.linalg.slogdet(covariance / np.outer(scale, scale))[1]
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="the reference loop is TensorFlow's")
+def test_training_ends_where_an_alternating_loop_does():
+    """One pass against two, the critic's after the encoder's and on fresh codes.
+
+    The statistic is the total correlation that a linear encoder ends with, whose
+    closed form is known. Mann-Whitney on 12 and 12 runs: alike, p is below 1e-3 once
+    in a thousand fixed seeds; apart, it is 7e-7.
+    """
+    import tensorflow as tf
+    from scipy import stats
+
+    covariance = 0.3 * np.eye(3) + 0.7
+    batches = (normal(150, 64, 3, seed=3) @ np.linalg.cholesky(covariance).T).astype(
+        "float32"
+    )
+    inputs = keras.Input((3,))
+    encoder = keras.layers.Dense(2, use_bias=False)
+    tc = TotalCorrelationPenalty(3.0, dense_critic((32,)), seed=0, name="tc")
+    model = RateDistortionModel(inputs, keras.layers.Dense(3)(tc(encoder(inputs))))
+    distortion = losses.SquaredError()
+
+    def optimizers():
+        return keras.optimizers.Adam(1e-2), keras.optimizers.Adam(1e-2, beta_1=0.5)
+
+    def start(seed):
+        rng = np.random.RandomState(seed)
+        for w in model.trainable_weights:
+            w.assign(rng.normal(0, 0.5, w.shape))
+
+    def one_pass(seed, variables, initial):
+        start(seed)
+        for variable, value in zip(variables, initial, strict=True):
+            variable.assign(value)
+        x = batches.reshape(-1, 3)
+        model.fit(x, x, batch_size=64, epochs=1, shuffle=False, verbose=0)
+        return linear_gaussian_tc(covariance, array(encoder.kernel))
+
+    model.compile(training.critics_apart(*optimizers()), loss=distortion)
+    model.optimizer.build(model.trainable_variables)
+    variables = model.optimizer.variables
+    initial = [array(v) for v in variables]
+    found = [one_pass(seed, variables, initial) for seed in range(12)]
+
+    critic = tc.trainable_variables
+    others = [w for w in model.trainable_variables if not hasattr(w, "of_critic")]
+    of_others, of_critic = optimizers()
+    of_others.build(others)
+    of_critic.build(critic)
+    variables = [*of_others.variables, *of_critic.variables]
+    initial = [array(v) for v in variables]
+
+    def ratio(z):
+        logits = tc.critic(z)
+        return logits[:, 0] - logits[:, 1]
+
+    @tf.function
+    def two_passes(x):
+        with tf.GradientTape() as tape:
+            z = encoder(x)
+            loss = distortion(x, model.layers[-1](z)) + 3 * tf.reduce_mean(ratio(z))
+        of_others.apply(tape.gradient(loss, [w.value for w in others]), others)
+        z = encoder(x)
+        order = tf.argsort(tf.random.uniform(tf.shape(z)), axis=0)
+        shuffled = tf.gather(z, order, axis=0, batch_dims=0)
+        shuffled = tf.stack([shuffled[:, j, j] for j in range(2)], axis=1)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.nn.softplus(-ratio(z)))
+            loss = 0.5 * (loss + tf.reduce_mean(tf.nn.softplus(ratio(shuffled))))
+        of_critic.apply(tape.gradient(loss, [w.value for w in critic]), critic)
+
+    reference = []
+    for seed in range(100, 112):
+        start(seed)
+        for variable, value in zip(variables, initial, strict=True):
+            variable.assign(value)
+        for x in batches:
+            two_passes(x)
+        reference.append(linear_gaussian_tc(covariance, array(encoder.kernel)))
+    print(np.round(found, 3), np.round(reference, 3))
+    assert stats.mannwhitneyu(found, reference).pvalue > 1e-3
+    # The penalty did something: without it the codes stay as correlated as x.
+    assert np.median(found) < 0.5 * linear_gaussian_tc(covariance, np.eye(3)[:, :2])
