@@ -316,6 +316,8 @@ def _spec(name):
         return DATASETS[name]
     close = difflib.get_close_matches(str(name).lower(), DATASETS, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
+    if str(name).startswith(("dsprites", "shapes3d")):
+        hint = " Images with known factors are in echo_keras.factors."
     raise ValueError(
         f"name must be one of {', '.join(DATASETS)}, found {name!r}.{hint}"
     )

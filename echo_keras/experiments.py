@@ -69,9 +69,9 @@ def numbers(values):
 def _are_weights(found):
     try:
         return all(
-            0 <= value < float("inf")
+            values and all(0 <= value < float("inf") for value in numbers(values))
             for values in found.values()
-            for value in numbers(values)
+            if values is not None
         )
     except ValueError:
         return False
@@ -230,6 +230,7 @@ def train_on_factors(config, build, folder, data_dir=None, tensorboard=False):
             dataset,
             votes=config["votes"],
             test_votes=config["votes"] // 2,
+            points=config["votes"],
             seed=config["seed"],
         ),
         "mig": disentanglement.mig(

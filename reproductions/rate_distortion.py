@@ -37,6 +37,8 @@ flags.DEFINE_integer("shown", 4, "Rates at which reconstructions are shown.", 1)
 def main(argv):
     out, dataset = echo_paper.prepare(argv)
     betas = sorted(experiments.numbers(FLAGS.betas) or PAPER_BETAS)
+    if betas[0] == 0:
+        raise app.UsageError("--betas: a curve needs numbers > 0, found 0.")
     configs = [
         echo_paper.configuration(method, seed, beta=beta)
         for seed in range(FLAGS.seed, FLAGS.seed + FLAGS.runs)

@@ -99,3 +99,40 @@ def test_image_rows_and_mean_reconstruction(grids, tmp_path):
     assert mean.std() == pytest.approx(0.208 / np.sqrt(50), rel=0.1)
     plots.image_rows({"input": x, "mean": mean}, tmp_path / "rows.png")
     assert (grids[0][0] == x).all() and (grids[0][1] == mean).all()
+
+
+def test_mean_by_is_the_loop():
+    rng = np.random.RandomState(0)
+    keys, values = rng.randint(0, [[3], [4]], (2, 40)), rng.normal(size=40)
+    found = plots.mean_by(list(keys), values)
+    assert found.shape == (3, 4)
+    for i in range(3):
+        for j in range(4):
+            mine = values[(keys[0] == i) & (keys[1] == j)]
+            expected = mine.mean() if len(mine) else np.nan
+            np.testing.assert_allclose(found[i, j], expected)
+
+
+def test_codes_by_factor_draws_lines_and_heat_maps(figures, tmp_path):
+    sizes = (2, 5, 3, 4)
+    factors = np.stack(np.unravel_index(np.arange(np.prod(sizes)), sizes), axis=-1)
+    shape, scale, x, y = factors.T.astype("float64")
+    codes = np.stack([scale + 10 * shape, x - y], axis=-1)
+    names = ("shape", "scale", "pos_x", "pos_y")
+    plots.codes_by_factor(codes, factors, names, tmp_path / "c.png")
+    (first, second), (third, fourth) = np.reshape(figures[0].axes, (2, 2))
+    lines = [line.get_ydata() for line in second.get_lines()]
+    np.testing.assert_allclose(lines, [np.arange(5), 10 + np.arange(5)])
+    # Across and down: x and y.
+    heat = np.array(third.images[0].get_array())
+    np.testing.assert_allclose(heat, np.arange(3)[None, :] - np.arange(4)[:, None])
+    np.testing.assert_allclose([line.get_ydata() for line in fourth.get_lines()], -0.5)
+    assert first.get_title() == "position" and second.get_title() == "scale"
+
+
+def test_codes_by_factor_without_shape_and_position(figures, tmp_path):
+    factors = np.stack(np.unravel_index(np.arange(12), (3, 4)), axis=-1)
+    plots.codes_by_factor(factors[:, :1], factors, ("a", "b"), tmp_path / "c.png")
+    a, b = figures[0].axes
+    np.testing.assert_allclose(a.get_lines()[0].get_ydata(), [0, 1, 2])
+    np.testing.assert_allclose(b.get_lines()[0].get_ydata(), [1, 1, 1, 1])

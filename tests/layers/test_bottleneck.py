@@ -408,3 +408,45 @@ def test_triangular_echo_bottleneck(tmp_path):
     model.save(tmp_path / "m.keras")
     loaded = keras.saving.load_model(tmp_path / "m.keras")
     np.testing.assert_array_equal(loaded.predict(x[:3]), model.predict(x[:3]))
+
+
+def test_fixed_noise_variance_has_one_head():
+    layer = GaussianBottleneck(2, noise_variance=0.25, beta=0.0, seed=0)
+    x = np.ones((20_000, 3), "float32")
+    z = array(layer(x))
+    mean = array(layer.heads[0](x))
+    assert len(layer.heads) == 1 and len(layer.trainable_weights) == 2
+    # 20,000 draws: the variance of each dimension is off by 1 % at one sigma.
+    np.testing.assert_allclose((z - mean).var(axis=0), 0.25, rtol=0.045)
+    expected = 0.5 * (mean[0] ** 2 + 0.25 - 1 - np.log(0.25)).sum()
+    np.testing.assert_allclose(array(layer.rate(x))[0], expected, rtol=1e-5)
+    assert float(array(layer.losses[0])) == 0.0
+    np.testing.assert_array_equal(array(layer.code(x)), mean)
+
+
+def test_fixed_noise_variance_saves_and_loads(tmp_path):
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, GaussianBottleneck(2, noise_variance=0.25)(inputs))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.layers[-1].channel.noise_variance == 0.25
+    x = np.ones((4, 3), "float32")
+    code = [array(m.layers[-1].code(x)) for m in (model, loaded)]
+    np.testing.assert_array_equal(*code)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_code_is_z_without_noise(kind):
+    layer = make(kind)
+    x = np.random.RandomState(0).normal(size=(8, 5)).astype("float32")
+    layer.build(x.shape)
+    expected = array(layer.heads[0](x))
+    if kind == "paper":
+        expected = np.tanh(expected / 16)
+    if kind == "standardized":
+        expected = np.tanh(expected)  # moving mean 0 and variance 1 at first
+        np.testing.assert_allclose(array(layer.code(x)), expected, rtol=2e-3)
+        # A layer that was never trained adds no noise.
+        np.testing.assert_allclose(array(layer(x)), array(layer.code(x)), rtol=1e-5)
+        return
+    np.testing.assert_allclose(array(layer.code(x)), expected, rtol=1e-5)

@@ -104,7 +104,8 @@ def test_critic_loss_is_the_cross_entropy():
     z = normal(8, 3)
     layer(z)
     ratio = [
-        array(layer.critic(x)) @ np.array([1.0, -1.0]) for x in (z, normal(8, 3, seed=7))
+        array(layer.critic(x)) @ np.array([1.0, -1.0])
+        for x in (z, normal(8, 3, seed=7))
     ]
     p, q = (1 / (1 + np.exp(-x)) for x in ratio)  # taken for a code
     expected = -0.5 * (np.log(p).mean() + np.log(1 - q).mean())
@@ -303,7 +304,9 @@ def linear_gaussian_tc(covariance, kernel):
     return -0.5 * np.linalg.slogdet(covariance / np.outer(scale, scale))[1]
 
 
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="the reference loop is TensorFlow's")
+@pytest.mark.skipif(
+    BACKEND != "tensorflow", reason="the reference loop is TensorFlow's"
+)
 def test_training_ends_where_an_alternating_loop_does():
     """One pass against two, the critic's after the encoder's and on fresh codes.
 

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from echo_keras.layers.marginals import Logistic, StandardNormal
-from echo_keras.layers.penalties import MMDPenalty
+from echo_keras.layers.penalties import MMDPenalty, VariancePenalty
 
 pytestmark = pytest.mark.core
 
@@ -230,3 +230,54 @@ def test_bad_arguments_raise(arguments, sentence):
 def test_unknown_axis_raises():
     with pytest.raises(ValueError, match=r"every axis but the batch.*\(None, None\)"):
         MMDPenalty(prior=StandardNormal()).build((None, None))
+
+
+@pytest.mark.parametrize("shape", [(7, 3), (5, 2, 4)])
+def test_variance_penalty_is_its_formula(shape):
+    layer = VariancePenalty(2.0, variance=4.0)
+    z = 1.5 * normal(*shape) + 3.0
+    np.testing.assert_array_equal(array(layer(z)), z)
+    expected = abs(z.reshape(len(z), -1).astype("float64").var(axis=0).sum() - 4.0)
+    np.testing.assert_allclose(array(layer.last_value), expected, rtol=1e-5)
+    np.testing.assert_allclose(array(layer.losses[0]), 2 * expected, rtol=1e-5)
+
+
+def test_variance_penalty_has_the_mean_that_gaussians_have():
+    # The variance of n = 10 draws, divided by n, has mean .9 in each of 3 dimensions.
+    layer = VariancePenalty(variance=0.0)
+    layer.build((None, 3))
+    mean, error = values(layer, lambda i: normal(10, 3, seed=i), repeats=400)
+    assert abs(mean - 2.7) < ERRORS * error
+
+
+def test_variance_penalty_brings_the_variance_to_its_target():
+    z = normal(200, 2)
+    inputs = keras.Input((2,))
+    scaled = keras.layers.Dense(2, use_bias=False)(inputs)
+    model = keras.Model(inputs, VariancePenalty(1.0, variance=3.0)(scaled))
+    model.compile(keras.optimizers.Adam(0.02), loss=None)
+    model.fit(z, batch_size=200, epochs=300, verbose=0)
+    found = array(model(z)).var(axis=0).sum()
+    assert abs(found - 3.0) < 0.1
+
+
+def test_default_variance_is_that_of_a_standard_normal():
+    layer = VariancePenalty()
+    layer.build((None, 4, 2))
+    assert layer.target == 8.0
+    with pytest.raises(ValueError, match="needs a variance"):
+        VariancePenalty().build((None, None))
+    with pytest.raises(ValueError, match="variance must be a finite number >= 0"):
+        VariancePenalty(variance=-1.0)
+
+
+def test_variance_penalty_contract(run_layer_test):
+    run_layer_test(
+        VariancePenalty,
+        {"weight": 2.0, "variance": 1.0},
+        input_shape=(5, 3),
+        expected_output_shape=(5, 3),
+        expected_num_losses=1,
+        expected_num_seed_generators=0,
+        supports_masking=False,
+    )

@@ -12,7 +12,7 @@ import pytest
 import rate_distortion
 import table1
 import table3
-from absl import flags
+from absl import app, flags
 from absl.testing import flagsaver
 
 TINY = ["--epochs=2", "--train_limit=200", "--batch_size=50"]
@@ -93,10 +93,16 @@ def test_curve_ranks_methods_by_area():
     assert "| B | 1 | 0 | 1.00 | 9.00 | 10.00 | no |" in text
 
 
-@pytest.mark.parametrize("betas", ["", "a", "1,-1", "inf", "0"])
-def test_curve_bad_betas(betas):
-    with flagsaver.flagsaver(), pytest.raises(flags.Error, match="numbers > 0"):
-        flags.FLAGS(["x", f"--betas={betas}"])
+@pytest.mark.parametrize("flag", ["betas", "gammas"])
+@pytest.mark.parametrize("values", ["", "a", "1,-1", "inf", "nan"])
+def test_bad_weights(flag, values):
+    with flagsaver.flagsaver(), pytest.raises(flags.Error, match="finite numbers >= 0"):
+        flags.FLAGS(["x", f"--{flag}={values}"])
+
+
+def test_curve_without_a_weight_on_the_rate(call, tmp_path):
+    with pytest.raises(app.UsageError, match="numbers > 0"):
+        call(rate_distortion, f"--out_dir={tmp_path}", "--betas=1,0", *TINY)
 
 
 def test_figure1(call, tmp_path):
