@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+import functools
 import math
 
 import keras
@@ -110,32 +111,60 @@ def ring_noise(f, s, depth):
     Returns:
         Noise, the shape of f.
     """
-    if len(s.shape) > len(f.shape):
-        apply, transposed, compose, outer = times, transposed_times, ops.matmul, pairs
-    else:
-        apply = transposed = compose = outer = ops.multiply
-
-    def ahead(x, rows):
-        return ops.roll(x, -rows, axis=0)
+    forward, backward = ring_maps(depth, matrices=len(s.shape) > len(f.shape))
 
     @ops.custom_gradient
     def noise(f, s):
-        window, scales = f, [s]  # the k-th scale attenuates what is 2^k rows ahead
-        for k in range((depth - 1).bit_length()):
-            if k:
-                scales.append(compose(scales[-1], ahead(scales[-1], 2 ** (k - 1))))
-            window = window + apply(scales[k], ahead(window, 2**k))
-        noise = ahead(window, 1)
+        noise, scales = forward(f, s)
 
         def grad(*args, upstream=None):
-            grad_f = ahead(args[0] if upstream is None else upstream, -1)
-            for k in reversed(range((depth - 1).bit_length())):
-                grad_f = grad_f + ahead(transposed(scales[k], grad_f), -(2**k))
-            return grad_f, outer(grad_f, noise)
+            return backward(args[0] if upstream is None else upstream, noise, scales)
 
         return noise, grad
 
     return noise(f, s)
+
+
+@functools.cache
+def ring_maps(depth, matrices):
+    """The two halves of `ring_noise`: f, s to the noise, and its gradient.
+
+    Some sixty small operations one after another, which without XLA cost TensorFlow
+    more to start than to compute. On a CPU, where Keras does not compile the model
+    with XLA, these two are compiled by themselves.
+    """
+    if matrices:
+        apply, transposed, compose, outer = times, transposed_times, ops.matmul, pairs
+    else:
+        apply = transposed = compose = outer = ops.multiply
+    steps = range((depth - 1).bit_length())
+
+    def ahead(x, rows):
+        return ops.roll(x, -rows, axis=0)
+
+    def forward(f, s):
+        window, scales = f, [s]  # the k-th scale attenuates what is 2^k rows ahead
+        for k in steps:
+            if k:
+                scales.append(compose(scales[-1], ahead(scales[-1], 2 ** (k - 1))))
+            window = window + apply(scales[k], ahead(window, 2**k))
+        return ahead(window, 1), scales
+
+    def backward(upstream, noise, scales):
+        grad_f = ahead(upstream, -1)
+        for k in reversed(steps):
+            grad_f = grad_f + ahead(transposed(scales[k], grad_f), -(2**k))
+        return grad_f, outer(grad_f, noise)
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        if not tf.config.list_physical_devices("GPU"):
+            return tuple(
+                tf.function(half, jit_compile=True, reduce_retracing=True)
+                for half in (forward, backward)
+            )
+    return forward, backward
 
 
 def times(matrices, x):
