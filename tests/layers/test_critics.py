@@ -255,7 +255,6 @@ def test_keras_layer_contract(run_layer_test):
         expected_num_losses=2,
         expected_num_seed_generators=1,
         supports_masking=False,
-        run_mixed_precision_check=False,
     )
 
 
