@@ -195,7 +195,7 @@ def factor_encoder(
     Example:
 
     >>> factor_encoder().count_params()
-    304544
+    304064
 
     References:
         Locatello et al., Challenging Common Assumptions (2019), App. G; Variance
@@ -249,7 +249,8 @@ def autoencoder(encoder, bottleneck, decoder, penalties=(), pseudo_inputs=None):
     Args:
         encoder: Keras model from inputs to features.
         bottleneck: Layer from features to codes, such as `EchoBottleneck(32)`.
-        decoder: Keras model from codes to what the distortion compares.
+        decoder: Keras model from codes to what the distortion compares, or a function
+            that makes one for so many code dimensions.
         penalties: Layers that codes pass on their way to the decoder, in order.
         pseudo_inputs: `PseudoInputs` or None. The bottleneck then receives features
             of the inputs and of the pseudo-inputs, as a `VampPrior` needs them.
@@ -271,6 +272,8 @@ def autoencoder(encoder, bottleneck, decoder, penalties=(), pseudo_inputs=None):
     z = bottleneck(features)
     for penalty in penalties:
         z = penalty(z)
+    if not isinstance(decoder, keras.Model):
+        decoder = decoder(z.shape[-1])
     return RateDistortionModel(inputs, decoder(z))
 
 
@@ -280,9 +283,9 @@ def conv_autoencoder(
     """The Echo paper's autoencoder (App. E) around any bottleneck.
 
     Args:
-        bottleneck: Layer with `units` from features (batch, 256) to codes
-            (batch, units): `EchoBottleneck(32)` or `GaussianBottleneck(32)`, with
-            1,398,849 trainable weights in all.
+        bottleneck: Layer from features (batch, 256) to codes (batch, d), such as
+            `EchoBottleneck(32)` or `GaussianBottleneck(32)`, with 1,398,849 trainable
+            weights in all.
         input_shape: (28, 28, channels).
         pseudo_inputs: `PseudoInputs` or None. The bottleneck then receives features
             of the images and of the pseudo-inputs, as a `VampPrior` needs them.
@@ -303,7 +306,7 @@ def conv_autoencoder(
     return autoencoder(
         conv_encoder(input_shape),
         bottleneck,
-        conv_decoder(bottleneck.units, input_shape[-1], flow),
+        lambda units: conv_decoder(units, input_shape[-1], flow),
         [] if penalty is None else [penalty],
         pseudo_inputs,
     )

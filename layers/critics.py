@@ -65,6 +65,16 @@ class DensityRatioPenalty(Seeded, Penalty):
         ValueError: weight is negative or not finite, or the critic's output is
             neither (batch, 1) nor (batch, 2).
 
+    Example:
+
+    >>> class KLToNormal(DensityRatioPenalty):
+    ...     def reference(self, z):
+    ...         return keras.random.normal(ops.shape(z), seed=self.seed_generator)
+    >>> layer = KLToNormal(weight=0.1, critic=dense_critic((16,)), seed=0)
+    >>> z = layer(ops.ones((64, 2)))
+    >>> [tuple(loss.shape) for loss in layer.losses]
+    [(), ()]
+
     References:
         Sugiyama, Suzuki & Kanamori, Density-ratio matching under the Bregman
         divergence (2012); Kim & Mnih, Disentangling by Factorising (2018), Sec. 3.

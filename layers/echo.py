@@ -12,6 +12,7 @@ from scipy import optimize
 
 from .beta import TargetRate
 from .channel import Channel, pair_shape, sum_over_code
+from .compiling import compiled_on_cpu
 
 SCALES = ("diagonal", "triangular")
 SAMPLINGS = ("cyclic", "without_replacement", "with_replacement")
@@ -129,9 +130,7 @@ def ring_noise(f, s, depth):
 def ring_maps(depth, matrices):
     """The two halves of `ring_noise`: f, s to the noise, and its gradient.
 
-    Some sixty small operations one after another, which without XLA cost TensorFlow
-    more to start than to compute. On a CPU, where Keras does not compile the model
-    with XLA, these two are compiled by themselves.
+    Some sixty small operations one after another, and therefore compiled.
     """
     if matrices:
         apply, transposed, compose, outer = times, transposed_times, ops.matmul, pairs
@@ -156,15 +155,7 @@ def ring_maps(depth, matrices):
             grad_f = grad_f + ahead(transposed(scales[k], grad_f), -(2**k))
         return grad_f, outer(grad_f, noise)
 
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        if not tf.config.list_physical_devices("GPU"):
-            return tuple(
-                tf.function(half, jit_compile=True, reduce_retracing=True)
-                for half in (forward, backward)
-            )
-    return forward, backward
+    return compiled_on_cpu(forward), compiled_on_cpu(backward)
 
 
 def times(matrices, x):
