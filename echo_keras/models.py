@@ -1,9 +1,17 @@
 """The functional model that logs rate and distortion, and the paper's networks."""
 
+import functools
+
 import keras
 from keras import layers, ops
 
-from echo_keras.layers import Channel, Penalty
+from echo_keras.layers import (
+    Channel,
+    GatedConv2D,
+    GatedConv2DTranspose,
+    Penalty,
+    PixelCNN,
+)
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
@@ -102,12 +110,14 @@ def replicas_in_sync():
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def conv_encoder(input_shape=(28, 28, 1), name="encoder"):
+def conv_encoder(input_shape=(28, 28, 1), gated=False, name="encoder"):
     """The Echo paper's convolutional encoder (App. E), up to the heads.
 
     Args:
         input_shape: (height, width, channels); height and width at least 25; up to
             28 the last convolution reduces them to 1 x 1, larger ones to more.
+        gated: If True, the layers are linearly gated and images are first mapped from
+            [0, 1] to [-1, 1], as in Fixing a Broken ELBO (App. F.1).
 
     Returns:
         A Keras model from images (batch, height, width, channels) to features
@@ -128,6 +138,9 @@ def conv_encoder(input_shape=(28, 28, 1), name="encoder"):
             f"{input_shape}."
         )
     x = inputs = keras.Input(input_shape)
+    if gated:
+        x = layers.Rescaling(2.0, -1.0)(x)
+    convolution = GatedConv2D if gated else _with_relu(layers.Conv2D)
     for filters, kernel, strides, padding in (
         (32, 5, 1, "same"),
         (32, 5, 2, "same"),
@@ -135,19 +148,23 @@ def conv_encoder(input_shape=(28, 28, 1), name="encoder"):
         (64, 5, 2, "same"),
         (256, 7, 1, "valid"),
     ):
-        x = layers.Conv2D(
-            filters, kernel, strides=strides, padding=padding, activation="relu"
-        )(x)
+        x = convolution(filters, kernel, strides=strides, padding=padding)(x)
     return keras.Model(inputs, layers.Flatten()(x), name=name)
 
 
-def conv_decoder(units=32, channels=1, flow=None, name="decoder"):
+def _with_relu(convolution):
+    return functools.partial(convolution, activation="relu")
+
+
+def conv_decoder(units=32, channels=1, flow=None, gated=False, name="decoder"):
     """The Echo paper's transposed-convolutional decoder (App. E), to logits.
 
     Args:
         units: Int, number of code dimensions.
         channels: Int, channels of the image.
         flow: Layer that codes pass first, such as an `IAFBlock`, or None.
+        gated: If True, the layers are linearly gated and the last kernel is 5 wide
+            instead of 4, as in Fixing a Broken ELBO (App. F.2).
 
     Returns:
         A Keras model from codes (batch, units) to logits (batch, 28, 28, channels).
@@ -160,6 +177,7 @@ def conv_decoder(units=32, channels=1, flow=None, name="decoder"):
     inputs = keras.Input((units,))
     x = inputs if flow is None else flow(inputs)
     x = layers.Reshape((1, 1, units))(x)
+    transposed = GatedConv2DTranspose if gated else _with_relu(layers.Conv2DTranspose)
     for filters, kernel, strides, padding in (
         (64, 7, 1, "valid"),
         (64, 5, 1, "same"),
@@ -168,10 +186,8 @@ def conv_decoder(units=32, channels=1, flow=None, name="decoder"):
         (32, 5, 2, "same"),
         (32, 4, 1, "same"),
     ):
-        x = layers.Conv2DTranspose(
-            filters, kernel, strides=strides, padding=padding, activation="relu"
-        )(x)
-    x = layers.Conv2D(channels, 4, padding="same")(x)
+        x = transposed(filters, kernel, strides=strides, padding=padding)(x)
+    x = layers.Conv2D(channels, 5 if gated else 4, padding="same")(x)
     logits = layers.Activation("linear", dtype="float32")(x)
     return keras.Model(inputs, logits, name=name)
 
@@ -250,7 +266,8 @@ def autoencoder(encoder, bottleneck, decoder, penalties=(), pseudo_inputs=None):
         encoder: Keras model from inputs to features.
         bottleneck: Layer from features to codes, such as `EchoBottleneck(32)`.
         decoder: Keras model from codes to what the distortion compares, or a function
-            that makes one for so many code dimensions.
+            that makes one for so many code dimensions; or a `PixelCNN`, which also
+            receives the inputs.
         penalties: Layers that codes pass on their way to the decoder, in order.
         pseudo_inputs: `PseudoInputs` or None. The bottleneck then receives features
             of the inputs and of the pseudo-inputs, as a `VampPrior` needs them.
@@ -272,6 +289,8 @@ def autoencoder(encoder, bottleneck, decoder, penalties=(), pseudo_inputs=None):
     z = bottleneck(features)
     for penalty in penalties:
         z = penalty(z)
+    if isinstance(decoder, PixelCNN):
+        return RateDistortionModel(inputs, decoder([inputs, z]))
     if not isinstance(decoder, keras.Model):
         decoder = decoder(z.shape[-1])
     return RateDistortionModel(inputs, decoder(z))

@@ -114,6 +114,39 @@ def critics_apart(optimizer, critics=None):
     return keras.optimizers.MultiOptimizer(parts)
 
 
+@keras.saving.register_keras_serializable(package="echo_keras")
+class NormalizedAdam(keras.optimizers.Adam):
+    r"""Adam on normalized gradients: \(g / |g|\), for each weight tensor by itself.
+
+    Adam forgets a scale that all gradients share; here a step whose gradients are
+    unusually large weighs no more than the others either.
+
+    Args:
+        As `keras.optimizers.Adam`.
+
+    Example:
+
+    >>> optimizer = NormalizedAdam(0.1, beta_1=0.0)
+    >>> w = keras.Variable([1.0, 1.0])
+    >>> optimizer.apply([keras.ops.array([3e4, 4e4])], [w])
+    >>> v = keras.ops.convert_to_numpy(optimizer.variables[-1]) / (1 - 0.999)
+    >>> v.round(2).tolist()  # .6^2 and .8^2
+    [0.36, 0.64]
+
+    References:
+        Yu et al., Normalized Gradient with Adaptive Stepsize Method for Deep Neural
+        Network Training (2017), Sec. 3; Fixing a Broken ELBO, App. F.4.
+    """
+
+    def apply(self, grads, trainable_variables=None):
+        grads = [None if g is None else g / (_norm(g) + 1e-12) for g in grads]
+        return super().apply(grads, trainable_variables)
+
+
+def _norm(x):
+    return keras.ops.sqrt(keras.ops.sum(keras.ops.square(x)))
+
+
 class Batches(keras.utils.PyDataset):
     """Shuffled batches (x, x) that depend on the seed and the epoch's number alone.
 

@@ -1,14 +1,16 @@
 """Keras layers for autoencoders with a measured rate: channels, marginals, flows."""
 
-from .beta import BetaRule, BetaSchedule, TargetRate
+from .beta import BetaRule, BetaSchedule, RateDeviation, TargetRate
 from .bottleneck import EchoBottleneck, GaussianBottleneck, tanh16
 from .channel import Channel, collect_rates
 from .critics import DensityRatioPenalty, TotalCorrelationPenalty, dense_critic
 from .echo import EchoSample, echoes_from_batch, max_scale
 from .flows import MADE, Flow, IAFBlock, MAFBlock, MAFMarginal, MaskedDense
+from .gated import GatedConv2D, GatedConv2DTranspose, GatedDense
 from .gaussian import GaussianSample
 from .marginals import Logistic, Marginal, PseudoInputs, StandardNormal, VampPrior
 from .penalties import MMDPenalty, VariancePenalty
+from .pixelcnn import PixelCNN
 from .terms import Penalty
 
 __all__ = [
@@ -19,6 +21,9 @@ __all__ = [
     "EchoBottleneck",
     "EchoSample",
     "Flow",
+    "GatedConv2D",
+    "GatedConv2DTranspose",
+    "GatedDense",
     "GaussianBottleneck",
     "GaussianSample",
     "IAFBlock",
@@ -30,7 +35,9 @@ __all__ = [
     "Marginal",
     "MaskedDense",
     "Penalty",
+    "PixelCNN",
     "PseudoInputs",
+    "RateDeviation",
     "StandardNormal",
     "TargetRate",
     "TotalCorrelationPenalty",

@@ -33,6 +33,10 @@ class BetaRule:
         """
         raise NotImplementedError(f"{type(self).__name__} must define `update`.")
 
+    def term(self, beta, rate):
+        """What the channel adds to the loss, a scalar tensor: beta x rate."""
+        return beta * rate
+
     @classmethod
     def from_config(cls, config):
         return cls(**config)
@@ -191,3 +195,53 @@ class BetaSchedule(BetaRule):
 
     def get_config(self):
         return {"steps": self.steps, "start": self.start, "end": self.end}
+
+
+@keras.saving.register_keras_serializable(package="echo_keras")
+class RateDeviation(BetaRule):
+    r"""Adds the distance of the rate from a target: \(D + \beta\, |R - R^*|\).
+
+    Fixing a Broken ELBO's objective for the rate \(R^*\), where it has beta = 1. R is
+    the mean rate of the batch. Its gradient is that of \(D \pm \beta R\): a model whose
+    rate is too low is paid for every nat more, which brings back a code that a powerful
+    decoder ignores. The target is held where \(|dD/dR| \le \beta\). Elsewhere, or to
+    follow the target without a jump in the gradient, see `TargetRate`.
+
+    Args:
+        rate: Float >= 0, the target \(R^*\) in nats per example.
+        weight: Float >= 0, beta, a variable of the channel as elsewhere.
+
+    Raises:
+        ValueError: an argument is negative or not finite.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from echo_keras.layers import GaussianSample
+    >>> channel = GaussianSample(beta=RateDeviation(3.0))
+    >>> mean, log_var = np.ones((5, 2)), np.zeros((5, 2))  # R = 1 nat
+    >>> z = channel([mean, log_var], training=True)
+    >>> float(channel.losses[0])
+    2.0
+
+    References:
+        Fixing a Broken ELBO, Sec. 4 (Toy Model): \(\min D + |\sigma - R|\).
+    """
+
+    def __init__(self, rate, weight=1.0):
+        for name, value in (("rate", rate), ("weight", weight)):
+            if not 0 <= value < math.inf:
+                raise ValueError(
+                    f"{name} must be a finite number >= 0; received {value}."
+                )
+        self.rate = float(rate)
+        self.weight = self.initial = float(weight)
+
+    def update(self, beta, rate):
+        return beta, {}
+
+    def term(self, beta, rate):
+        return beta * ops.abs(rate - self.rate)
+
+    def get_config(self):
+        return {"rate": self.rate, "weight": self.weight}

@@ -92,7 +92,8 @@ class Channel(Seeded, LossTerm):
 
     To have beta follow the training inside `fit` and on every backend, give a rule
     in place of the number: `TargetRate`, which holds the rate at a target, or
-    `BetaSchedule`, a linear warm-up. A rule moves beta at each call with
+    `BetaSchedule`, a linear warm-up; or `RateDeviation`, for the distance from a target
+    in the place of the rate. A rule moves beta at each call with
     training=True and nowhere else; what it has to remember is saved with the
     weights. (Under `tf.distribute` each replica's beta follows its own share of
     the batch.)
@@ -168,7 +169,9 @@ class Channel(Seeded, LossTerm):
             rates.append(log_ratio if sampled else rate)
         mean = ops.mean(rate)
         self.last_rate.assign(mean)
-        self.add_loss(self._next_beta(mean, training) * mean)
+        beta = self._next_beta(mean, training)
+        rule = self.beta_rule
+        self.add_loss(rule.term(beta, mean) if rule else beta * mean)
 
     def _next_beta(self, rate, training):
         """The beta of this call, after its rule has seen the rate of the batch."""

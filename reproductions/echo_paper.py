@@ -5,17 +5,15 @@ and reads their records. Each record is written once, to --out_dir, under a name
 that tells its configuration; a finished run is never run twice.
 """
 
-import math
-
 from absl import flags
 
-from echo_keras import data, evaluation, experiments, models, records, training
+from echo_keras import experiments, image_experiments, models
+from echo_keras.image_experiments import protocol_name
 from echo_keras.layers import (
     EchoBottleneck,
     GaussianBottleneck,
     IAFBlock,
     MAFMarginal,
-    MaskedDense,
     MMDPenalty,
     PseudoInputs,
     VampPrior,
@@ -39,7 +37,6 @@ PARAMETRIZATIONS = ("standardized", "paper")
 CODE = 32
 PSEUDO_INPUTS = 750
 OUT_DIR = "runs/echo_paper"
-VALIDATION_IMAGES = 2000
 
 # What the paper trains with (Sec. 5.1, App. E), and what a reduced run is measured
 # against.
@@ -54,18 +51,7 @@ PROTOCOL = {
 DIGITS_PROTOCOL = {**PROTOCOL, "epochs": 40, "learning_rate": 1e-3}
 
 FLAGS = flags.FLAGS
-flags.DEFINE_enum("dataset", "digits", data.names(), "Data set.")
 flags.DEFINE_list("methods", ["echo", "vae"], f"Of {', '.join(METHODS)}; or all.")
-flags.DEFINE_integer("epochs", None, "Paper: 200.", 1)
-flags.DEFINE_integer("batch_size", None, "Paper: 100.", 2)
-flags.DEFINE_float("learning_rate", None, "Of Adam. Paper: 3e-4.", 0.0)
-flags.DEFINE_enum(
-    "schedule",
-    None,
-    training.SCHEDULES,
-    "Second half of training: linear to 0 as in the paper, rising as in the code that "
-    "was published, or constant.",
-)
 flags.DEFINE_enum(
     "parametrization",
     "standardized",
@@ -78,8 +64,6 @@ flags.DEFINE_bool(
     f"{', '.join(PUBLISHED_OTHERWISE)}: as in the code that was published, where it "
     "differs from the paper. No effect on the other methods.",
 )
-flags.DEFINE_integer("train_limit", None, "Train on the first so many images.", 1)
-flags.DEFINE_integer("samples", 1, "Codes drawn for each test image. Paper: 1.", 1)
 flags.DEFINE_integer("codes", 10, "Codes of each test image in Figures 6 and 7.", 1)
 
 
@@ -94,14 +78,7 @@ def methods():
 
 def prepare(argv):
     """The output folder and the data set that the flags name."""
-    out = experiments.prepare(argv, OUT_DIR)
-    dataset = data.load(FLAGS.dataset, FLAGS.data_dir, limit=FLAGS.train_limit)
-    print(
-        f"{dataset.name}: {dataset.description}\n"
-        f"{dataset.source}, {len(dataset.x_train)} training and "
-        f"{len(dataset.x_test)} test images, checksum {dataset.checksum}"
-    )
-    return out, dataset
+    return image_experiments.prepare(argv, OUT_DIR)
 
 
 def configuration(method, seed, **changes):
@@ -112,10 +89,8 @@ def configuration(method, seed, **changes):
         "method": method,
         "seed": seed,
         "samples": FLAGS.samples,
+        **image_experiments.chosen(protocol),
     }
-    for name, value in protocol.items():
-        chosen = FLAGS[name].value if name in FLAGS else None
-        config[name] = value if chosen is None else chosen
     if method == "echo":
         config["parametrization"] = FLAGS.parametrization
         # The paper's choice, so that the batch provides all echoes.
@@ -133,24 +108,6 @@ def run_name(config):
     if config.get("as_published"):
         method += "-as_published"
     return f"{config['dataset']}-{method}-{protocol_name(config)}-seed{config['seed']}"
-
-
-def protocol_name(config):
-    """The epochs, and what else departs from the paper's protocol."""
-    parts = [f"{config['epochs']}epochs"]
-    if config["train_limit"]:
-        parts.append(f"{config['train_limit']}images")
-    if config["beta"] != 1:
-        parts.append(f"beta{config['beta']:g}")
-    if config["batch_size"] != 100:
-        parts.append(f"batch{config['batch_size']}")
-    if config["schedule"] != "paper":
-        parts.append(config["schedule"])
-    if config["learning_rate"] != 3e-4:
-        parts.append(f"rate{config['learning_rate']:g}")
-    if config["samples"] != 1:
-        parts.append(f"{config['samples']}samples")
-    return "-".join(parts)
 
 
 def label(config):
@@ -207,63 +164,18 @@ def build(config, images):
     return models.conv_autoencoder(bottleneck, **parts)
 
 
-def parameters(model):
-    """Trainable weights: all, and those that autoregressive masks leave."""
-    dense = sum(math.prod(w.shape) for w in model.trainable_weights)
-    masked = sum(
-        layer.count_params() - layer.effective_params
-        for layer in model._flatten_layers()
-        if isinstance(layer, MaskedDense)
-    )
-    return {"parameters": dense - masked, "dense_parameters": dense}
-
-
 def train_and_measure(config, out, data_dir=None, tensorboard=False):
     """One run, from its configuration to its record. Resumes; writes no record."""
-    dataset = data.load(config["dataset"], data_dir, limit=config["train_limit"])
-    every = max(1, len(dataset.x_test) // VALIDATION_IMAGES)
-    model, history = training.train(
-        lambda: build(config, dataset.x_train),
-        dataset.x_train,
-        experiments.run_folder(out, run_name(config)),
-        epochs=config["epochs"],
-        batch_size=config["batch_size"],
-        learning_rate=config["learning_rate"],
-        schedule=config["schedule"],
-        seed=config["seed"],
-        binarize=dataset.binarize == "dynamic",
-        validation=dataset.x_test[::every],
-        tensorboard=tensorboard,
-    )
     # As in the paper the echoes come from the other images of the test batch. The
     # second result is what a user's `predict` does.
-    test = {
-        echoes: evaluation.evaluate(
-            model,
-            dataset.x_test,
-            samples=config["samples"],
-            echoes=echoes,
-            batch_size=config["batch_size"],
-        )
-        for echoes in evaluation.ECHOES
-    }
-    return {
-        "experiment": "echo_paper",
-        "config": config,
-        "data": {
-            "source": dataset.source,
-            "description": dataset.description,
-            "checksum": dataset.checksum,
-            "training_images": len(dataset.x_train),
-            "test_images": len(dataset.x_test),
-            "validation": f"every {every}. test image" if every > 1 else "test images",
-        },
-        **records.environment(),
-        **parameters(model),
-        "seconds": round(sum(logs["seconds"] for logs in history), 1),
-        "test": test,
-        "history": history,
-    }
+    record = image_experiments.train_and_measure(
+        config,
+        lambda images, steps: build(config, images),
+        experiments.run_folder(out, run_name(config)),
+        data_dir,
+        tensorboard,
+    )
+    return {"experiment": "echo_paper", **record}
 
 
 def load_model(out, config):
@@ -276,11 +188,6 @@ def run_all(out, dataset, configs):
     return experiments.run_all(
         train_and_measure, out, configs, run_name, dataset.checksum
     )
-
-
-def twelve(dataset):
-    """A dozen test images from all over the file, which may be sorted."""
-    return dataset.x_test[:: max(1, len(dataset.x_test) // 12)][:12]
 
 
 def reduction(protocol):

@@ -19,7 +19,7 @@ from echo_paper import label
 from matplotlib import figure as mpl
 from scipy import stats
 
-from echo_keras import records
+from echo_keras import image_experiments, records
 from echo_keras.experiments import number
 
 TESTED = (200, 5000)
@@ -40,7 +40,7 @@ def main(argv):
         chosen = choice(rates)
         panels[label(config)] = codes[:, chosen], rates[chosen]
         body.append([label(config), *normality(codes, FLAGS.seed)])
-    name = f"{dataset.name}-{echo_paper.protocol_name(configs[0])}-figure6"
+    name = f"{dataset.name}-{image_experiments.protocol_name(configs[0])}-figure6"
     draw(panels, out / f"{name}.png")
     text = report(dataset.name, configs[0], body)
     (out / f"{name}.md").write_text(text)

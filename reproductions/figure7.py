@@ -13,7 +13,7 @@ from absl import app, flags
 from matplotlib import figure as mpl
 from scipy import stats
 
-from echo_keras import evaluation, records
+from echo_keras import evaluation, image_experiments, records
 from echo_keras.experiments import number
 
 FLAGS = flags.FLAGS
@@ -38,7 +38,7 @@ def main(argv):
             (f - f.mean(axis=0)) / f.std(axis=0), axis=1
         ),
     }
-    name = f"{dataset.name}-{echo_paper.protocol_name(config)}-figure7"
+    name = f"{dataset.name}-{image_experiments.protocol_name(config)}-figure7"
     draw(-distortion, information, norms, out / f"{name}.png")
     correlations = {
         title: stats.spearmanr(values, -distortion)

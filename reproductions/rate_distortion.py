@@ -18,7 +18,7 @@ import numpy as np
 from absl import app, flags
 from echo_paper import label
 
-from echo_keras import experiments, plots, records
+from echo_keras import experiments, image_experiments, plots, records
 from echo_keras.experiments import number
 from echo_keras.layers import max_scale
 from echo_keras.rate_distortion import (
@@ -49,7 +49,9 @@ def main(argv):
     curves = collections.defaultdict(list)
     for run in runs:
         curves[label(run["config"])].append(run)
-    name = f"{dataset.name}-{echo_paper.protocol_name({**configs[0], 'beta': 1})}"
+    name = (
+        f"{dataset.name}-{image_experiments.protocol_name({**configs[0], 'beta': 1})}"
+    )
     text = report(dataset, configs[0], curves)
     (out / f"{name}-rate_distortion.md").write_text(text)
     print(f"\n{text}")
@@ -117,7 +119,7 @@ def report(dataset, config, curves):
 def draw_matched(out, dataset, curves, path):
     """Reconstructions at similar rates, by each method's model with the nearest."""
     low, high = common_interval({m: points(runs) for m, runs in curves.items()})
-    images = echo_paper.twelve(dataset)
+    images = image_experiments.twelve(dataset)
     rows = {"input": images}
     for target in np.linspace(low, high, FLAGS.shown):
         for method, runs in curves.items():

@@ -20,7 +20,7 @@ import echo_paper
 from absl import app, flags
 from echo_paper import label
 
-from echo_keras import plots, records
+from echo_keras import image_experiments, plots, records
 from echo_keras.experiments import number
 
 # Rate, distortion, -ELBO and sigma.
@@ -203,12 +203,12 @@ def draw(out, dataset):
         model = echo_paper.load_model(out, config)
         if model is None:
             continue
-        images = echo_paper.twelve(dataset)
+        images = image_experiments.twelve(dataset)
         plots.reconstructions(model, images, out / f"{name}-reconstructions.png")
         codes = model.get_layer("bottleneck").sample(100)
         decoder = model.get_layer("decoder")
         plots.generations(decoder, codes, out / f"{name}-generations.png")
-    curves = f"{dataset.name}-{echo_paper.protocol_name(config)}-curves.png"
+    curves = f"{dataset.name}-{image_experiments.protocol_name(config)}-curves.png"
     plots.training_curves(histories, out / curves)
 
 

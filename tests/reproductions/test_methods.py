@@ -7,7 +7,7 @@ import table1
 from absl import flags
 from absl.testing import flagsaver
 
-from echo_keras import data, evaluation, training
+from echo_keras import data, evaluation, image_experiments, training
 
 BACKEND = keras.backend.backend()
 IMAGES, BATCH = 50, 25
@@ -105,7 +105,7 @@ def test_stored_numbers(method, digits, tmp_path):
 @pytest.mark.parametrize("method", echo_paper.METHODS)
 def test_parameters(method, digits):
     model = echo_paper.build(echo_paper.configuration(method, 0), digits.x_train)
-    counts, flows = echo_paper.parameters(model), FLOWS.get(method, 0)
+    counts, flows = image_experiments.parameters(model), FLOWS.get(method, 0)
     base = NETWORK + PSEUDO * method.endswith("vamp")
     assert counts["dense_parameters"] == base + flows * DENSE_FLOW
     assert counts["parameters"] == base + flows * MASKED_FLOW
