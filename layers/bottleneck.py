@@ -23,6 +23,23 @@ def tanh16(x):
     return ops.tanh(x / 16.0)
 
 
+def log_softplus(x):
+    r"""\(\log \log (1 + e^x)\), finite wherever x is, and so is its gradient.
+
+    Far below 0 it is x, where the softplus itself is too small for float32.
+
+    Example:
+
+    >>> [round(float(log_softplus(ops.convert_to_tensor(x))), 3) for x in (-1e4, 0.0)]
+    [-10000.0, -0.367]
+    """
+    # Each branch sees values at which it is finite: a gradient of NaN times 0 is NaN.
+    far = x < -10.0
+    below, above = ops.where(far, x, -10.0), ops.where(far, -10.0, x)
+    # log(1 + u) = u - u^2 / 2 + ...
+    return ops.where(far, below - 0.5 * ops.exp(below), ops.log(ops.softplus(above)))
+
+
 class Bottleneck(keras.layers.Layer):
     """Two dense heads on an encoder's features, then a channel.
 
@@ -90,7 +107,7 @@ class Bottleneck(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class GaussianBottleneck(Bottleneck):
-    """Dense heads for mean and log-variance, then `GaussianSample`.
+    r"""Dense heads for mean and log-variance, then `GaussianSample`.
 
     With a fixed noise variance there is a head for the mean alone. With a `VampPrior`
     as marginal the heads are applied to the encoder's features of the pseudo-inputs
@@ -98,6 +115,9 @@ class GaussianBottleneck(Bottleneck):
 
     Args:
         units: Int >= 1, number of code dimensions.
+        variance_activation: What the second head v gives: "exp",
+            \(\sigma^2 = e^v\), so that v is the log-variance; or "softplus",
+            \(\sigma^2 = \log(1 + e^v)\), which grows no faster than v.
         **channel_arguments: What `GaussianSample` takes: marginal, noise_variance,
             beta, seed, flow, context.
 
@@ -109,7 +129,8 @@ class GaussianBottleneck(Bottleneck):
         z, shape (batch, ..., units).
 
     Raises:
-        ValueError: units is not an integer >= 1, or the inputs are not as above.
+        ValueError: units is not an integer >= 1, variance_activation is unknown, or
+            is "softplus" beside a fixed variance, or the inputs are not as above.
 
     Example:
 
@@ -117,15 +138,29 @@ class GaussianBottleneck(Bottleneck):
     >>> z = GaussianBottleneck(32)(np.ones((10, 256)))
     >>> tuple(z.shape)
     (10, 32)
+
+    References:
+        Fixing a Broken ELBO, App. F.1 (softplus).
     """
 
     channel_class = GaussianSample
 
-    def __init__(self, units, **kwargs):
+    def __init__(self, units, variance_activation="exp", **kwargs):
         super().__init__(units, **kwargs)
+        if variance_activation not in ("exp", "softplus"):
+            raise ValueError(
+                f"variance_activation must be 'exp' or 'softplus'; received "
+                f"{variance_activation!r}."
+            )
+        self.variance_activation = variance_activation
         self.heads = [self.head("mean")]
         if self.channel.noise_variance is None:
             self.heads.append(self.head("log_var"))
+        elif variance_activation != "exp":
+            raise ValueError(
+                "With a fixed noise_variance no head gives the variance: leave "
+                "variance_activation='exp'."
+            )
 
     def build(self, input_shape):
         is_list = input_shape and isinstance(input_shape[0], (list, tuple))
@@ -151,14 +186,21 @@ class GaussianBottleneck(Bottleneck):
         """
         is_list = isinstance(features, (list, tuple))
         features, *pseudo = features if is_list else [features]
-        inputs = super().encode(features)
         if self.channel.noise_variance is not None:
-            return inputs[0]
+            return super().encode(features)[0]
+        inputs = self._moments(features)
         if self.channel.context:
             inputs.append(ops.cast(features, "float32"))
         for others in pseudo:
-            inputs += super().encode(others)
+            inputs += self._moments(others)
         return inputs
+
+    def _moments(self, features):
+        """[mean, log_var], float32, of an encoder's features."""
+        mean, log_var = super().encode(features)
+        if self.variance_activation == "softplus":
+            log_var = log_softplus(log_var)
+        return [mean, log_var]
 
     def code(self, features):
         """What z would be without noise: the mean, through the flow if there is one."""
@@ -174,6 +216,9 @@ class GaussianBottleneck(Bottleneck):
         if isinstance(input_shape[0], (list, tuple)):
             input_shape = input_shape[0]
         return super().compute_output_shape(input_shape)
+
+    def get_config(self):
+        return {**super().get_config(), "variance_activation": self.variance_activation}
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from tools import gradients
 
 from echo_keras.layers import (
     EchoBottleneck,
@@ -15,6 +16,7 @@ from echo_keras.layers import (
     collect_rates,
     tanh16,
 )
+from echo_keras.layers.bottleneck import log_softplus
 from echo_keras.layers.marginals import Logistic, VampPrior
 
 pytestmark = pytest.mark.core
@@ -371,6 +373,110 @@ def test_gaussian_takes_at_most_two_inputs():
     sentence = r"takes features or \[features, pseudo_features\]; received 3 inputs"
     with pytest.raises(ValueError, match=sentence):
         make("gaussian")([features()] * 3)
+
+
+# The variance as a softplus
+
+
+def test_log_softplus_and_its_gradient_from_one_end_of_float32_to_the_other():
+    near = [-10.001, -10.0, -9.999, -1.0, 0.0, 1.0, 20.0]
+    x = np.array([-1e30, -1e4, -200.0, -88.0, *near, 88.0, 1e4, 1e30], "float32")
+    exact = x.astype("float64")
+    softplus = np.logaddexp(0.0, exact)
+    with np.errstate(divide="ignore"):
+        expected = np.where(exact < -50, exact, np.log(softplus))
+    np.testing.assert_allclose(array(log_softplus(x)), expected, rtol=3e-7)
+    # The sigmoid over the softplus, which is 1 below and 1 / x above.
+    (found,) = gradients(lambda x: ops.sum(log_softplus(x)), x)
+    slope = np.exp(-np.logaddexp(0.0, -np.maximum(exact, -50))) / np.maximum(
+        softplus, np.exp(-50)
+    )
+    np.testing.assert_allclose(found, slope, rtol=2e-5)
+
+
+def softplus_bottleneck(bias, **arguments):
+    """Mean 0.5 and v = bias, whatever the features."""
+    layer = GaussianBottleneck(2, variance_activation="softplus", **arguments)
+    layer.build((None, 5))
+    for head, value in zip(layer.heads, ([0.5, 0.5], bias), strict=True):
+        head.set_weights([np.zeros((5, 2)), np.array(value)])
+    return layer
+
+
+def test_softplus_gives_the_variance():
+    # softplus(log(e^s - 1)) = s
+    variance = np.array([0.25, 3.0])
+    layer = softplus_bottleneck(np.log(np.expm1(variance)), seed=0)
+    x = features((20_000, 5))
+    mean, log_var = (array(a) for a in layer.encode(x))
+    np.testing.assert_allclose(mean, 0.5)
+    np.testing.assert_allclose(log_var, np.tile(np.log(variance), (20_000, 1)), 1e-5)
+    expected = 0.5 * (0.25 + variance - np.log(variance) - 1).sum()
+    np.testing.assert_allclose(array(layer.rate(x[:3])), expected, rtol=1e-5)
+    # 20,000 draws: the variance of each dimension is off by 1 % at one sigma.
+    np.testing.assert_allclose(array(layer(x)).var(axis=0), variance, rtol=0.045)
+
+
+@pytest.mark.parametrize("v", [-1e4, 1e4])
+def test_softplus_trains_from_extreme_variances(v):
+    # For v far below 0 the rate of a dimension is 1/2 (mean^2 - v - 1), which falls
+    # by lr / 2 at a step; far above it is 1/2 (mean^2 + v - log v - 1).
+    layer = softplus_bottleneck([v, v])
+    inputs = keras.Input((5,))
+    model = keras.Model(inputs, layer(inputs))
+    model.compile(keras.optimizers.SGD(1.0), None)
+    model.fit(np.zeros((4, 5), "float32"), batch_size=4, verbose=0)
+    expected = 2 * 0.5 * (0.25 + (v - np.log(v) if v > 0 else -v) - 1)
+    np.testing.assert_allclose(float(array(layer.channel.last_rate)), expected, 1e-6)
+    moved = array(layer.heads[1].bias) - v
+    np.testing.assert_allclose(moved, 0.5 * (-1 if v > 0 else 1), atol=1e-3)
+
+
+def test_softplus_holds_for_the_components_of_the_prior():
+    layer = GaussianBottleneck(2, "softplus", marginal=VampPrior())
+    x, pseudo = features(), features((4, 5), seed=1)
+    layer([x, pseudo])
+    mean, log_var = (pseudo @ array(h.kernel) + array(h.bias) for h in layer.heads)
+    components = array(layer.channel.marginal.components)
+    expected = [mean, np.log(np.logaddexp(0, log_var))]
+    np.testing.assert_allclose(components, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_keras_layer_contract_of_softplus(run_layer_test):
+    run_layer_test(
+        GaussianBottleneck,
+        {"units": 2, "seed": 1, "variance_activation": "softplus"},
+        input_shape=(4, 5),
+        expected_output_shape=(4, 2),
+        expected_num_trainable_weights=4,
+        expected_num_non_trainable_weights=2,
+        expected_num_seed_generators=2,
+        expected_num_losses=1,
+        supports_masking=False,
+    )
+
+
+@pytest.mark.parametrize("activation", ["exp", "softplus"])
+def test_variance_activation_is_in_the_config(activation, tmp_path):
+    inputs = keras.Input((5,))
+    layer = GaussianBottleneck(2, variance_activation=activation, name="b")
+    model = keras.Model(inputs, layer(inputs))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    for copy in (loaded, keras.models.clone_model(model)):
+        assert copy.get_layer("b").variance_activation == activation
+    rates = [array(m.get_layer("b").rate(features())) for m in (model, loaded)]
+    np.testing.assert_array_equal(*rates)
+    config = GaussianBottleneck(2).get_config()
+    assert config["variance_activation"] == "exp"
+
+
+def test_bad_variance_activation_raises():
+    sentence = "variance_activation must be 'exp' or 'softplus'; received 'relu'"
+    with pytest.raises(ValueError, match=sentence):
+        GaussianBottleneck(2, variance_activation="relu")
+    with pytest.raises(ValueError, match="fixed noise_variance no head gives"):
+        GaussianBottleneck(2, variance_activation="softplus", noise_variance=1.0)
 
 
 # Parts of the rate, and a third head
