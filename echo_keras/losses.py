@@ -14,7 +14,9 @@ from keras import ops
 class Distortion(keras.losses.Loss):
     """Base class: nats per example, the mean over the batch.
 
-    A subclass gives `per_element(y_true, y_pred)`, shape (batch, ...).
+    A subclass gives `per_element(y_true, y_pred)`, shape (batch, ...). If it is a
+    likelihood, it also gives `sample(y_pred, seed_generator)`, which draws data in
+    float32, of the shape of y_true, with a `keras.random.SeedGenerator`.
 
     Inputs:
         y_true: Data, shape (batch, ...).
@@ -23,7 +25,7 @@ class Distortion(keras.losses.Loss):
             `loss.call(y_true, y_pred)` has shape (batch,).
 
     Raises:
-        ValueError: the shapes do not fit.
+        ValueError: the shapes do not fit; in `sample`, the loss is no likelihood.
     """
 
     # Where the channels of y_pred are this many times those of y_true.
@@ -52,6 +54,12 @@ class Distortion(keras.losses.Loss):
         per_element = self.per_element(y_true, ops.cast(y_pred, "float32"))
         return ops.sum(per_element, axis=tuple(range(1, len(per_element.shape))))
 
+    def sample(self, y_pred, seed_generator):
+        raise ValueError(
+            f"{type(self).__name__} is no likelihood that data could be drawn from, as "
+            f"Bernoulli, Gaussian and Laplace are."
+        )
+
     def get_config(self):
         return {"name": self.name, "reduction": self.reduction, "dtype": self.dtype}
 
@@ -73,6 +81,11 @@ class Bernoulli(Distortion):
 
     def per_element(self, y_true, logits):
         return ops.softplus(logits) - y_true * logits
+
+    def sample(self, logits, seed_generator):
+        """Draws zeros and ones, of the shape of the logits."""
+        p = ops.sigmoid(ops.cast(logits, "float32"))
+        return ops.cast(uniform(ops.shape(p), seed_generator) < p, "float32")
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
@@ -107,13 +120,24 @@ class Gaussian(Distortion):
         self.variance = variance
         self.outputs_per_value = 2 if variance == "learned" else 1
 
-    def per_element(self, y_true, y_pred):
+    def moments(self, y_pred):
+        """Mean and log-variance of the data, each of their shape."""
         if self.variance == "learned":
-            mean, log_var = ops.split(y_pred, 2, axis=-1)
-        else:
-            mean, log_var = y_pred, ops.full_like(y_pred, math.log(self.variance))
+            return ops.split(y_pred, 2, axis=-1)
+        return y_pred, ops.full_like(y_pred, math.log(self.variance))
+
+    def per_element(self, y_true, y_pred):
+        mean, log_var = self.moments(y_pred)
         error = ops.square(y_true - mean)
         return 0.5 * (error * ops.exp(-log_var) + log_var + math.log(2 * math.pi))
+
+    def sample(self, y_pred, seed_generator):
+        """Draws data; with a learned variance the last axis is half as long."""
+        mean, log_var = self.moments(ops.cast(y_pred, "float32"))
+        noise = keras.random.normal(
+            ops.shape(mean), dtype="float32", seed=seed_generator
+        )
+        return mean + ops.exp(0.5 * log_var) * noise
 
     def get_config(self):
         return {**super().get_config(), "variance": self.variance}
@@ -145,6 +169,15 @@ class Laplace(Distortion):
     def per_element(self, y_true, mean):
         return ops.abs(y_true - mean) / self.scale + math.log(2 * self.scale)
 
+    def sample(self, mean, seed_generator):
+        """Draws data, of the shape of the mean."""
+        mean = ops.cast(mean, "float32")
+        # The difference of two exponential variables; 1 - u is never 0.
+        first, second = (
+            -ops.log1p(-uniform(ops.shape(mean), seed_generator)) for _ in range(2)
+        )
+        return mean + self.scale * (first - second)
+
     def get_config(self):
         return {**super().get_config(), "scale": self.scale}
 
@@ -164,3 +197,8 @@ class SquaredError(Distortion):
 
     def per_element(self, y_true, mean):
         return ops.square(y_true - mean)
+
+
+def uniform(shape, seed_generator):
+    """Numbers in [0, 1), float32."""
+    return keras.random.uniform(shape, dtype="float32", seed=seed_generator)
