@@ -206,8 +206,9 @@ def section(protocol, rows, runs):
     return (
         f"## dSprites: {experiments.reduction(protocol, PROTOCOL)}\n\n"
         f"{records.markdown(header, body)}\n\n"
-        "Scores of the code without noise, in [0, 1]; sigma is the standard deviation "
-        "over runs, and the paper's are means of ten. Rate and distortion in nats per "
+        "Scores of the code without noise, in [0, 1], MIG from as many images as there "
+        "are votes; sigma is the standard deviation over runs, and the paper's are "
+        "means of ten. Echo's code is standardized. Rate and distortion in nats per "
         "image, with echoes from the bank; TC is what the critic estimated in the last "
         f"epoch, in nats. Data: {'; '.join(described)}. Device: "
         f"{' and '.join(sorted(devices))}."
