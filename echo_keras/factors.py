@@ -273,7 +273,9 @@ def load(name, data_dir=None, seed=0):
     Files are looked for in `data_dir/<name>` and then in `data_dir`. A few rendered
     sprites are rendered when they are asked for; the first that want more have all
     of them rendered (seconds) and kept, 377 MB, in the folder that the environment
-    variable `ECHO_KERAS_CACHE` names, or else in `~/.cache/echo_keras`.
+    variable `ECHO_KERAS_CACHE` names, or else in `~/.cache/echo_keras`. The published
+    scenes, too, are unpacked there once (minutes, 5.9 GB): in the file, one image
+    costs as much as thousands.
 
     Args:
         name: one of `names()`.
@@ -291,7 +293,7 @@ def load(name, data_dir=None, seed=0):
         ValueError: an unknown `name`, a `seed` out of range or one that leaves no
             image, or a file that is damaged or holds something else.
         FileNotFoundError: `data_dir`, or this machine, does not hold the data set.
-        OSError: (later, from `images`) rendered sprites cannot be kept.
+        OSError: scenes, or (later, from `images`) rendered sprites cannot be kept.
 
     Example:
 
@@ -574,18 +576,27 @@ def _read_h5(path):
             path, "labels in the published order", f"others of shape {labels.shape}"
         )
 
-    def read(position):
-        # h5py wants increasing positions, each once.
-        unique, back = np.unique(position, return_inverse=True)
-        return images[unique][back]
-
     with open(path, "rb") as content:
         checksum = hashlib.file_digest(content, "sha256").hexdigest()
+
+    def fill(out):
+        # Chunks that h5py chose hold 4 x 4 pixels of 15,000 images each, so that 176
+        # MB are decompressed for any one image, and hardly less for all in its row.
+        step = images.chunks[0] if images.chunks else 4096
+        for start in range(0, n, step):
+            try:
+                rows = images[start : start + step]
+            except Exception as error:
+                raise _damaged(path, "readable images", f"damage ({error})") from error
+            out[start : start + step] = rows
+
+    with file:
+        unpacked, _ = _cached(f"shapes3d_{checksum[:8]}", images.shape, fill)
     return FactorDataset(
         "shapes3d",
         sizes,
         (64, 64, 3),
-        read,
+        lambda position: unpacked[position],
         f"{path.name} in data_dir",
         "3D Shapes; checksum of the file",
         checksum,

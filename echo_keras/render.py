@@ -35,6 +35,10 @@ def dsprites(factors):
     A pixel is white if and only if its centre lies in the sprite's outline, in
     float64. Published frames agree but for a pixel or two in about one of 80.
 
+    Of the 718,848 images with orientations 0 to 38, 715,776 are different. Some
+    squares of all scales, and ellipses of the two smallest, have the same pixels in
+    two to four orientations; nothing else repeats.
+
     Args:
         factors: integers of shape `(n, 5)`: shape (0 square, 1 ellipse, 2 heart),
             scale (0 to 5), orientation (0 to 39; 39 repeats 0), pos_x and pos_y

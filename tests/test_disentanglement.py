@@ -218,6 +218,18 @@ def test_without_an_active_dimension_factor_vae_is_zero():
     assert factor_vae_score(coded(np.ones_like), grid, min_std=0.0, **FEW) == 0.0
 
 
+def test_the_threshold_is_of_the_standard_deviation():
+    # Of 4 points at 0 and 1 it is sqrt(1 / 3) = .5774, and of 9 points at 0, 1 and 2
+    # sqrt(3 / 4) = .8660, divided by n - 1.
+    for min_std, expected in ((0.577, 1.0), (0.578, 0.0)):
+        arguments = {"points": 4, "min_std": min_std, **FEW}
+        assert factor_vae_score(flat, Enumerated(2, 2), **arguments) == expected
+    for scale, expected in ((0.0578, 1.0), (0.0577, 0.0)):  # .05006 and .04997
+        code = coded(lambda v, scale=scale: scale * v)
+        found = factor_vae_score(code, Enumerated(3, 3), points=9, **FEW)
+        assert found == expected
+
+
 def test_only_active_dimensions_are_named():
     # The second dimension would be named always, were it not below the threshold.
     code = coded(lambda v: np.stack([v[:, 0], 0 * v[:, 0], v[:, 1]], axis=1))

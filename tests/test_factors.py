@@ -540,21 +540,24 @@ def scene_labels():
     return np.stack([value[column] for value, column in columns], axis=1)
 
 
-def write_h5(folder, **changes):
+def write_h5(folder, chunks=(15, 4, 4, 1), **changes):
     arrays = {"images": tiny_scenes(), "labels": scene_labels()} | changes
+    packing = {"images": {"chunks": chunks, "compression": chunks and "gzip"}}
     with h5py.File(folder / "3dshapes.h5", "w") as file:
         for key, array in arrays.items():
             if array is not None:
-                file[key] = array
+                how = packing.get(key, {}) if array.ndim == 4 else {}
+                file.create_dataset(key, data=array, **how)
     return folder / "3dshapes.h5"
 
 
-def test_the_published_scenes(tiny, tmp_path):
-    write_h5(tmp_path)
+@pytest.mark.parametrize("chunks", [(15, 4, 4, 1), None])
+def test_the_published_scenes(tiny, tmp_path, chunks):
+    write_h5(tmp_path, chunks)
     dataset = factors.load("shapes3d", tmp_path)
     assert dataset.source == "3dshapes.h5 in data_dir" and len(dataset) == 48
     assert np.allclose(every(dataset), tiny_scenes() / 255)
-    rows = [40, 3, 3, 47, 0]  # HDF5 itself wants them sorted, and each once
+    rows = [40, 3, 3, 47, 0]
     assert np.allclose(dataset.images(rows), tiny_scenes()[rows] / 255)
     assert dataset.images(np.zeros(0, int)).shape == (0, 64, 64, 3)
     rendered = factors.load("shapes3d_rendered")
@@ -577,6 +580,44 @@ def test_wrong_h5_files(tiny, tmp_path, changes, sentence):
         factors.load("shapes3d", tmp_path)
     text = only_sentence(error)
     assert str(path) in text and sentence in text
+
+
+def test_the_published_scenes_are_unpacked_once(tiny, tmp_path, cache, monkeypatch):
+    path = write_h5(tmp_path)
+    first = every(factors.load("shapes3d", tmp_path))
+    (file,) = cache.glob("*.npy")
+    assert np.array_equal(np.load(file), tiny_scenes())
+    unpack, starts = h5py.Dataset.__getitem__, []
+
+    def counted(dataset, key):
+        starts.append(dataset.name)
+        return unpack(dataset, key)
+
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", counted)
+    assert np.array_equal(every(factors.load("shapes3d", tmp_path)), first)
+    assert starts == ["/labels"]
+    # Other images are another file, whatever lies in the cache.
+    path.unlink()
+    write_h5(tmp_path, images=255 - tiny_scenes())
+    found = every(factors.load("shapes3d", tmp_path))
+    np.testing.assert_allclose(found, 1 - first, rtol=1e-6)
+    # By rows of chunks: 48 images in chunks of 15.
+    assert starts.count("/images") == 4
+
+
+def test_a_damaged_chunk_is_told(tiny, tmp_path, cache):
+    path = write_h5(tmp_path)
+    with h5py.File(path) as file:
+        chunk = file["images"].id.get_chunk_info(700)
+    content = bytearray(path.read_bytes())
+    for i in range(chunk.byte_offset, chunk.byte_offset + chunk.size):
+        content[i] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(ValueError) as error:
+        factors.load("shapes3d", tmp_path)
+    text = only_sentence(error)
+    assert "expected readable images, found damage" in text and str(path) in text
+    assert list(cache.iterdir()) == []
 
 
 def test_damaged_h5_files(tiny, tmp_path):
@@ -604,7 +645,7 @@ def test_nothing_takes_a_missing_files_place(tmp_path):
 # TensorFlow Datasets
 
 
-def tfds_with(monkeypatch, folder, prepared=True, drop=0):
+def tfds_with(monkeypatch, folder, prepared=True, drop=0, twice=0):
     """A stand-in for TensorFlow Datasets, its images in an order of their own."""
     if prepared:
         (folder / "dataset_info.json").write_text("{}")
@@ -615,6 +656,7 @@ def tfds_with(monkeypatch, folder, prepared=True, drop=0):
 
     def builder(name):
         order = np.random.RandomState(3).permutation(len(grid(name)))[drop:]
+        order = np.concatenate([order, order[:twice]])
         images = {"dsprites": tiny_sprites, "shapes3d": tiny_scenes}[name]()
         images = images.reshape(len(images), 64, 64, -1).astype(np.uint8)[order]
         columns = grid(name)[order].T
@@ -652,6 +694,9 @@ def test_tensorflow_datasets(tiny, tmp_path, cache, monkeypatch, name):
     # A damaged file, or a lost checksum, has it done again: then the gap is seen.
     (cache / f"{name}_tfds_2.0.0.sha256").unlink()
     with pytest.raises(ValueError, match="found 10 of them missing or repeated"):
+        factors.load(name)
+    tfds_with(monkeypatch, tmp_path, twice=2)
+    with pytest.raises(ValueError, match="found 2 of them missing or repeated"):
         factors.load(name)
 
 

@@ -128,12 +128,33 @@ def test_all_positions_at_once_are_the_same_pixels():
             assert np.array_equal(images[at], render.dsprites([[*sprite, *at]])[0])
 
 
-def test_large_sprites_are_distinct():
-    sizes = (3, 39, 32, 32)
-    at = np.unique(np.random.RandomState(0).randint(math.prod(sizes), size=2000))
-    factors = np.stack(np.unravel_index(at, sizes), axis=1)
-    images = render.dsprites(np.insert(factors, 1, 5, axis=1))
-    assert len({image.tobytes() for image in images}) == len(at)
+def test_hearts_are_distinct():
+    # The smallest, in all orientations but the repeated one and at all positions.
+    packed = [render.dsprites_at_all_positions(2, 0, o) for o in range(39)]
+    assert len({row.tobytes() for row in np.concatenate(packed)}) == 39 * 1024
+
+
+@pytest.mark.parametrize("scale", [0, 5])
+def test_squares_repeat_where_the_geometry_does(scale):
+    # By a few degrees turned, a square may hold the same pixel centres.
+    packed = np.stack(
+        [render.dsprites_at_all_positions(0, scale, o) for o in range(39)]
+    )
+    for y in range(4):  # all at pos_x 0
+        frames = [own_frame(scale, o, 0, y) for o in range(39)]
+        images = [((abs(x) < 9.598) & (abs(y) < 9.598)).tobytes() for x, y in frames]
+        found = [image.tobytes() for image in packed[:, y]]
+        same = np.equal.outer(np.array(images, object), np.array(images, object))
+        assert np.array_equal(
+            same, np.equal.outer(np.array(found, object), np.array(found, object))
+        )
+        assert same.sum() > 39
+    # Other positions are other images.
+    rows = packed.reshape(39, 1024, 512)
+    where = {}
+    for position in range(1024):
+        for row in rows[:, position]:
+            assert where.setdefault(row.tobytes(), position) == position
 
 
 def test_no_images():
@@ -205,8 +226,21 @@ def test_the_rooms_corner_moves_with_the_camera():
     top = render.shapes3d(factors)[:, 0, :, 0].astype(int)
     corner = abs(np.diff(top, axis=1)).argmax(axis=1)
     assert (abs(np.diff(corner)) >= 1).all()
+    # Seen from the left, x < 0, the corner behind the object is on the left.
+    assert corner[0] < corner[7] < corner[14]
     assert len(set(np.sign(np.diff(corner)))) == 1
     assert corner[7] in (31, 32)
+
+
+def test_the_object_casts_a_shadow():
+    # In the shadow there is but the light that is everywhere, .35. The sun stands to
+    # the left of the camera: the shadow on the floor falls to the object's right.
+    dark = round(255 * 0.35)
+    for shape in range(4):
+        light = render._light(7, shape, 7)
+        columns = np.nonzero(light[..., 0] == dark)[1]
+        assert len(columns) > 15
+        assert columns.mean() > np.nonzero(light[..., 2])[1].mean() + 3
 
 
 def test_objects_grow_with_scale():
