@@ -91,6 +91,12 @@ class Bottleneck(keras.layers.Layer):
         """Parts of the rate, (batch, units); see the channel's `rate_by_dimension`."""
         return self.channel.rate_by_dimension(self.encode(features))
 
+    def log_prob(self, z, features):
+        """log q(z|x) of given codes in nats, (batch,), where there is a density."""
+        raise ValueError(
+            f"{type(self).__name__} gives no density q(z|x); GaussianBottleneck does."
+        )
+
     def sample(self, n):
         """Draws n codes, (n, units), from the marginal; see the channel's `sample`."""
         return self.channel.sample(n)
@@ -211,6 +217,10 @@ class GaussianBottleneck(Bottleneck):
             return inputs[0]
         context = inputs[2] if self.channel.context else None
         return self.channel.flow.transform(inputs[0], context=context)[0]
+
+    def log_prob(self, z, features):
+        """log q(z|x) of given codes in nats, (batch,); see the channel's `log_prob`."""
+        return self.channel.log_prob(z, self.encode(features))
 
     def compute_output_shape(self, input_shape):
         if isinstance(input_shape[0], (list, tuple)):

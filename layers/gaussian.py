@@ -37,7 +37,7 @@ class GaussianSample(Channel):
         beta: Float >= 0, weight on the rate, or a rule that moves it; see `Channel`.
         seed: Int or None; see `Channel`.
         flow: Layer with `transform(z, context=None)` -> (z, log-determinant), such
-            as `IAFBlock`, or None.
+            as `IAFBlock`, or None. For `log_prob` it needs `inverse` as well.
         context: If True, the flow receives a context, the third input.
 
     Inputs:
@@ -159,6 +159,25 @@ class GaussianSample(Channel):
         mean, log_var, _ = self._moments(inputs)
         return 0.5 * (ops.square(mean) + ops.exp(log_var) - log_var - 1.0)
 
+    def log_prob(self, z, inputs):
+        """log q(z|x) of codes that may come from anywhere: nats, (batch,).
+
+        Args:
+            z: Codes (batch, ...), one for each example of the inputs. A flow takes
+                them back by its `inverse`.
+            inputs: What the layer is called on.
+
+        Raises:
+            ValueError: z has another shape than the mean.
+        """
+        mean, log_var, rest = self._moments(inputs)
+        context = rest.pop(0) if self.context else None
+        z, log_det = ops.cast(z, "float32"), 0.0
+        pair_shape(self, "z and mean", [tuple(z.shape), tuple(mean.shape)])
+        if self.flow is not None:
+            z, log_det = self.flow.inverse(z, context=context)
+        return log_normal((z - mean) * ops.exp(-0.5 * log_var), log_var) + log_det
+
     def sample(self, n):
         """Draws n codes from the marginal m(z), for generation: (n, ...)."""
         return ops.cast(self.marginal.sample(n), self.compute_dtype)
@@ -177,7 +196,7 @@ class GaussianSample(Channel):
         context = rest.pop(0) if self.context else None
         noise = self.normal(ops.shape(mean))
         z = mean + ops.exp(0.5 * log_var) * noise
-        log_q = -0.5 * sum_over_code(math.log(2 * math.pi) + log_var + noise**2)
+        log_q = log_normal(noise, log_var)
         if self.flow is not None:
             z, log_det = self.flow.transform(z, context=context)
             log_q = log_q - log_det
@@ -195,3 +214,8 @@ class GaussianSample(Channel):
             "flow": None if flow is None else keras.saving.serialize_keras_object(flow),
             "context": self.context,
         }
+
+
+def log_normal(noise, log_var):
+    """log N(z; mean, exp(log_var)) at z = mean + exp(log_var / 2) noise, (batch,)."""
+    return -0.5 * sum_over_code(math.log(2 * math.pi) + log_var + ops.square(noise))

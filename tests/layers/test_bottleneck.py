@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from scipy import stats
 from tools import gradients
 
 from echo_keras.layers import (
@@ -13,6 +14,7 @@ from echo_keras.layers import (
     EchoSample,
     GaussianBottleneck,
     GaussianSample,
+    IAFBlock,
     collect_rates,
     tanh16,
 )
@@ -373,6 +375,52 @@ def test_gaussian_takes_at_most_two_inputs():
     sentence = r"takes features or \[features, pseudo_features\]; received 3 inputs"
     with pytest.raises(ValueError, match=sentence):
         make("gaussian")([features()] * 3)
+
+
+# The density of given codes
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"variance_activation": "softplus"}, {"noise_variance": 0.3}]
+)
+def test_log_prob_is_scipys(arguments):
+    layer = GaussianBottleneck(2, **arguments)
+    x, z = features(), features((6, 2), seed=4)
+    layer(x)
+    mean, *v = (x @ array(head.kernel) + array(head.bias) for head in layer.heads)
+    variance = np.exp(v[0]) if v else 0.3
+    if "variance_activation" in arguments:
+        variance = np.logaddexp(0, v[0])
+    expected = stats.norm.logpdf(z, mean, np.sqrt(variance)).sum(1)
+    found = array(layer.log_prob(z, x))
+    assert found.shape == (6,)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("prior", [None, VampPrior()])
+def test_log_prob_follows_the_flow_and_needs_no_pseudo_inputs(prior):
+    layer = GaussianBottleneck(
+        2, flow=IAFBlock(steps=2, hidden=(8,)), context=True, marginal=prior, seed=3
+    )
+    x = features()
+    given = x if prior is None else [x, features((4, 5), seed=1)]
+    layer(given)
+    flow = layer.channel.flow
+    random = np.random.RandomState(3)
+    flow.set_weights([random.normal(0, 0.4, w.shape) for w in flow.get_weights()])
+    with collect_rates(sampled=True) as ratios:
+        z = layer(given)
+    drawn = array(ratios[0]) + array(layer.channel.marginal.log_prob(z))
+    for inputs in (given, x):
+        found = array(layer.log_prob(z, inputs))
+        np.testing.assert_allclose(found, drawn, rtol=1e-4, atol=1e-4)
+
+
+def test_echo_has_no_density():
+    layer = make("standardized")
+    z = layer(features())
+    with pytest.raises(ValueError, match=r"^EchoBottleneck gives no density q\(z\|x\)"):
+        layer.log_prob(z, features())
 
 
 # The variance as a softplus

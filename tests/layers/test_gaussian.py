@@ -15,6 +15,7 @@ from scipy import stats
 from echo_keras.layers import (
     EchoSample,
     GaussianSample,
+    IAFBlock,
     StandardNormal,
     collect_rates,
 )
@@ -182,6 +183,11 @@ class Affine(keras.layers.Layer):
         log_det = ops.zeros_like(x[:, 0]) + x.shape[1] * self.log_scale
         return (y if context is None else y + context), log_det
 
+    def inverse(self, y, context=None):
+        y = y if context is None else y - context
+        x = (y - self.shift) * ops.exp(-self.log_scale)
+        return x, ops.zeros_like(x[:, 0]) - x.shape[1] * self.log_scale
+
     def get_config(self):
         return {**super().get_config(), "scale": self.scale, "shift": self.shift}
 
@@ -282,6 +288,68 @@ def test_echo_has_no_sampled_rate():
     with collect_rates() as rates:
         layer(codes())
     assert len(rates) == 1
+
+
+# The density of given codes
+
+
+@pytest.mark.parametrize("shape", [(7, 3), (4, 2, 3)])
+def test_log_prob_is_scipys(shape):
+    mean, log_var = codes(shape)
+    z = codes(shape, seed=5)[0] * 3
+    found = array(GaussianSample().log_prob(z, [mean, log_var]))
+    expected = stats.norm.logpdf(z, mean, np.exp(log_var / 2))
+    np.testing.assert_allclose(found, expected.reshape(len(z), -1).sum(1), rtol=1e-5)
+    found = array(GaussianSample(noise_variance=0.3).log_prob(z, mean))
+    expected = stats.norm.logpdf(z, mean, np.sqrt(0.3))
+    np.testing.assert_allclose(found, expected.reshape(len(z), -1).sum(1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("with_context", [False, True])
+def test_log_prob_through_a_flow_is_scipys(with_context):
+    mean, log_var = codes((7, 3))
+    z, context = codes((7, 3), seed=5)
+    layer = GaussianSample(flow=Affine(), context=with_context)
+    inputs = [mean, log_var] + [context] * with_context
+    layer(inputs)
+    moved = 2 * mean + 0.5 + context * with_context
+    expected = log_normal(z, moved, log_var + 2 * np.log(2))
+    np.testing.assert_allclose(array(layer.log_prob(z, inputs)), expected, rtol=1e-5)
+
+
+def random_flow(**arguments):
+    """A flow that is far from the identity."""
+    flow = IAFBlock(steps=2, hidden=(8,), **arguments)
+    flow.build((None, 3))
+    random = np.random.RandomState(3)
+    flow.set_weights([random.normal(0, 0.4, w.shape) for w in flow.get_weights()])
+    return flow
+
+
+@pytest.mark.parametrize("flow", [{}, {"mean_only": False}, None])
+def test_log_prob_of_what_the_channel_draws(flow):
+    layer = GaussianSample(flow=None if flow is None else random_flow(**flow))
+    with collect_rates(sampled=True) as ratios:
+        z = array(layer(codes((40, 3))))
+    drawn = array(ratios[0]) + stats.norm.logpdf(z).sum(1)
+    found = array(layer.log_prob(z, codes((40, 3))))
+    np.testing.assert_allclose(found, drawn, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("flow", [None, {"mean_only": False}])
+def test_log_prob_integrates_to_one(flow):
+    # Importance sampling from a wide Gaussian: the mean of q(z|x) / g(z) is 1.
+    layer = GaussianSample(flow=None if flow is None else random_flow(**flow))
+    z = np.random.RandomState(0).normal(0, 2.5, (20_000, 3)).astype("float32")
+    inputs = repeated([[0.2, -0.3, 0.1]], [[-0.5, 0.0, -1.0]], 20_000)
+    log_q = array(layer.log_prob(z, inputs)).astype("float64")
+    assert_mean(np.exp(log_q - stats.norm.logpdf(z, 0, 2.5).sum(1)), 1.0)
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (6, 2), (6,)])
+def test_log_prob_of_codes_of_another_shape_raises(shape):
+    with pytest.raises(ValueError, match="takes z and mean of one shape; received"):
+        GaussianSample().log_prob(np.zeros(shape), codes())
 
 
 # A fixed variance
