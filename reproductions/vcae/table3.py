@@ -12,7 +12,8 @@ the best score for each method, and table10.md with all runs.
 FOLDER holds the published 3dshapes.h5. shapes3d_rendered are other images, ours, of
 the same factors. The errors that the paper reports, some 3,500, are too large for
 squared errors of 12,288 pixels in [0, 1]; they are read as cross-entropies, as in Kim &
-Mnih (2018), whose set-up the paper follows.
+Mnih (2018), whose set-up the paper follows. TC-cWAE has the MMD of Tolstikhin et al.
+(2018), which the paper follows there: pairs of an example with itself are left out.
 """
 
 import collections
@@ -33,7 +34,7 @@ OUT_DIR = "runs/vcae_table3"
 CODE = 6
 GAMMA = 7.0
 NOISE_VARIANCE = 0.1
-# Error and score of five runs (Table 10); Table 3 has the best score of each.
+# Error and score of five runs (Table 10).
 PAPER = {
     "tc-vcae": [
         (3538.53, 0.93),
@@ -56,6 +57,12 @@ PAPER = {
         (3521.96, 0.93),
         (3508.93, 0.67),
     ],
+}
+# The run of the best score (Table 3). An error of 3,531 is not among Table 10's.
+PAPER_BEST = {
+    "tc-vcae": (3538.0, 0.93),
+    "tc-cwae": (3531.0, 0.58),
+    "factorvae": (3522.0, 0.93),
 }
 NAMES = {"tc-vcae": "TC-VCAE", "tc-cwae": "TC-cWAE", "factorvae": "FactorVAE"}
 PROTOCOL = {"steps": 500_000, "batch_size": 64, "learning_rate": 1e-4, "votes": 10_000}
@@ -104,9 +111,9 @@ def build(objective):
         CODE, name="bottleneck", **({} if objective == "factorvae" else fixed)
     )
     penalties = {
-        # The paper does not say v; a standard normal's, as elsewhere in the paper.
+        # v is the number of code dimensions, as in all of the paper (Sec. 4).
         "tc-vcae": [VariancePenalty(1.0, variance=CODE, name="variance")],
-        "tc-cwae": [MMDPenalty(2500.0, kernel="imq", name="mmd")],
+        "tc-cwae": [MMDPenalty(2500.0, kernel="imq", estimator="unbiased", name="mmd")],
         "factorvae": [],
     }[objective]
     return models.autoencoder(
@@ -157,7 +164,7 @@ def section(protocol, runs, only_best):
         paper = PAPER[objective]
         if only_best:
             of_it = sorted(of_it, key=lambda run: -run["scores"]["factor_vae"])[:1]
-            paper = sorted(paper, key=lambda pair: -pair[1])
+            paper = [PAPER_BEST[objective]]
         for k, run in enumerate(of_it):
             error, score = paper[k] if k < len(paper) else (None, None)
             test, last = run["test"]["bank"], run["history"][-1]

@@ -183,6 +183,14 @@ def test_critics_apart_routes_exactly_the_critics_weights():
         assert (array(weight) == old).all() == (id(weight) in of_critic), weight.path
 
 
+def test_critics_learn_as_in_factor_vae_unless_told():
+    adam = keras.optimizers.Adam(3e-3)
+    critics, others = training.critics_apart(adam).optimizers
+    assert others is adam
+    found = float(array(critics.learning_rate)), critics.beta_1, critics.beta_2
+    np.testing.assert_allclose(found, (1e-4, 0.5, 0.9))
+
+
 def test_logs_and_their_sum():
     model = compiled(factor_vae())
     x = normal(64, 6)

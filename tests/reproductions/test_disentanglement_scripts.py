@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import table2
+from absl import app
 
 from echo_keras import experiments, models
 
@@ -138,13 +139,99 @@ def test_figure4_draws_the_best_model_and_any_other(call, out, tmp_path):
     assert (tmp_path / "checkpoint-figure4.png").stat().st_size > 10_000
 
 
+def test_figure4_takes_the_echo_model_of_the_highest_mig(tmp_path, monkeypatch):
+    config = {"beta": 1.0, "steps": 4, "votes": 20, "seed": 0}
+    for method, dataset, gamma, score in (
+        ("echo", "dsprites", 0.0, 0.1),
+        ("echo", "dsprites", 20.0, 0.2),
+        ("echo", "dsprites", 50.0, 0.3),
+        ("vae", "dsprites", 0.0, 0.4),
+        ("echo", "dsprites_dependent", 0.0, 0.5),
+    ):
+        own = {**config, "method": method, "dataset": dataset, "gamma": gamma}
+        record = {"config": own, "test": {}, "scores": {"mig": score}}
+        (tmp_path / f"{table2.run_name(own)}.json").write_text(json.dumps(record))
+    monkeypatch.setattr(experiments, "load_model", lambda out, name: name)
+    name = "dsprites-echo-beta1-gamma{}-4steps-20votes-seed0"
+    assert figure4.best_echo(tmp_path)[1] == name.format(50)
+    # The next best, where the best has no model left.
+    monkeypatch.setattr(
+        experiments, "load_model", lambda out, name: None if "50" in name else name
+    )
+    assert figure4.best_echo(tmp_path)[1] == name.format(20)
+    monkeypatch.setattr(experiments, "load_model", lambda out, name: None)
+    with pytest.raises(app.UsageError, match="expected models of Table 2 with an Echo"):
+        figure4.best_echo(tmp_path)
+
+
+def test_vcae_models_are_those_of_appendix_b5():
+    for objective in vcae_table3.NAMES:
+        model = vcae_table3.build(objective)
+        tc = model.get_layer("tc")
+        assert tc.initial_weight == 7.0
+        assert sum(w.shape[0] == 1000 for w in tc.trainable_weights) == 12
+        channel = model.get_layer("bottleneck").channel
+        assert model.get_layer("bottleneck").units == 6
+        fixed = objective != "factorvae"
+        assert channel.noise_variance == (0.1 if fixed else None)
+        assert channel.initial_beta == (0.0 if fixed else 1.0)
+        added = {layer.name for layer in model.layers} & {"variance", "mmd"}
+        expected = {"tc-vcae": {"variance"}, "tc-cwae": {"mmd"}, "factorvae": set()}
+        assert added == expected[objective]
+        for name in added:  # before the total correlation, on the noisy code
+            assert model.layers.index(model.get_layer(name)) < model.layers.index(tc)
+        if objective == "tc-vcae":
+            layer = model.get_layer("variance")
+            assert (layer.initial_weight, layer.target) == (1.0, 6.0)
+        if objective == "tc-cwae":
+            layer = model.get_layer("mmd")
+            assert (layer.initial_weight, layer.kernel) == (2500.0, "imq")
+            # 2 d / (2 d + |x - y|^2), without the pairs of an example with itself.
+            assert layer.bandwidth is None and layer.estimator == "unbiased"
+
+
+def test_vcae_papers_numbers():
+    # Table 3 has the scores of the best runs of Table 10.
+    for objective, runs in vcae_table3.PAPER.items():
+        error, score = vcae_table3.PAPER_BEST[objective]
+        best = max(runs, key=lambda run: run[1])
+        assert len(runs) == 5 and best[1] == score
+        assert objective == "tc-cwae" or abs(best[0] - error) < 0.6
+
+
+def test_training_is_that_of_locatello(monkeypatch, tmp_path):
+    """A constant rate of 1e-4 with Adam (.9, .999), and of the critic (.5, .9)."""
+
+    class Stop(Exception):
+        pass
+
+    def train(build, batches, folder, **arguments):
+        optimizer = arguments["optimizer"](arguments["learning_rate"])
+        critics, others = optimizer.optimizers
+        for adam, betas in ((critics, (0.5, 0.9)), (others, (0.9, 0.999))):
+            assert isinstance(adam, keras.optimizers.Adam)
+            assert float(adam.learning_rate) == pytest.approx(1e-4)
+            assert (adam.beta_1, adam.beta_2) == betas
+        assert arguments["schedule"] == "constant" and arguments["epochs"] == 300
+        assert len(batches) == 1000 and batches[0][0].shape == (64, 64, 64, 1)
+        raise Stop
+
+    monkeypatch.setattr(experiments.training, "train", train)
+    config = {"dataset": "dsprites", "seed": 0, **table2.PROTOCOL}
+    with pytest.raises(Stop):
+        experiments.train_on_factors(config, None, tmp_path)
+
+
 def test_vcae_tables(call, tmp_path):
     call(vcae_table3, f"--out_dir={tmp_path}", "--shapes=shapes3d_rendered", *TINY)
     text = (tmp_path / "table3.md").read_text()
     assert "steps 4 (paper 500,000)" in text and "not" in text
     for line in ("| TC-VCAE | 0 |", "| TC-cWAE | 0 |", "| FactorVAE | 0 |"):
         assert line in text
-    assert "3538.5" in text and "3578.9" not in text
+    assert "3538.0" in text and "3531.0" in text and "3578.9" not in text
+    assert "3513.1" not in text  # of Table 10's best
+    every = (tmp_path / "table10.md").read_text()
+    assert "3538.5" in every and "3518.6" in every and "3531.0" not in every
     for path in tmp_path.glob("*.json"):
         record = json.loads(path.read_text())
         last = record["history"][-1]
