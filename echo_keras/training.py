@@ -325,6 +325,8 @@ def train(
         keras.utils.set_random_seed(seed)
         model = build()
         model.compile(optimizer(rate), loss=loss or losses.Bernoulli())
+        if model.built:  # or TensorFlow traces the first step twice
+            model.optimizer.build(model.trainable_variables)
         done = 0
     log = _csv_log(directory / "log.csv", done)
     # The log before the checkpoint: what a kill leaves over is cut off above.

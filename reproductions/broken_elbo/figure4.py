@@ -1,0 +1,97 @@
+r"""Figures 4 to 6, 8 and 9 of Fixing a Broken ELBO: what the models of Figure 3 draw.
+
+    python reproductions/broken_elbo/figure4.py --show=sweep --family=-+v
+    python reproductions/broken_elbo/figure4.py --show=families     # all at beta 1
+    python reproductions/broken_elbo/figure4.py --show=frontier     # the best of all
+
+Takes the records and models that figure3.py left in --out_dir: a family at each beta
+(Fig. 4 a, b; 8 on Omniglot), each family at beta 1 (Fig. 4 c, 5), or the runs on the
+Pareto front (Fig. 4 d, 6; 9 on Omniglot). Two pictures: reconstructions of test images,
+z ~ e(z|x) and x ~ d(x|z), and generations, z ~ m(z) and x ~ d(x|z). For each model one
+image drawn from each z, and the mean of five; its rate, its distortion, and the kind of
+encoder that it is by the rule of `families.category`.
+"""
+
+import families
+import keras
+import numpy as np
+from absl import app, flags
+
+from echo_keras import evaluation, image_experiments, plots, records
+from echo_keras.losses import Bernoulli
+from echo_keras.rate_distortion import pareto_front
+
+FLAGS = flags.FLAGS
+flags.DEFINE_enum("show", "sweep", ["sweep", "families", "frontier"], "Which models.")
+flags.DEFINE_string("family", "-+v", "The family of --show=sweep.")
+flags.DEFINE_integer("draws", 5, "Images whose mean is shown.", 1)
+
+
+def main(argv):
+    out, dataset = families.prepare(argv)
+    runs = [r for r in records.read(out) if r["config"]["dataset"] == dataset.name]
+    runs = chosen(runs)
+    if not runs:
+        raise app.UsageError(
+            f"no record in {out} is what --show={FLAGS.show} shows of {dataset.name}; "
+            "figure3.py makes them."
+        )
+    x = image_experiments.twelve(dataset)
+    pictures = {"reconstructions": {"data": x}, "generations": {}}
+    for run in runs:
+        model = families.load_model(out, run["config"])
+        if model is None:
+            continue
+        rate, distortion = families.point(run)
+        text = (
+            f"{families.label(run['config'])}\nR {rate:.1f}, D {distortion:.1f}: "
+            f"{families.category(rate, distortion)}"
+        )
+        for name, z in codes(model, x).items():
+            drawn = np.stack([draw(model, z) for _ in range(FLAGS.draws)])
+            pictures[name][text] = drawn[0]
+            mean = f"{families.label(run['config'])}: mean of {FLAGS.draws}"
+            pictures[name][mean] = drawn.mean(axis=0)
+    which = FLAGS.family if FLAGS.show == "sweep" else FLAGS.show
+    for name, rows in pictures.items():
+        if len(rows) > 1:
+            plots.image_rows(rows, out / f"{dataset.name}-figure4-{which}-{name}.png")
+
+
+def chosen(runs):
+    """The records that --show asks for, by increasing rate."""
+    if FLAGS.show == "sweep":
+        runs = [r for r in runs if r["config"]["family"] == FLAGS.family]
+    elif FLAGS.show == "families":
+        runs = [r for r in runs if r["config"]["beta"] == 1]
+    elif runs:
+        front = pareto_front(*np.transpose([families.point(r) for r in runs]))
+        runs = [runs[i] for i in front]
+    return sorted(runs, key=families.point)
+
+
+def codes(model, x):
+    """Codes of the images, and as many from the marginal."""
+    bottleneck = model.get_layer("bottleneck")
+    with evaluation.no_gradients():
+        encoded = keras.Model(model.input, bottleneck.output)(x, training=False)
+        return {"reconstructions": encoded, "generations": bottleneck.sample(len(x))}
+
+
+def draw(model, z):
+    """An image from d(x|z) for each code z, NumPy (n, 28, 28, 1)."""
+    names = [layer.name for layer in model.layers]
+    start, end = names.index("bottleneck"), names.index("decoder")
+    decoder = model.layers[end]
+    with evaluation.no_gradients():
+        for layer in model.layers[start + 1 : end]:  # a flow, if there is one
+            z = layer(z)
+        if hasattr(decoder, "draw"):  # pixel by pixel
+            return decoder.draw(z)[0]
+        logits = decoder(z, training=False)
+        images = Bernoulli().sample(logits, keras.random.SeedGenerator())
+    return keras.ops.convert_to_numpy(images)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,222 @@
+"""Tests of the PixelCNN++ decoder: causality, exactness, cached sampling, counts."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from tools import array, gradients
+
+from echo_keras import RateDistortionModel, losses
+from echo_keras.layers import GaussianBottleneck, PixelCNN
+
+pytestmark = pytest.mark.core
+
+
+def images(n, size=8, seed=0):
+    pixels = np.random.RandomState(seed).random_sample((n, size, size, 1))
+    return (pixels < 0.4).astype("float32")
+
+
+def codes(n, d=3, seed=1):
+    return np.random.RandomState(seed).normal(size=(n, d)).astype("float32")
+
+
+def wild(conditional=True, size=8, **arguments):
+    """A decoder whose logits depend on everything that they may depend on."""
+    decoder = PixelCNN(**{"features": 3, "layers_per_block": 1, "seed": 0, **arguments})
+    x = images(1, size)
+    decoder([x, codes(1)] if conditional else x)
+    rng = np.random.RandomState(0)
+    for weight in decoder.trainable_weights:
+        weight.assign(rng.normal(size=weight.shape) * 0.35)
+    return decoder
+
+
+def derivatives(decoder, size, seed):
+    """|d logit_i / d pixel_j| of all pixels, (n, n), and |d logit_i / d z|, (n,).
+
+    By one gradient: a batch of n copies, of each of which another logit counts.
+    """
+    n = size * size
+    x, z = (a.repeat(n, axis=0) for a in (images(1, size, seed), codes(1, seed=seed)))
+
+    def loss(x, z):
+        logits = ops.reshape(decoder([x, z]), (n, n))
+        return ops.sum(logits * np.eye(n, dtype="float32"))
+
+    of_x, of_z = gradients(loss, x, z)
+    return np.abs(of_x.reshape(n, n)), np.abs(of_z).max(axis=1)
+
+
+def test_a_logit_depends_on_earlier_pixels_alone_and_on_the_code():
+    # For every pixel. Zero is exactly zero: no path leads there.
+    size = 8
+    of_x, of_z = derivatives(wild(), size, seed=0)
+    assert (of_x[np.triu_indices(size * size)] == 0).all()
+    assert of_z[0] == 0 and (of_z[1:] > 0).all()
+    for i, j in itertools.product(range(size), range(size)):
+        pixel = size * i + j
+        if j:
+            assert of_x[pixel, pixel - 1] > 0
+        if i:
+            assert of_x[pixel, pixel - size] > 0
+
+
+def test_all_rows_but_the_one_above_are_in_sight_as_a_whole():
+    # Coarser maps know the rows above the last even one. The row above, and the pixel's
+    # own, are seen as far as the windows at full size reach.
+    size = 12
+    seen = sum(derivatives(wild(size=size), size, seed)[0] for seed in (0, 1))
+    row = np.arange(size * size) // size
+    assert (seen[row[:, None] - row >= 2] > 0).all()
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+@pytest.mark.parametrize("size, layers", [(8, 1), (12, 2)])
+def test_samples_are_drawn_from_the_logits_of_one_pass(conditional, size, layers):
+    decoder = wild(conditional, size, layers_per_block=layers)
+    z = codes(4)
+    x, logits = decoder.draw(z) if conditional else decoder.draw(n=4)
+    assert x.shape == (4, size, size, 1) and set(np.unique(x)) == {0.0, 1.0}
+    found = array(decoder([x, z] if conditional else x))
+    np.testing.assert_allclose(logits, found, rtol=1e-4, atol=1e-4)
+
+
+def test_samples_have_the_probabilities_of_the_model():
+    # 4 x 4 images of a random model: the mean of each pixel under the model is known
+    # from its first four pixels, all 16 of whose values have exact probabilities.
+    decoder = wild(conditional=False, size=4)
+    n = 5000
+    drawn = decoder.sample(n=n)[:, 0, :, 0].astype(int)
+    counts = np.bincount(drawn @ [8, 4, 2, 1], minlength=16)
+    rows = np.array(list(itertools.product([0, 1], repeat=4)), "float32")
+    x = np.zeros((16, 4, 4, 1), "float32")
+    x[:, 0, :, 0] = rows
+    logits = array(decoder(x))[:, 0, :, 0].astype("float64")
+    log_p = -np.logaddexp(0, np.where(rows == 1, -logits, logits)).sum(axis=1)
+    p = np.exp(log_p)
+    assert p.sum() == pytest.approx(1, abs=1e-5)
+    assert p.max() > 2 * p.min()
+    # Pearson's statistic with 15 degrees of freedom exceeds 37.7 once in a thousand.
+    assert ((counts - n * p) ** 2 / (n * p)).sum() < 37.7
+
+
+def test_the_likelihood_sums_to_one():
+    # All 2^16 images of 4 x 4 pixels.
+    decoder = wild(conditional=False, size=4, features=2)
+    bits = (np.arange(2**16)[:, None] >> np.arange(16)) & 1
+    x = bits.reshape(-1, 4, 4, 1).astype("float32")
+    loss = losses.Bernoulli()
+    log_p = np.concatenate(
+        [-array(loss.call(part, decoder(part))) for part in np.split(x, 16)]
+    )
+    assert np.exp(log_p.astype("float64")).sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_parameters():
+    decoder = PixelCNN()
+    decoder.build([(None, 28, 28, 1), (None, 64)])
+    n = 64
+
+    def conv(taps, inputs):  # a gate doubles the outputs
+        return (taps * inputs + 1) * 2 * n
+
+    condition = (64 + 1) * 2 * 784
+    first = conv(6, 2) + conv(3, 2) + conv(2, 2)
+    between = 2 * (conv(6, n) + conv(4, n)) + 2 * 2 * conv(4, n)
+    going = 6 * (2 * conv(6, n) + 2 * conv(4, n) + conv(1, n))
+    coming = 6 * (2 * conv(6, n) + 2 * conv(4, n) + conv(1, n) + conv(1, 2 * n))
+    found = sum(int(np.prod(w.shape)) for w in decoder.trainable_weights)
+    assert found == condition + first + between + going + coming + n + 1
+
+
+def test_two_layers_in_each_of_six_blocks():
+    decoder = PixelCNN(features=2)
+    decoder.build((None, 28, 28, 1))
+    sizes = [node.shape[1:3] for node in decoder.logits.ancestors() if node.layer]
+    assert {28, 14, 7} == {height for height, _ in sizes}
+    assert all(height == width for height, width in sizes)
+
+
+def test_round_trip_clone_and_the_course_of_noise(tmp_path):
+    x, z = images(4), codes(4)
+    inputs = keras.Input((8, 8, 1)), keras.Input((3,))
+    decoder = PixelCNN(4, 1, seed=3, name="decoder")
+    model = keras.Model(inputs, decoder(list(inputs)))
+    decoder.sample(z)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.saving.load_model(tmp_path / "m.keras", safe_mode=True)
+    again = loaded.get_layer("decoder")
+    np.testing.assert_allclose(array(model([x, z])), array(loaded([x, z])), atol=1e-6)
+    # Noise goes on where it was, and a second draw differs from the first.
+    first = decoder.sample(z)
+    assert (first == again.sample(z)).all()
+    assert (first != decoder.sample(z)).any()
+    clone = keras.models.clone_model(model)
+    assert clone.count_params() == model.count_params()
+
+
+def test_trains_in_a_rate_distortion_model():
+    x = images(20, seed=2)
+    inputs = keras.Input((8, 8, 1))
+    z = GaussianBottleneck(2)(keras.layers.Flatten()(inputs))
+    model = RateDistortionModel(inputs, PixelCNN(2, 1)([inputs, z]))
+    model.compile(keras.optimizers.Adam(0.02), loss=losses.Bernoulli())
+    log = model.fit(x, x, batch_size=10, epochs=4, verbose=0).history
+    # Bits of probability .4 without any structure: 43.1 nats is all there is to learn.
+    assert log["distortion"][-1] < log["distortion"][0]
+    np.testing.assert_allclose(
+        log["loss"], np.add(log["distortion"], log["rate"]), rtol=1e-5
+    )
+
+
+def test_half_precision_gives_float32_logits():
+    decoder = PixelCNN(4, 1, dtype="mixed_bfloat16")
+    logits = decoder([images(2), codes(2)])
+    assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+    # The sampler, in float32, agrees to the digits that bfloat16 has.
+    x, drawn = decoder.draw(codes(2))
+    np.testing.assert_allclose(drawn, array(decoder([x, codes(2)])), atol=0.05)
+
+
+def test_batch_size_does_not_matter():
+    decoder = wild()
+    x, z = images(7), codes(7)
+    whole = array(decoder([x, z]))
+    np.testing.assert_allclose(whole[2:3], array(decoder([x[2:3], z[2:3]])), atol=1e-4)
+
+
+@pytest.mark.parametrize("arguments", [{"features": 0}, {"layers_per_block": 1.5}])
+def test_bad_arguments_raise(arguments):
+    with pytest.raises(ValueError, match=f"{next(iter(arguments))} must be an integer"):
+        PixelCNN(**arguments)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (None, 8, 10, 1),
+        (None, 8, 8, 3),
+        (None, 8, 8),
+        (None, None, 8, 1),
+        [(None, 8, 8, 1), (None, 2, 2)],
+        [(None, 8, 8, 1), (None, None)],
+        [(None, 8, 8, 1), (None, 2), (None, 2)],
+    ],
+)
+def test_bad_shapes_raise(shape):
+    with pytest.raises(ValueError, match="PixelCNN takes images of shape"):
+        PixelCNN(2).build(shape)
+
+
+def test_sampling_asks_for_what_it_needs():
+    with pytest.raises(ValueError, match="called once before"):
+        PixelCNN(2).sample(n=1)
+    with pytest.raises(ValueError, match="given codes z"):
+        wild().sample(n=3)
+    with pytest.raises(ValueError, match="given a number n"):
+        wild(conditional=False).sample(codes(2))
+    with pytest.raises(ValueError, match="given a number n"):
+        wild(conditional=False).sample()
