@@ -40,7 +40,8 @@ def main(_):
         FLAGS.repeats,
     )
     cached, one_pass = seconds.T
-    print(f"{keras.backend.backend()}, {FLAGS.images} images, {FLAGS.features} features")
+    backend = keras.backend.backend()
+    print(f"{backend}, {FLAGS.images} images, {FLAGS.features} features")
     timing.table(
         ["", "seconds", "ratio to caches"],
         [
