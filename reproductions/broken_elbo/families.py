@@ -68,6 +68,18 @@ def families():
     return FAMILIES if FLAGS.families == ["all"] else FLAGS.families
 
 
+def parts(family):
+    """The names of its encoder, decoder and marginal."""
+    if family == "+":
+        return "none", DECODERS["+"], "none"
+    encoder, decoder, *marginal = family
+    return (
+        ENCODERS[encoder],
+        DECODERS[decoder],
+        MARGINALS[marginal[0]] if marginal else "none",
+    )
+
+
 def prepare(argv):
     """The output folder and the data set that the flags name."""
     return image_experiments.prepare(argv, OUT_DIR)

@@ -19,8 +19,9 @@ import families
 import numpy as np
 from absl import app, flags
 
-from echo_keras import experiments, image_experiments, plots, records
+from echo_keras import experiments, plots, records
 from echo_keras.experiments import number
+from echo_keras.image_experiments import protocol_name
 from echo_keras.rate_distortion import entropy_bound, pareto_front
 
 PAPER_BETAS = [0.1, 0.15, 0.5, 0.9, 1.0, 1.1, 2.0, 10.0]
@@ -34,6 +35,7 @@ PAPER = {
     ("omniglot", "+-+", 1.0): (0.77, 89.60),
 }
 PAPER_ENTROPY = {"binary_mnist": 80.2, "omniglot": 90.37}
+OF_FAMILIES = ("features", "pseudo_inputs")
 
 FLAGS = flags.FLAGS
 
@@ -48,31 +50,22 @@ def main(argv):
             text = report(dataset.name, runs)
             (out / f"{name}-figure3.md").write_text(text)
             print(f"\n{text}")
-            draw(runs, out / f"{name}-figure3.png", out / f"{name}-fronts.png")
+            draw(runs, out, name)
 
 
 def by_protocol(runs, dataset):
-    """The runs on a data set, grouped by what their protocol leaves in file names."""
+    """The runs on a data set, grouped by the protocol that they share."""
     groups = collections.defaultdict(list)
-    for run in runs:
-        if run["config"]["dataset"] == dataset:
-            shared = {k: run["config"].get(k) for k in shared_names()}
+    for run in sorted(runs, key=order):
+        config = run["config"]
+        if config["dataset"] == dataset:
+            # What only some families have does not part them.
+            shared = {k: config[k] for k in families.PROTOCOL if k not in OF_FAMILIES}
             groups[json.dumps(shared)].append(run)
-    names = {}
-    for runs in groups.values():
-        runs.sort(
-            key=lambda r: (families.FAMILIES.index(r["config"]["family"]), order(r))
-        )
-        name = families.image_experiments.protocol_name(
-            {**runs[0]["config"], "beta": 1}
-        )
-        names[f"{dataset}-{name}"] = runs
-    return names
-
-
-def shared_names():
-    """What the runs of one figure have in common; the rest is only some families'."""
-    return [k for k in families.PROTOCOL if k not in ("features", "pseudo_inputs")]
+    return {
+        f"{dataset}-{protocol_name({**runs[0]['config'], 'beta': 1})}": runs
+        for runs in groups.values()
+    }
 
 
 def order(run):
@@ -129,23 +122,20 @@ def report(dataset, runs):
     return "\n\n".join(sections) + "\n"
 
 
-def draw(runs, path, fronts_path):
+def draw(runs, out, name):
     """The phase diagram of all families, and the fronts by each of their parts."""
-    curves = collections.defaultdict(list)
+    plots.phase_diagram(by(str, runs), out / f"{name}-figure3.png", skew=True)
+    for i, part in enumerate(("encoder", "decoder", "marginal")):
+        curves = by(lambda family, i=i: families.parts(family)[i], runs)
+        plots.phase_diagram(curves, out / f"{name}-by_{part}.png", fronts="each")
+
+
+def by(of_family, runs):
+    """The points of runs, grouped by something that their family has."""
+    groups = collections.defaultdict(list)
     for run in runs:
-        curves[run["config"]["family"]].append(families.point(run))
-    plots.phase_diagram(curves, path)
-    groups = collections.defaultdict(lambda: collections.defaultdict(list))
-    for run in runs:
-        family = run["config"]["family"]
-        parts = (
-            ("encoder", families.ENCODERS[family[0]]),
-            ("decoder", families.DECODERS[family[1]]),
-            ("marginal", families.MARGINALS[family[2:]]),
-        )
-        for part, name in parts:
-            groups[part][name].append(families.point(run))
-    plots.fronts(groups, fronts_path)
+        groups[of_family(run["config"]["family"])].append(families.point(run))
+    return groups
 
 
 if __name__ == "__main__":
