@@ -1,5 +1,6 @@
 """Tests of the disentanglement scores: codes of known score, brute force, bad input."""
 
+import inspect
 import math
 
 import keras
@@ -432,6 +433,32 @@ def test_a_value_is_fixed_as_often_as_it_occurs():
 
 
 # The protocol
+
+
+@pytest.mark.parametrize(
+    "score, protocol",
+    [
+        (
+            factor_vae_score,
+            {
+                "votes": 10_000,
+                "test_votes": 5_000,
+                "vote_size": 64,
+                "points": 10_000,
+                "min_std": 0.05,
+            },
+        ),
+        (mig, {"points": 10_000, "bins": 20}),
+        (modularity, {"points": 10_000, "bins": 20}),
+        (dci, {"classifier": None, "points": 10_000, "test_points": 5_000}),
+        (sap, {"points": 10_000, "test_points": 5_000}),
+    ],
+)
+def test_defaults_are_the_fields(score, protocol):
+    # Locatello et al. (2019), App. C; what has no effect on scores aside.
+    parameters = inspect.signature(score).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    assert defaults == {**protocol, "batch_size": 1024, "seed": 0}
 
 
 def test_represent_gets_batches():
