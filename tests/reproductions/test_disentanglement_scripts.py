@@ -55,6 +55,11 @@ def test_networks_have_the_parameters_of_the_papers():
     heads = 2 * 257 * 10
     found = sum(math.prod(w.shape) for w in model.trainable_weights)
     assert found == encoder + heads + decoder + critic
+    assert model.get_layer("tc").initial_weight == 20.0
+    assert model.get_layer("bottleneck").channel.initial_beta == 1.0
+    vae = table2.build({"method": "vae", "beta": 4.0, "gamma": 0.0})
+    assert vae.get_layer("bottleneck").channel.initial_beta == 4.0
+    assert vae.count_params() == encoder + heads + decoder + 2  # beta and last_rate
     # Solved from the remainder bound for d_max 63 and M 1.
     assert model.get_layer("bottleneck").channel.r == pytest.approx(0.75908, abs=1e-5)
     encoder = sum([48 * 32 + 32, 16 * 32 * 32 + 32, 16 * 32 * 64 + 64, 16 * 64**2 + 64])
@@ -87,6 +92,7 @@ def test_table2_stored_numbers(out):
         last = record["history"][-1]
         found[record["config"]["gamma"]] = last["distortion"], last["rate"]
         assert record["config"]["steps"] == 4 and len(record["history"]) == 1
+        assert record["config"]["d_max"] == 63  # all others of a batch of 64
         assert record["data"]["images"] == 737_280
         assert 0 <= record["scores"]["mig"] <= 1
     # Stored: TensorFlow 2.21 on a CPU.
