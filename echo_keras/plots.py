@@ -5,7 +5,9 @@ from keras import ops
 from matplotlib import figure as mpl
 
 from echo_keras.evaluation import no_gradients
-from echo_keras.rate_distortion import pareto_front
+from echo_keras.rate_distortion import convex_front, entropy_bound, pareto_front
+
+MARKERS = "osD^vPpX<>hd"
 
 
 def reconstructions(model, x, path, samples=10):
@@ -82,6 +84,9 @@ def rate_distortion(curves, path, min_rate=None, reference=None):
         reference: Dict from a label to one more point (rate, distortion), such as a
             published number, drawn as a star; or None.
 
+    Raises:
+        ValueError: there is no point, points are no pairs, or a number is not finite.
+
     Example:
 
     >>> import tempfile
@@ -90,13 +95,12 @@ def rate_distortion(curves, path, min_rate=None, reference=None):
     """
     figure = mpl.Figure((6.4, 4.8), layout="constrained")
     axes = figure.subplots()
-    best = np.inf
+    best = entropy_bound(*_all_points(curves))
     for i, (label, points) in enumerate(curves.items()):
         rate, distortion = np.transpose(points)
         front = pareto_front(rate, distortion)
         axes.plot(rate, distortion, "o", ms=4, color=f"C{i}", alpha=0.6)
         axes.plot(rate[front], distortion[front], "-", color=f"C{i}", label=label)
-        best = min(best, np.min(rate + distortion))
     for label, point in (reference or {}).items():
         axes.plot(*point, "*", ms=11, mec="k", label=label)
     limits = axes.get_xlim(), axes.get_ylim()
@@ -106,10 +110,118 @@ def rate_distortion(curves, path, min_rate=None, reference=None):
         axes.axvline(min_rate, ls="--", color="0.6", label="lowest Echo rate")
         limits = (min(limits[0][0], min_rate - 0.5), limits[0][1]), limits[1]
     axes.set(xlim=limits[0], ylim=limits[1])
-    axes.set(xlabel="rate (nats per example)", ylabel="distortion (nats per example)")
-    axes.grid(alpha=0.3)
+    _name_axes(axes, "distortion")
     axes.legend()
     figure.savefig(path, dpi=110)
+
+
+def phase_diagram(curves, path, fronts="all", entropy=None, skew=False):
+    r"""Draws runs in the rate-distortion plane, and the best that all reach together.
+
+    Every run is a point. The stepwise Pareto front of all runs is black: the least
+    distortion that was reached at a rate or below. Its lower convex hull, which
+    time-sharing attains, is grey. The dashed diagonal is \(R + D = \hat H\); if
+    \(\hat H\) is the data entropy, no model lies below it.
+
+    Args:
+        curves: Dict from a label, such as a family of models, to points (rate,
+            distortion), nats per example.
+        path: Where the PNG goes.
+        fronts: "all", as above; or "each", a stepwise front for each label in its
+            colour, and neither black front nor hull. To compare encoders, decoders
+            and marginals, group the same runs by each and call three times.
+        entropy: Number \(\hat H\), in nats; the lowest R + D of all runs if None.
+        skew: If True, a second panel shows -ELBO = R + D against R, where differences
+            between models of similar -ELBO are easier to see.
+
+    Raises:
+        ValueError: fronts is unknown, there is no run, points are no pairs, or a number
+            is not finite.
+
+    Example:
+
+    >>> import tempfile
+    >>> runs = {"simple": [(5, 90), (20, 72)], "complex": [(0, 84), (25, 66)]}
+    >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
+    ...     phase_diagram(runs, file.name, skew=True)
+
+    References:
+        Fixing a Broken ELBO, Fig. 1, 3 and 7: (a) (i) and (b) by fronts="all" and
+        skew=True, (a) (ii) to (iv) by fronts="each".
+    """
+    if fronts not in ("all", "each"):
+        raise ValueError(f"fronts must be 'all' or 'each'; received {fronts!r}.")
+    rate, distortion = _all_points(curves)
+    entropy = entropy_bound(rate, distortion) if entropy is None else float(entropy)
+    if not np.isfinite(entropy):
+        raise ValueError(f"entropy must be a finite number; received {entropy}.")
+    # Of a density distortions may be negative; the diagonal goes as far down.
+    floor = min(0.0, distortion.min())
+    far = max(rate.max(), entropy - floor)
+    ends = np.array([0.0, entropy - floor])
+    low, high = min(floor, entropy), max(distortion.max(), entropy)
+    panels = [("distortion", 0, (low, high))]
+    if skew:
+        neg_elbo = np.append(rate + distortion, entropy)
+        panels.append(
+            ("-ELBO = rate + distortion", 1, (neg_elbo.min(), neg_elbo.max()))
+        )
+    figure = mpl.Figure((5.6 * len(panels) + 1.4, 4.4), layout="constrained")
+    several = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (name, slope, limits) in zip(several, panels, strict=True):
+        # What is drawn at (R, D) stands at (R, D + slope R).
+        for i, (label, points) in enumerate(curves.items()):
+            r, d = np.transpose(points)
+            color, marker = f"C{i % 10}", MARKERS[i % len(MARKERS)]
+            style = {"color": color, "alpha": 0.7, "ms": 5, "mew": 0, "zorder": 3}
+            axes.plot(r, d + slope * r, marker, label=label, **style)
+            if fronts == "each":
+                x, y = _staircase(r, d, 2 * far, 2 * high - low)
+                axes.plot(x, y + slope * x, color=color, lw=1.3)
+        if fronts == "all":
+            hull = convex_front(rate, distortion)
+            x, y = rate[hull], distortion[hull]
+            axes.plot(x, y + slope * x, color="0.6", label="convex hull")
+            x, y = _staircase(rate, distortion, 2 * far, 2 * high - low)
+            axes.plot(x, y + slope * x, color="k", lw=1.3, label="Pareto front")
+        diagonal = entropy - ends + slope * ends
+        axes.plot(ends, diagonal, "k--", lw=1, label=f"R + D = {entropy:.1f}")
+        axes.set(
+            xlim=_with_margin(min(0.0, rate.min()), far), ylim=_with_margin(*limits)
+        )
+        _name_axes(axes, name)
+    handles = several[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside right upper", fontsize=9)
+    figure.savefig(path, dpi=200)
+
+
+def _all_points(curves):
+    """The rates and the distortions of all labels."""
+    for label, points in curves.items():
+        if np.ndim(points) != 2 or np.shape(points)[1] != 2:
+            raise ValueError(
+                f"Each label needs pairs (rate, distortion), at least one; received "
+                f"shape {np.shape(points)} for {label!r}."
+            )
+    points = [point for points in curves.values() for point in points]
+    return np.array(points, float).reshape(-1, 2).T
+
+
+def _staircase(rate, distortion, right, top):
+    """Corners of the Pareto front as a step function, led on upwards and rightwards."""
+    front = pareto_front(rate, distortion)
+    x = np.repeat(np.append(rate[front], right), 2)[:-1]
+    y = np.repeat(np.append(top, distortion[front]), 2)[1:]
+    return x, y
+
+
+def _with_margin(low, high):
+    return low - 0.03 * (high - low), high + 0.03 * (high - low)
+
+
+def _name_axes(axes, name):
+    axes.set(xlabel="rate (nats per example)", ylabel=f"{name} (nats per example)")
+    axes.grid(alpha=0.3)
 
 
 def image_rows(rows, path):

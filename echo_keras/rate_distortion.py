@@ -33,11 +33,36 @@ def pareto_front(rate, distortion):
     return np.array(front)
 
 
+def convex_front(rate, distortion):
+    """Indices of the corners of the front's lower convex hull, by increasing rate.
+
+    Time-sharing between codes attains what lies on it. Along it distortions fall, ever
+    more slowly.
+
+    Args:
+        rate, distortion: Sequences (n,), nats per example.
+
+    Returns:
+        Int array.
+
+    Raises:
+        ValueError: as for `pareto_front`.
+
+    Example:
+
+    >>> convex_front([0.0, 1.0, 2.0], [4.0, 3.5, 0.0]).tolist()
+    [0, 2]
+    """
+    rate, distortion = _points(rate, distortion)
+    front = pareto_front(rate, distortion)
+    return front[_lower_hull(rate[front], distortion[front])]
+
+
 def area_under_front(rate, distortion, low, high):
     r"""Area under the Pareto front between two rates, in nats squared.
 
     \(\int_{low}^{high} D(R)\, dR\), where D is the lower convex hull of the front,
-    which time-sharing between codes attains; beyond the last point, its distortion.
+    `convex_front`; beyond the last point, its distortion.
     Divided by high - low it is the mean distortion over these rates. Smaller is
     better, and another point never makes it larger. Compare methods over the same
     interval.
@@ -55,10 +80,10 @@ def area_under_front(rate, distortion, low, high):
     >>> area_under_front([0.0, 2.0], [4.0, 0.0], low=0.0, high=3.0)
     4.0
     """
-    rate, distortion = _points(rate, distortion)
-    front = pareto_front(rate, distortion)
-    front = front[_lower_hull(rate[front], distortion[front])]
-    rate, distortion = rate[front], distortion[front]
+    hull = convex_front(rate, distortion)
+    rate, distortion = (
+        np.asarray(values, float)[hull] for values in (rate, distortion)
+    )
     if not low < high:
         raise ValueError(f"low must be below high; received {low} and {high}.")
     if low < rate[0]:

@@ -92,6 +92,117 @@ def test_rate_distortion_draws_points_front_tangent_and_lowest_rate(figures, tmp
     assert matplotlib.image.imread(tmp_path / "rd.png").std() > 0.05
 
 
+# One point is beaten by (20, 62), one is on the front and not on its hull.
+RUNS = {"simple": [(5, 90), (60, 50), (20, 85)], "complex": [(20, 62), (22, 61.9)]}
+
+
+def artists(axes):
+    """Drawn data by label; what has none, by colour."""
+    labels = [line.get_label() for line in axes.lines]
+    names = [
+        line.get_color() if label.startswith("_") else label
+        for line, label in zip(axes.lines, labels, strict=True)
+    ]
+    assert len(set(names)) == len(names)
+    return dict(zip(names, [line.get_xydata() for line in axes.lines], strict=True))
+
+
+def skewed(points):
+    return [(r, r + d) for r, d in points]
+
+
+def test_phase_diagram_draws_runs_front_hull_and_diagonal(figures, tmp_path):
+    plots.phase_diagram(RUNS, tmp_path / "p.png", skew=True)
+    plane, skew = figures[0].axes
+    diagonal = "R + D = 82.0"
+    for axes, seen in ((plane, list), (skew, skewed)):
+        drawn = artists(axes)
+        assert set(drawn) == {*RUNS, "Pareto front", "convex hull", diagonal}
+        for label, points in RUNS.items():
+            np.testing.assert_allclose(drawn[label], seen(points))
+        # The least distortion at each rate or below: down at a point, then level.
+        corners = [(5, 90), (20, 90), (20, 62), (22, 62), (22, 61.9), (60, 61.9)]
+        corners.append((60, 50))
+        front = drawn["Pareto front"]
+        np.testing.assert_allclose(front[1:-1], seen(corners))
+        # It comes from above and goes on level, beyond the edges.
+        assert front[0, 0] == 5 and front[0, 1] > axes.get_ylim()[1]
+        assert front[-1, 0] > axes.get_xlim()[1]
+        level = front[-1, 1] - (front[-1, 0] if axes is skew else 0)
+        assert level == pytest.approx(50)
+        hull = [(5, 90), (20, 62), (60, 50)]
+        np.testing.assert_allclose(drawn["convex hull"], seen(hull))
+        np.testing.assert_allclose(drawn[diagonal], seen([(0, 82), (82, 0)]))
+        (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+        everything = [p for name in (*RUNS, diagonal) for p in drawn[name]]
+        assert all(left < x < right and low < y < high for x, y in everything)
+    styles = {(line.get_color(), line.get_marker()) for line in plane.lines[:2]}
+    assert len({c for c, _ in styles}) == len({m for _, m in styles}) == 2
+    colors = {line.get_label(): line.get_color() for line in plane.lines}
+    assert (colors["Pareto front"], colors["convex hull"]) == ("k", "0.6")
+    assert "nats" in plane.get_ylabel() and "-ELBO" in skew.get_ylabel()
+    (legend,) = figures[0].legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert texts == [*RUNS, "convex hull", "Pareto front", diagonal]
+    assert matplotlib.image.imread(tmp_path / "p.png").std() > 0.05
+
+
+def test_phase_diagram_with_a_front_for_each_label(figures, tmp_path):
+    plots.phase_diagram(RUNS, tmp_path / "p.png", fronts="each", entropy=80.2)
+    (axes,) = figures[0].axes
+    drawn = artists(axes)
+    assert set(drawn) == {*RUNS, "C0", "C1", "R + D = 80.2"}
+    simple = [(5, 90), (20, 90), (20, 85), (60, 85), (60, 50)]
+    np.testing.assert_allclose(drawn["C0"][1:-1], simple)
+    complex_ = [(20, 62), (22, 62), (22, 61.9)]
+    np.testing.assert_allclose(drawn["C1"][1:-1], complex_)
+    colors = {line.get_label(): line.get_color() for line in axes.lines}
+    assert (colors["simple"], colors["complex"]) == ("C0", "C1")
+    np.testing.assert_allclose(drawn["R + D = 80.2"], [(0, 80.2), (80.2, 0)])
+
+
+def test_phase_diagram_of_densities_whose_distortion_is_negative(figures, tmp_path):
+    plots.phase_diagram({"a": [(1, -3), (8, -20)]}, tmp_path / "p.png")
+    (axes,) = figures[0].axes
+    # The lowest R + D is -12: from the axis down to the lowest distortion.
+    assert artists(axes)["R + D = -12.0"].tolist() == [[0, -12], [8, -20]]
+    assert axes.get_ylim()[0] < -20 and axes.get_ylim()[1] > -3
+
+
+def test_a_dozen_labels_look_different(figures, tmp_path):
+    curves = {str(i): [(i, 90 - i)] for i in range(12)}
+    plots.phase_diagram(curves, tmp_path / "p.png")
+    lines = figures[0].axes[0].lines[:12]
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 12
+
+
+@pytest.mark.parametrize(
+    ("curves", "arguments", "says"),
+    [
+        (RUNS, {"fronts": "some"}, "fronts must be 'all' or 'each'; received 'some'"),
+        (RUNS, {"entropy": np.inf}, "entropy must be a finite number; received inf"),
+        ({}, {}, "at least 1"),
+        ({"a": [(1, 2)], "b": []}, {}, r"at least one; received shape \(0,\) for 'b'"),
+        ({"a": [(1, 2, 3)]}, {}, r"pairs \(rate, distortion\).*\(1, 3\) for 'a'"),
+        ({"a": [(1, np.nan)]}, {}, "must be finite numbers"),
+        ({"a": [(1, np.nan)]}, {"entropy": 3, "fronts": "each"}, "must be finite"),
+    ],
+)
+def test_bad_runs_of_a_phase_diagram(curves, arguments, says, tmp_path):
+    with pytest.raises(ValueError, match=says):
+        plots.phase_diagram(curves, tmp_path / "p.png", **arguments)
+    assert not (tmp_path / "p.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("curves", "says"),
+    [({}, "at least 1"), ({"b": []}, "at least one; received shape")],
+)
+def test_bad_points_of_rate_distortion(curves, says, tmp_path):
+    with pytest.raises(ValueError, match=says):
+        plots.rate_distortion(curves, tmp_path / "p.png")
+
+
 def test_image_rows_and_mean_reconstruction(grids, tmp_path):
     x = np.zeros((4, 28, 28, 1), "float32")
     mean = plots.mean_reconstruction(noisy((28, 28, 1)), x, samples=50)

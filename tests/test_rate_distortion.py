@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from echo_keras.rate_distortion import (
     area_under_front,
     common_interval,
+    convex_front,
     entropy_bound,
     information_bounds,
     pareto_front,
@@ -62,6 +63,22 @@ def test_area_counts_the_hull():
     # (1, 3.5) is on the front but above the chord from (0, 4) to (2, 0).
     assert area_under_front([0, 1, 2], [4, 3.5, 0], 0, 2) == pytest.approx(4)
     assert area_under_front([0, 1, 2], [4, 1, 0], 0, 2) == pytest.approx(3)
+
+
+@quick
+@given(st.lists(st.tuples(small, small), min_size=1, max_size=12))
+@example([(0, 2), (1, 1), (2, 0)])  # a line has two corners
+def test_convex_front_holds_the_corners_of_the_hull(points):
+    # A corner is the least point for some price of a nat of rate, and only it.
+    rate, distortion = np.transpose(points).astype(float)
+    hull = convex_front(rate, distortion)
+    # Slopes are p / q with p and q up to 6: at least 1 / 30 apart, and never a price.
+    prices = np.concatenate([[1e-3], np.arange(1, 600) / 84 + 1e-4, [1e3]])
+    costs = distortion[None] + prices[:, None] * rate[None]
+    least = costs.argmin(axis=1)
+    corners = {(rate[i], distortion[i]) for i in least}
+    assert {(rate[i], distortion[i]) for i in hull} == corners
+    assert np.all(np.diff(rate[hull]) > 0)
 
 
 def test_common_interval_is_where_all_have_points():
