@@ -216,7 +216,8 @@ def _staircase(rate, distortion, right, top):
 
 
 def _with_margin(low, high):
-    return low - 0.03 * (high - low), high + 0.03 * (high - low)
+    margin = 0.03 * (high - low) or 1.0  # nats, around a single run
+    return low - margin, high + margin
 
 
 def _name_axes(axes, name):

@@ -247,3 +247,8 @@ def test_codes_by_factor_without_shape_and_position(figures, tmp_path):
     a, b = figures[0].axes
     np.testing.assert_allclose(a.get_lines()[0].get_ydata(), [0, 1, 2])
     np.testing.assert_allclose(b.get_lines()[0].get_ydata(), [1, 1, 1, 1])
+
+
+def test_phase_diagram_of_one_run(tmp_path):
+    plots.phase_diagram({"mine": [(5.0, 80.0)]}, tmp_path / "p.png", skew=True)
+    assert (tmp_path / "p.png").stat().st_size > 10_000

@@ -18,6 +18,7 @@ import numpy as np
 from absl import app, flags
 
 from echo_keras import evaluation, image_experiments, plots, records
+from echo_keras.layers import PixelCNN
 from echo_keras.losses import Bernoulli
 from echo_keras.rate_distortion import pareto_front
 
@@ -48,10 +49,10 @@ def main(argv):
             f"{families.category(rate, distortion)}"
         )
         for name, z in codes(model, x).items():
-            drawn = np.stack([draw(model, z) for _ in range(FLAGS.draws)])
+            drawn = [draw(model, z, len(x)) for _ in range(FLAGS.draws)]
             pictures[name][text] = drawn[0]
             mean = f"{families.label(run['config'])}: mean of {FLAGS.draws}"
-            pictures[name][mean] = drawn.mean(axis=0)
+            pictures[name][mean] = np.mean(drawn, axis=0)
     which = FLAGS.family if FLAGS.show == "sweep" else FLAGS.show
     for name, rows in pictures.items():
         if len(rows) > 1:
@@ -71,23 +72,27 @@ def chosen(runs):
 
 
 def codes(model, x):
-    """Codes of the images, and as many from the marginal."""
+    """Codes of the images, and as many from the marginal; None without a code."""
+    if "bottleneck" not in [layer.name for layer in model.layers]:
+        return {"reconstructions": None, "generations": None}
     bottleneck = model.get_layer("bottleneck")
     with evaluation.no_gradients():
         encoded = keras.Model(model.input, bottleneck.output)(x, training=False)
         return {"reconstructions": encoded, "generations": bottleneck.sample(len(x))}
 
 
-def draw(model, z):
-    """An image from d(x|z) for each code z, NumPy (n, 28, 28, 1)."""
+def draw(model, z, n):
+    """n binary images: one from d(x|z) for each code z, NumPy (n, 28, 28, 1)."""
+    decoder = model.get_layer("decoder")
+    if z is None:
+        return decoder.sample(n=n)
     names = [layer.name for layer in model.layers]
-    start, end = names.index("bottleneck"), names.index("decoder")
-    decoder = model.layers[end]
+    between = model.layers[names.index("bottleneck") + 1 : names.index("decoder")]
     with evaluation.no_gradients():
-        for layer in model.layers[start + 1 : end]:  # a flow, if there is one
+        for layer in between:  # a flow, if there is one
             z = layer(z)
-        if hasattr(decoder, "draw"):  # pixel by pixel
-            return decoder.draw(z)[0]
+        if isinstance(decoder, PixelCNN):
+            return decoder.sample(z)
         logits = decoder(z, training=False)
         images = Bernoulli().sample(logits, keras.random.SeedGenerator())
     return keras.ops.convert_to_numpy(images)
