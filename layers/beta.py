@@ -238,7 +238,7 @@ class RateDeviation(BetaRule):
         self.weight = self.initial = float(weight)
 
     def update(self, beta, rate):
-        return beta, {}
+        return ops.copy(beta), {}  # the channel assigns it to the variable it came from
 
     def term(self, beta, rate):
         return beta * ops.abs(rate - self.rate)

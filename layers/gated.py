@@ -52,8 +52,9 @@ class GatedDense(Gated, keras.layers.Dense):
     Example:
 
     >>> layer = GatedDense(3, kernel_initializer="zeros", bias_initializer="ones")
-    >>> round(float(layer(ops.ones((1, 2)))[0, 0]), 3)  # 1 sigmoid(1)
-    0.731
+    >>> h = ops.convert_to_numpy(layer(ops.ones((1, 2))))
+    >>> [round(float(x), 3) for x in h[0]]  # 1 sigmoid(1)
+    [0.731, 0.731, 0.731]
 
     References:
         Fixing a Broken ELBO, App. F; Dauphin et al., Language Modeling with Gated

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
+from tools import gradients
 
 from echo_keras.layers import Channel, EchoBottleneck, EchoSample, GaussianSample
-from echo_keras.layers.beta import BetaRule, BetaSchedule, TargetRate
+from echo_keras.layers.beta import BetaRule, BetaSchedule, RateDeviation, TargetRate
 
 pytestmark = pytest.mark.core
 
@@ -379,3 +380,63 @@ def test_a_channel_that_does_not_say_when_it_is_trained_raises():
     with pytest.raises(ValueError, match="must know when Forgetful is trained"):
         Forgetful(beta=BetaSchedule(3))(of_rate(1.0))
     Forgetful(beta=2.0)(of_rate(1.0))
+
+
+# The distance from a target
+
+
+@pytest.mark.parametrize("rate, loss", [(5.0, 4.0), (3.0, 0.0), (1.0, 4.0)])
+@pytest.mark.parametrize("training", [True, False])
+def test_deviation_is_added_on_both_sides_of_the_target(rate, loss, training):
+    channel = Given(beta=RateDeviation(3.0, weight=2.0))
+    channel(of_rate(rate), training=training)
+    assert float(array(channel.losses[0])) == loss
+    assert float(array(channel.last_rate)) == rate
+    assert float(array(channel.beta)) == 2.0
+
+
+def test_deviation_pulls_the_rate_from_both_sides():
+    # d |R - R*| / dR is the sign, spread over the batch's mean.
+    channel = Given(beta=RateDeviation(3.0))
+    channel.build((2, 1))
+    state = [ops.convert_to_tensor(v) for v in channel.non_trainable_variables]
+
+    def loss(x):
+        return channel.stateless_call([], state, x, training=True, return_losses=True)[
+            2
+        ][0]
+
+    for rate, sign in ((5.0, 1.0), (1.0, -1.0)):
+        (gradient,) = gradients(loss, of_rate(rate))
+        np.testing.assert_allclose(gradient, sign / 2 * np.ones((2, 1)))
+
+
+def test_deviation_holds_a_rate_that_the_elbo_gives_up():
+    # The code is of no use: beta alone drives its rate to 0, the deviation to 2 nats.
+    rates = {}
+    for rule in (1.0, RateDeviation(2.0)):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((1,))
+        moments = keras.layers.Dense(2, bias_initializer="ones")(inputs)
+        mean, log_var = ops.split(moments, 2, axis=1)
+        z = GaussianSample(beta=rule, name="channel")([mean, log_var])
+        model = keras.Model(inputs, 0.0 * z)
+        model.compile(keras.optimizers.Adam(0.02), "mse")
+        batches = np.ones((200 * 50, 1), "float32")
+        model.fit(batches, 0 * batches, batch_size=50, verbose=0)
+        rates[rule] = float(array(model.get_layer("channel").last_rate))
+    free, held = rates.values()
+    assert free < 0.02 and held == pytest.approx(2.0, abs=0.1)
+
+
+def test_deviation_round_trip():
+    rule = RateDeviation(3.0, weight=0.5)
+    channel = GaussianSample(beta=rule)
+    again = GaussianSample.from_config(channel.get_config()).beta_rule
+    assert again.get_config() == rule.get_config() == {"rate": 3.0, "weight": 0.5}
+
+
+@pytest.mark.parametrize("bad", [{"rate": -1.0}, {"rate": 1.0, "weight": np.inf}])
+def test_bad_deviations_raise(bad):
+    with pytest.raises(ValueError, match="must be a finite number >= 0"):
+        RateDeviation(**bad)
