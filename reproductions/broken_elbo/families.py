@@ -259,4 +259,9 @@ def point(record):
 
 def label(config):
     """A run in tables and figures: family and objective."""
-    return f"{config['family']}, {objective_name(config).replace('-', ', ')}"
+    if config["family"] == "+":
+        return "+, alone"
+    if config["target"] is not None:
+        return f"{config['family']}, target {config['target']:g}"
+    annealed = ", annealed" if config["annealing"] else ""
+    return f"{config['family']}, beta {config['beta']:g}{annealed}"
