@@ -163,6 +163,9 @@ class PixelCNN(Seeded):
     image as a second channel. Windows see both alike: the first pixel's logit depends
     on neither.
 
+    The logits of an image are those of each pixel given the image's own pixels before
+    it, which is what a likelihood needs and no reconstruction: that is `sample(z)`.
+
     Args:
         features: Int >= 1, channels of all feature maps.
         layers_per_block: Int >= 1, residual layers in each of the six blocks.
