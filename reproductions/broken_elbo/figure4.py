@@ -25,7 +25,9 @@ from echo_keras.rate_distortion import pareto_front
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("show", "sweep", ["sweep", "families", "frontier"], "Which models.")
 flags.DEFINE_string("family", "-+v", "The family of --show=sweep.")
-flags.DEFINE_integer("draws", 5, "Images whose mean is shown.", 1)
+flags.DEFINE_integer(
+    "averaged", 5, "Images drawn from a code, of which the mean shows.", 1
+)
 
 
 def main(argv):
@@ -49,9 +51,9 @@ def main(argv):
             f"{families.category(rate, distortion)}"
         )
         for name, z in codes(model, x).items():
-            drawn = [draw(model, z, len(x)) for _ in range(FLAGS.draws)]
+            drawn = [draw(model, z, len(x)) for _ in range(FLAGS.averaged)]
             pictures[name][text] = drawn[0]
-            mean = f"{families.label(run['config'])}: mean of {FLAGS.draws}"
+            mean = f"{families.label(run['config'])}: mean of {FLAGS.averaged}"
             pictures[name][mean] = np.mean(drawn, axis=0)
     which = FLAGS.family if FLAGS.show == "sweep" else FLAGS.show
     for name, rows in pictures.items():

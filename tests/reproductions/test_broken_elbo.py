@@ -322,7 +322,7 @@ def test_figure4(call, out, show, models, monkeypatch):
     monkeypatch.setattr(
         figure4.plots, "image_rows", lambda rows, path: drawn.update({path.name: rows})
     )
-    call(figure4, f"--out_dir={out}", f"--show={show}", "--family=---", "--draws=2")
+    call(figure4, f"--out_dir={out}", f"--show={show}", "--family=---", "--averaged=2")
     assert len(drawn) == 2
     for name, rows in drawn.items():
         labels = [label for label in rows if label != "data"]
