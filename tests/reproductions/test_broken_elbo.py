@@ -31,60 +31,60 @@ def script(name):
 
 figure3, figure4 = script("figure3"), script("figure4")
 BACKEND = keras.backend.backend()
-TINY = {"batch_size": 25, "features": 2, "pseudo_inputs": 5}
+TINY = {"batch_size": 10, "features": 2, "pseudo_inputs": 5}
 
-# -ELBO on 50 test digits after two steps, as first measured.
+# -ELBO on ten test digits after two steps, as first measured.
 STORED = {
     "tensorflow": {
-        "---": 543.66,
-        "--+": 543.66,
-        "--v": 541.66,
-        "-+-": 524.55,
-        "-++": 534.48,
-        "-+v": 536.86,
-        "+--": 544.40,
-        "+-+": 543.69,
-        "+-v": 541.65,
-        "++-": 542.27,
-        "+++": 551.39,
-        "++v": 541.19,
-        "e-": 626.44,
-        "e+": 636.32,
-        "+": 550.67,
+        "---": 543.62,
+        "--+": 544.47,
+        "--v": 541.63,
+        "-+-": 524.45,
+        "-++": 537.38,
+        "-+v": 537.15,
+        "+--": 544.09,
+        "+-+": 544.57,
+        "+-v": 541.63,
+        "++-": 541.91,
+        "+++": 552.56,
+        "++v": 541.00,
+        "e-": 697.22,
+        "e+": 707.55,
+        "+": 550.64,
     },
     "jax": {
-        "---": 543.55,
-        "--+": 544.08,
-        "--v": 541.73,
-        "-+-": 548.62,
-        "-++": 544.43,
-        "-+v": 539.73,
-        "+--": 544.20,
-        "+-+": 544.09,
-        "+-v": 541.73,
-        "++-": 536.03,
-        "+++": 548.31,
-        "++v": 531.35,
-        "e-": 627.75,
-        "e+": 635.16,
-        "+": 538.40,
+        "---": 543.57,
+        "--+": 544.20,
+        "--v": 541.81,
+        "-+-": 548.63,
+        "-++": 544.57,
+        "-+v": 539.80,
+        "+--": 543.17,
+        "+-+": 544.18,
+        "+-v": 541.81,
+        "++-": 534.96,
+        "+++": 548.48,
+        "++v": 531.21,
+        "e-": 698.49,
+        "e+": 706.10,
+        "+": 538.13,
     },
     "torch": {
-        "---": 543.23,
-        "--+": 543.47,
-        "--v": 541.33,
-        "-+-": 522.07,
-        "-++": 552.39,
-        "-+v": 594.27,
-        "+--": 543.52,
-        "+-+": 543.51,
-        "+-v": 541.32,
-        "++-": 538.43,
-        "+++": 553.50,
-        "++v": 552.41,
-        "e-": 627.69,
-        "e+": 631.07,
-        "+": 554.21,
+        "---": 543.22,
+        "--+": 543.29,
+        "--v": 541.27,
+        "-+-": 521.21,
+        "-++": 551.84,
+        "-+v": 595.02,
+        "+--": 542.64,
+        "+-+": 543.33,
+        "+-v": 541.27,
+        "++-": 537.07,
+        "+++": 552.40,
+        "++v": 552.77,
+        "e-": 698.25,
+        "e+": 701.65,
+        "+": 554.16,
     },
 }
 
@@ -110,15 +110,18 @@ def tiny(family, **objective):
 @pytest.mark.parametrize("family", families.FAMILIES)
 def test_families_train_save_and_load(family, digits, tmp_path):
     model = families.build(tiny(family), digits.x_train, 2)
-    # Step by step: on TensorFlow and JAX compiling these takes ten times as long.
     model.compile(
-        training.NormalizedAdam(1e-3), loss=losses.Bernoulli(), run_eagerly=True
+        training.NormalizedAdam(1e-3),
+        loss=losses.Bernoulli(),
+        # To compile PixelCNN takes ten times as long as these two steps.
+        run_eagerly=families.parts(family)[1] == "PixelCNN++",
     )
-    model.fit(digits.x_train, digits.x_train, batch_size=25, verbose=0, shuffle=False)
-    x = digits.x_test[:50]
+    x = digits.x_train[:20]
+    model.fit(x, x, batch_size=10, verbose=0, shuffle=False)
+    x = digits.x_test[:10]
     model.save(tmp_path / "m.keras")
     loaded = keras.saving.load_model(tmp_path / "m.keras")
-    test, again = (evaluation.evaluate(m, x, batch_size=25) for m in (model, loaded))
+    test, again = (evaluation.evaluate(m, x) for m in (model, loaded))
     assert again["neg_elbo"] == pytest.approx(test["neg_elbo"], rel=1e-5)
     assert test["neg_elbo"] == pytest.approx(STORED[BACKEND][family], rel=1e-3)
     assert (test["rate"] == 0) == (family == "+")
