@@ -118,7 +118,7 @@ def representation(model, noisy=False, seed=0):
             f"layers, found {len(found)}."
         )
     (bottleneck,) = found
-    if not noisy:
+    if not noisy or bottleneck.channel is None:
         return Model(model.input, bottleneck.code(bottleneck.input)).predict_on_batch
     encoder = Model(model.input, bottleneck.output)
     generator, own = bottleneck.channel.seed_generator, random.SeedGenerator(seed)

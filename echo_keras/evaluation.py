@@ -1,6 +1,7 @@
 """Rate, distortion, -ELBO and likelihood of a trained model on held-out images.
 
-And the information between its own codes and images, `generative_information`.
+And what is known of its codes: the information between them and the images it generates,
+`generative_information`, and how far their law is from a prior, `aggregate_posterior`.
 """
 
 import contextlib
@@ -9,10 +10,13 @@ import math
 import keras
 import numpy as np
 from keras import ops
+from scipy import stats
 
+from echo_keras.disentanglement import representation
 from echo_keras.layers import (
     Channel,
     GaussianBottleneck,
+    MMDPenalty,
     PseudoInputs,
     collect_rates,
     echoes_from_batch,
@@ -286,6 +290,80 @@ def generative_information(
         "generative_lower_se": _standard_error(lower),
         "generative_upper": float(upper.mean()),
         "generative_upper_se": _standard_error(upper),
+    }
+
+
+def codes(model, x, noisy=True, seed=0, batch_size=500):
+    """The codes of images as the decoder receives them, (n, d).
+
+    Args:
+        model: Model with one bottleneck; see `disentanglement.representation`.
+        x: Images, shape (n, ...).
+        noisy: If True, one draw from q(z|x) for each image, so that all codes together
+            are draws from the aggregate posterior q(z); else codes without noise.
+        seed: Int, of the noise.
+        batch_size: Int >= 1.
+
+    Example:
+
+    >>> from echo_keras import objectives
+    >>> model = objectives.vcae(*objectives.networks(), 2, noise_variance=0.1)
+    >>> codes(model, np.ones((5, 8))).shape
+    (5, 2)
+    """
+    represent = representation(model, noisy, seed)
+    pieces = [x[i : i + batch_size] for i in range(0, len(x), batch_size)]
+    return np.concatenate([represent(piece) for piece in pieces])
+
+
+def aggregate_posterior(z, prior=None, batch_size=1000, seed=0):
+    r"""How far the law of codes is from a prior.
+
+    Args:
+        z: Codes, (n, d), draws from q(z); n >= 2.
+        prior: As for `MMDPenalty`; the standard normal if None.
+        batch_size: Int >= 2, codes that are compared at once; what is left over at the
+            end is left out.
+        seed: Int, of the draws from the standard normal.
+
+    Returns:
+        A dict of floats: `summed_variance`, \(\sum_j Var(z_j)\), d for a standard
+        normal; `mmd`, the unbiased estimate of the squared maximum mean discrepancy with
+        the inverse multiquadric kernel, 0 in the mean if q(z) is the prior, a mean over
+        batches; and `excess_kurtosis`, the mean over dimensions, 0 for a normal law.
+
+    Raises:
+        ValueError: z is not of that shape.
+
+    Example:
+
+    >>> z = np.random.RandomState(0).normal(size=(5000, 2))
+    >>> found = aggregate_posterior(z)
+    >>> round(found["summed_variance"], 1), abs(found["mmd"]) < 0.01
+    (2.0, True)
+
+    References:
+        Variance Constrained Autoencoding, Tables 6 to 9; The Variational InfoMax
+        Autoencoder, Fig. 1.
+    """
+    z = np.asarray(z, "float32")
+    if z.ndim != 2 or len(z) < 2 or batch_size < 2:
+        raise ValueError(
+            f"expected codes of shape (n, d), n >= 2, in batches of at least 2; found "
+            f"shape {z.shape} and batches of {batch_size}."
+        )
+    batch_size = min(batch_size, len(z))
+    penalty = MMDPenalty(
+        kernel="imq", estimator="unbiased", prior=prior, seed=seed, dtype="float32"
+    )
+    penalty.build((None, z.shape[1]))
+    starts = range(0, len(z) - batch_size + 1, batch_size)
+    with no_gradients():
+        mmd = [float(penalty.penalty(z[i : i + batch_size])) for i in starts]
+    return {
+        "summed_variance": float(z.var(axis=0).sum()),
+        "mmd": float(np.mean(mmd)),
+        "excess_kurtosis": float(stats.kurtosis(z, axis=0).mean()),
     }
 
 

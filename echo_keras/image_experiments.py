@@ -74,6 +74,9 @@ def train_and_measure(
     tensorboard=False,
     echoes=evaluation.ECHOES,
     optimizer=keras.optimizers.Adam,
+    loss=None,
+    schedule=None,
+    measure=None,
 ):
     """One run, from its configuration to its record. Resumes; writes no record.
 
@@ -85,7 +88,10 @@ def train_and_measure(
         folder: For the checkpoint, from which an interrupted run goes on.
         data_dir, tensorboard: See `data.load` and `training.train`.
         echoes: The ways to evaluate; see `evaluation.evaluate`.
-        optimizer: See `training.train`.
+        optimizer, loss: See `training.train`.
+        schedule: In the place of the configuration's; see `training.train`.
+        measure: Function of the trained model and the data set that returns what else
+            the record shall hold, a dict.
 
     Returns:
         The record, a dict.
@@ -100,7 +106,8 @@ def train_and_measure(
         epochs=config["epochs"],
         batch_size=config["batch_size"],
         learning_rate=config["learning_rate"],
-        schedule=config["schedule"],
+        schedule=schedule or config["schedule"],
+        loss=loss,
         optimizer=optimizer,
         seed=config["seed"],
         binarize=dataset.binarize == "dynamic",
@@ -131,6 +138,7 @@ def train_and_measure(
         **parameters(model),
         "seconds": round(sum(logs["seconds"] for logs in history), 1),
         "test": test,
+        **(measure(model, dataset) if measure else {}),
         "history": history,
     }
 

@@ -1,14 +1,29 @@
 """Keras layers for autoencoders with a measured rate: channels, marginals, flows."""
 
 from .beta import BetaRule, BetaSchedule, RateDeviation, TargetRate
-from .bottleneck import EchoBottleneck, GaussianBottleneck, tanh16
+from .bottleneck import (
+    DeterministicBottleneck,
+    EchoBottleneck,
+    GaussianBottleneck,
+    tanh16,
+)
 from .channel import Channel, collect_rates
+from .couplings import Coupling, FlowChain, LinearScale, LinearShift, Permutation
 from .critics import DensityRatioPenalty, TotalCorrelationPenalty, dense_critic
 from .echo import EchoSample, echoes_from_batch, max_scale
-from .flows import MADE, Flow, IAFBlock, MAFBlock, MAFMarginal, MaskedDense
+from .flows import (
+    MADE,
+    Flow,
+    FlowMarginal,
+    IAFBlock,
+    MAFBlock,
+    MAFMarginal,
+    MaskedDense,
+)
 from .gated import GatedConv2D, GatedConv2DTranspose, GatedDense
 from .gaussian import GaussianSample
 from .marginals import Logistic, Marginal, PseudoInputs, StandardNormal, VampPrior
+from .noise import InputNoise
 from .penalties import MMDPenalty, VariancePenalty
 from .pixelcnn import PixelCNN
 from .terms import Penalty
@@ -17,16 +32,23 @@ __all__ = [
     "BetaRule",
     "BetaSchedule",
     "Channel",
+    "Coupling",
     "DensityRatioPenalty",
+    "DeterministicBottleneck",
     "EchoBottleneck",
     "EchoSample",
     "Flow",
+    "FlowChain",
+    "FlowMarginal",
     "GatedConv2D",
     "GatedConv2DTranspose",
     "GatedDense",
     "GaussianBottleneck",
     "GaussianSample",
     "IAFBlock",
+    "InputNoise",
+    "LinearScale",
+    "LinearShift",
     "Logistic",
     "MADE",
     "MAFBlock",
@@ -35,6 +57,7 @@ __all__ = [
     "Marginal",
     "MaskedDense",
     "Penalty",
+    "Permutation",
     "PixelCNN",
     "PseudoInputs",
     "RateDeviation",

@@ -41,9 +41,10 @@ def log_softplus(x):
 
 
 class Bottleneck(keras.layers.Layer):
-    """Two dense heads on an encoder's features, then a channel.
+    """Dense heads on an encoder's features, then a channel.
 
-    Base class; `channel` is the sub-layer that draws z and adds the rate.
+    Base class; `channel` is the sub-layer that draws z and adds the rate, None in a
+    bottleneck without noise.
     """
 
     channel_class = None
@@ -58,14 +59,23 @@ class Bottleneck(keras.layers.Layer):
                 f"received {units}."
             )
         self.units = units
-        self.channel = self.channel_class(
-            dtype=self.dtype_policy, name="channel", **channel_arguments
-        )
+        self.channel = None
+        if self.channel_class is not None:
+            self.channel = self.channel_class(
+                dtype=self.dtype_policy, name="channel", **channel_arguments
+            )
+        elif channel_arguments:
+            raise ValueError(
+                f"{type(self).__name__} has no channel, and takes no "
+                f"{', '.join(channel_arguments)}."
+            )
 
     def build(self, input_shape):
         for head in self.heads:
             head.build(input_shape)
-        self.channel.build([(*input_shape[:-1], head.units) for head in self.heads])
+        if self.channel is not None:
+            codes = [(*input_shape[:-1], head.units) for head in self.heads]
+            self.channel.build(codes)
 
     def head(self, name, units=None, **arguments):
         return keras.layers.Dense(
@@ -105,9 +115,9 @@ class Bottleneck(keras.layers.Layer):
         return (*input_shape[:-1], self.units)
 
     def get_config(self):
-        channel = self.channel.get_config()
+        channel = {} if self.channel is None else self.channel.get_config()
         for key in ("name", "trainable", "dtype"):
-            del channel[key]
+            channel.pop(key, None)
         return {**super().get_config(), "units": self.units, **channel}
 
 
@@ -117,13 +127,16 @@ class GaussianBottleneck(Bottleneck):
 
     With a fixed noise variance there is a head for the mean alone. With a `VampPrior`
     as marginal the heads are applied to the encoder's features of the pseudo-inputs
-    as well. With `context=True` the flow's context is the features.
+    as well. With `context=True` the flow's context is the features, or with
+    `context_units` what a third head makes of them.
 
     Args:
         units: Int >= 1, number of code dimensions.
         variance_activation: What the second head v gives: "exp",
             \(\sigma^2 = e^v\), so that v is the log-variance; or "softplus",
             \(\sigma^2 = \log(1 + e^v)\), which grows no faster than v.
+        context_units: Int >= 1 or None: size of the flow's context, from a head of its
+            own as in Kingma et al. (2016). Beside `context=True` only.
         **channel_arguments: What `GaussianSample` takes: marginal, noise_variance,
             beta, seed, flow, context.
 
@@ -136,7 +149,8 @@ class GaussianBottleneck(Bottleneck):
 
     Raises:
         ValueError: units is not an integer >= 1, variance_activation is unknown, or
-            is "softplus" beside a fixed variance, or the inputs are not as above.
+            is "softplus" beside a fixed variance, there are context_units without a
+            context, or the inputs are not as above.
 
     Example:
 
@@ -146,12 +160,13 @@ class GaussianBottleneck(Bottleneck):
     (10, 32)
 
     References:
-        Fixing a Broken ELBO, App. F.1 (softplus).
+        Fixing a Broken ELBO, App. F.1 (softplus). Variance Constrained Autoencoding,
+        App. B (VAE + IAF, whose context has as many units as the code).
     """
 
     channel_class = GaussianSample
 
-    def __init__(self, units, variance_activation="exp", **kwargs):
+    def __init__(self, units, variance_activation="exp", context_units=None, **kwargs):
         super().__init__(units, **kwargs)
         if variance_activation not in ("exp", "softplus"):
             raise ValueError(
@@ -167,6 +182,15 @@ class GaussianBottleneck(Bottleneck):
                 "With a fixed noise_variance no head gives the variance: leave "
                 "variance_activation='exp'."
             )
+        self.context_units = context_units
+        self.context_head = None
+        if context_units is not None:
+            if not self.channel.context or context_units < 1:
+                raise ValueError(
+                    f"context_units must be None, or an integer >= 1 beside "
+                    f"context=True; received {context_units}."
+                )
+            self.context_head = self.head("context", context_units)
 
     def build(self, input_shape):
         is_list = input_shape and isinstance(input_shape[0], (list, tuple))
@@ -178,11 +202,14 @@ class GaussianBottleneck(Bottleneck):
             )
         for head in self.heads:
             head.build(shapes[0])
+        context = shapes[:1] if self.channel.context else []
+        if self.context_head is not None:
+            self.context_head.build(shapes[0])
+            context = [(*shapes[0][:-1], self.context_units)]
         code, *pseudo = [(*s[:-1], self.units) for s in shapes]
         if self.channel.noise_variance is not None:
             self.channel.build([code, *pseudo] if pseudo else code)
             return
-        context = shapes[:1] if self.channel.context else []
         self.channel.build([code, code, *context, *pseudo, *pseudo])
 
     def encode(self, features):
@@ -196,7 +223,9 @@ class GaussianBottleneck(Bottleneck):
             return super().encode(features)[0]
         inputs = self._moments(features)
         if self.channel.context:
-            inputs.append(ops.cast(features, "float32"))
+            head = self.context_head
+            context = features if head is None else head(features)
+            inputs.append(ops.cast(context, "float32"))
         for others in pseudo:
             inputs += self._moments(others)
         return inputs
@@ -228,7 +257,66 @@ class GaussianBottleneck(Bottleneck):
         return super().compute_output_shape(input_shape)
 
     def get_config(self):
-        return {**super().get_config(), "variance_activation": self.variance_activation}
+        return {
+            **super().get_config(),
+            "variance_activation": self.variance_activation,
+            "context_units": self.context_units,
+        }
+
+
+@keras.saving.register_keras_serializable(package="echo_keras")
+class DeterministicBottleneck(Bottleneck):
+    """A dense head alone: the code of an autoencoder without noise.
+
+    A code without noise has no finite rate, and this layer reports none: I(X; Z) of
+    real numbers is unbounded. What bounds such models is elsewhere: a penalty on the
+    code, or noise on the input (`InputNoise`).
+
+    Args:
+        units: Int >= 1, number of code dimensions.
+
+    Inputs:
+        Features, shape (batch, ..., channels).
+
+    Output:
+        z, shape (batch, ..., units).
+
+    Raises:
+        ValueError: units is not an integer >= 1; in `rate`, `log_prob` and `sample`,
+            which a code without noise and marginal does not have.
+
+    Example:
+
+    >>> import numpy as np
+    >>> z = DeterministicBottleneck(32)(np.ones((10, 256)))
+    >>> tuple(z.shape)
+    (10, 32)
+
+    References:
+        Variance Constrained Autoencoding, Sec. 6.2 (dVCAE, WAE).
+    """
+
+    def __init__(self, units, **kwargs):
+        super().__init__(units, **kwargs)
+        self.heads = [self.head("code")]
+
+    def code(self, features):
+        """z, float32."""
+        return self.encode(features)[0]
+
+    def call(self, features, training=False):
+        return ops.cast(self.code(features), self.compute_dtype)
+
+    def rate(self, features):
+        raise ValueError("A code without noise has no finite rate.")
+
+    rate_by_dimension = rate
+
+    def sample(self, n):
+        raise ValueError(
+            "A code without noise has no marginal to draw from; fit one to the codes, "
+            "with echo_keras.latent_flow.fit_latent_flow."
+        )
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")

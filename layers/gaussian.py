@@ -111,6 +111,7 @@ class GaussianSample(Channel):
             )
         else:
             shape, rest = tuple(input_shape), []
+        self.dims = None if None in shape[1:] else math.prod(shape[1:])
         flow_shape = shape
         if self.context:
             if not rest:
@@ -177,6 +178,57 @@ class GaussianSample(Channel):
         if self.flow is not None:
             z, log_det = self.flow.inverse(z, context=context)
         return log_normal((z - mean) * ops.exp(-0.5 * log_var), log_var) + log_det
+
+    def capacity(self, variance=None):
+        r"""The most nats a code can carry through noise of fixed variance.
+
+        \(\tfrac12 d \log \frac{v / d}{\sigma^2}\) for d dimensions, noise variance
+        \(\sigma^2\) and a summed variance of z of at most v, noise included: no law of
+        z has more entropy than the normal of variance v / d. An upper bound on I(X; Z)
+        of every model whose code keeps to v, however its encoder looks.
+
+        Args:
+            variance: Float, v >= d sigma^2; d if None, the summed variance of a
+                standard normal.
+
+        Returns:
+            Float, nats per example. `capacity_bits` gives bits.
+
+        Raises:
+            ValueError: the noise has no fixed variance, the layer is not built, or v is
+                less than the noise alone has.
+
+        Example:
+
+        >>> channel = GaussianSample(noise_variance=0.25)
+        >>> channel.build((None, 16))
+        >>> channel.capacity_bits()
+        16.0
+
+        References:
+            Variance Constrained Autoencoding, Sec. 4 (I_bits).
+        """
+        if self.noise_variance is None:
+            raise ValueError(
+                "Only a channel with a fixed noise_variance has a capacity that is "
+                "known without data; this one learns its variances."
+            )
+        if not self.built or self.dims is None:
+            raise ValueError(
+                "The capacity depends on the number of code dimensions: build the layer "
+                "on a known shape first."
+            )
+        variance = self.dims if variance is None else variance
+        if not self.dims * self.noise_variance <= variance < math.inf:
+            raise ValueError(
+                f"variance must be finite and at least that of the noise, "
+                f"{self.dims} x {self.noise_variance}; received {variance}."
+            )
+        return 0.5 * self.dims * math.log(variance / self.dims / self.noise_variance)
+
+    def capacity_bits(self, variance=None):
+        """The capacity in bits; see `capacity`."""
+        return self.capacity(variance) / math.log(2)
 
     def sample(self, n):
         """Draws n codes from the marginal m(z), for generation: (n, ...)."""
