@@ -3,7 +3,8 @@
 Both flows consist of the same steps. A step changes each dimension by an amount
 that depends on the dimensions before it, so that one direction takes a single pass
 through its network and the other takes one pass per dimension. `IAFBlock` samples
-in the fast direction, `MAFBlock` measures densities in it.
+in the fast direction, `MAFBlock` measures densities in it. couplings.py has the
+flows that are as fast in both directions, and chains of flows.
 """
 
 import random
@@ -40,6 +41,11 @@ def check_hidden(name, units):
             f"received {units!r}."
         )
     return tuple(int(u) for u in values)
+
+
+def bounded(log_scale):
+    """The log-scale, kept smoothly within MAX_LOG_SCALE."""
+    return MAX_LOG_SCALE * ops.tanh(log_scale / MAX_LOG_SCALE)
 
 
 def repeat(n, body, state):
@@ -316,6 +322,7 @@ class Flow(keras.layers.Layer):
     whatever the dtype policy, and so do the weights. Calling the layer gives y alone
     in the policy's compute dtype, so that a flow stands in a model like any layer.
     (The method is not named `forward`: PyTorch gives that name to the call itself.)
+    A subclass that has no use for a context sets `takes_context = False`.
 
     Inputs:
         x, shape (batch, d); or `[x, context]` with a context of shape (batch, c).
@@ -343,12 +350,18 @@ class Flow(keras.layers.Layer):
     ((5, 3), (5,))
     """
 
+    takes_context = True
+
     def __init__(self, **kwargs):
         # Inputs come as they are: half precision would cost densities their digits.
         super().__init__(autocast=False, **kwargs)
 
     def build(self, input_shape):
         self.d, self.context_d = split_shapes(self, input_shape)
+        if self.context_d is not None and not self.takes_context:
+            raise ValueError(
+                f"{type(self).__name__} takes no context; received shape {input_shape}."
+            )
 
     def transform(self, x, context=None):
         raise NotImplementedError(f"{type(self).__name__} must define `transform`.")
@@ -454,7 +467,7 @@ class AutoregressiveFlow(Flow):
         shift = outputs[..., 0]
         if self.mean_only:
             return shift, ops.zeros_like(shift)
-        return shift, MAX_LOG_SCALE * ops.tanh(outputs[..., 1] / MAX_LOG_SCALE)
+        return shift, bounded(outputs[..., 1])
 
     def parallel(self, x, context=None):
         """All steps, one pass each: (y, log|det dy/dx|)."""
@@ -630,13 +643,90 @@ class MAFBlock(AutoregressiveFlow):
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
-class MAFMarginal(Marginal):
+class FlowMarginal(Marginal):
+    r"""Learned marginal: a base distribution carried through a flow.
+
+    \(\log m(z) = \log b(w) + \log |\det dw/dz|\) with w the image of z under the
+    flow's `inverse`. It has no closed-form divergence from a Gaussian, so a channel
+    falls back on the one-sample Monte Carlo rate. With an untrained flow, which is
+    the identity, the marginal is its base.
+
+    Args:
+        flow: A `Flow` without a context: `transform` maps w to z, `inverse` z to w.
+        base: Layer with `log_prob(w)` -> (batch,) and `sample(n)`; the standard normal
+            if None.
+        seed: Int or None, for the default base's samples.
+
+    Inputs:
+        z, shape (batch, d). Calling the layer gives `log_prob(z)`.
+
+    Raises:
+        ValueError: the code is not one-dimensional, or the flow was built for another
+            shape.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from echo_keras.layers import LinearScale
+    >>> flow = LinearScale()
+    >>> flow.adapt(np.array([[-3.0], [3.0]]))
+    >>> marginal = FlowMarginal(flow)
+    >>> log_m = marginal(np.zeros((1, 1)))  # of N(0, 3^2): -log 3 - 1/2 log 2 pi
+    >>> round(float(log_m[0]), 3), tuple(marginal.sample(7).shape)
+    (-2.018, (7, 1))
+
+    References:
+        VCAE paper, Sec. 4, Eq. 8.
+    """
+
+    def __init__(self, flow, base=None, seed=None, **kwargs):
+        super().__init__(seed=seed, **kwargs)
+        if isinstance(flow, dict):  # as `get_config` writes it
+            flow = keras.saving.deserialize_keras_object(flow)
+        self.flow = flow
+        if isinstance(base, dict):
+            base = keras.saving.deserialize_keras_object(base)
+        if base is None:
+            # Not in half precision: the flow carries each sample's digits on.
+            base = StandardNormal(seed=seed, dtype="float32")
+        self.base = base
+
+    def build(self, input_shape):
+        shape = tuple(input_shape)
+        if len(shape) != 2 or not isinstance(shape[1], int):
+            raise ValueError(
+                f"{type(self).__name__} takes codes of shape (batch, d); received "
+                f"shape {input_shape}."
+            )
+        for layer in (self.flow, self.base):
+            if not layer.built:
+                layer.build(shape)
+
+    def log_prob(self, z):
+        """log m(z) in nats, (batch, d) -> (batch,)."""
+        w, log_det = self.flow.inverse(z)
+        return self.base.log_prob(w) + log_det
+
+    def sample(self, n):
+        """Draws n codes, (n, d), by `flow.transform`. The layer must be built."""
+        z, _ = self.flow.transform(self.base.sample(n))
+        return ops.cast(z, self.compute_dtype)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "flow": keras.saving.serialize_keras_object(self.flow),
+            "base": keras.saving.serialize_keras_object(self.base),
+        }
+
+
+@keras.saving.register_keras_serializable(package="echo_keras")
+class MAFMarginal(FlowMarginal):
     r"""Learned marginal: a base distribution carried through a `MAFBlock`.
 
-    \(\log m(z) = \log b(u) + \log |\det du/dz|\) with u the image of z under the
-    flow's parallel inverse. It has no closed-form divergence from a Gaussian, so a
-    channel falls back on the one-sample Monte Carlo rate. An untrained marginal is
-    its base.
+    A `FlowMarginal` that makes its own flow: \(\log m(z) = \log b(u) + \log |\det
+    du/dz|\) with u the image of z under the flow's parallel inverse. Drawing a code
+    takes d passes per step.
 
     Args:
         steps, hidden, mean_only, permutation, activation: As for `IAFBlock`.
@@ -677,8 +767,7 @@ class MAFMarginal(Marginal):
         seed=None,
         **kwargs,
     ):
-        super().__init__(seed=seed, **kwargs)
-        self.flow = MAFBlock(
+        flow = MAFBlock(
             steps=steps,
             hidden=hidden,
             mean_only=mean_only,
@@ -687,33 +776,7 @@ class MAFMarginal(Marginal):
             seed=seed,
             name="flow",
         )
-        if isinstance(base, dict):  # as `get_config` writes it
-            base = keras.saving.deserialize_keras_object(base)
-        if base is None:
-            # Not in half precision: the flow carries each sample's digits on.
-            base = StandardNormal(seed=seed, dtype="float32")
-        self.base = base
-
-    def build(self, input_shape):
-        shape = tuple(input_shape)
-        if len(shape) != 2 or not isinstance(shape[1], int):
-            raise ValueError(
-                f"MAFMarginal takes codes of shape (batch, d); received shape "
-                f"{input_shape}."
-            )
-        self.flow.build(shape)
-        if not self.base.built:
-            self.base.build(shape)
-
-    def log_prob(self, z):
-        """log m(z) in nats, (batch, d) -> (batch,)."""
-        u, log_det = self.flow.inverse(z)
-        return self.base.log_prob(u) + log_det
-
-    def sample(self, n):
-        """Draws n codes, (n, d), in d passes per step. The layer must be built."""
-        z, _ = self.flow.transform(self.base.sample(n))
-        return ops.cast(z, self.compute_dtype)
+        super().__init__(flow, base=base, seed=seed, **kwargs)
 
     @property
     def effective_params(self):
@@ -724,8 +787,6 @@ class MAFMarginal(Marginal):
         flow = self.flow.get_config()  # whose seed is the one its orders came from
         for key in ("name", "trainable", "dtype"):
             del flow[key]
-        return {
-            **super().get_config(),
-            **flow,
-            "base": keras.saving.serialize_keras_object(self.base),
-        }
+        config = super().get_config()
+        del config["flow"]
+        return {**config, **flow}
