@@ -1,11 +1,13 @@
 """Image data sets as the papers treat them: one call, `load`, and no surprises.
 
-Every data set comes back as float32 images in [0, 1] of shape `(n, 28, 28, 1)`,
-with a sentence on where they came from and a checksum for the run record. What is
-missing, damaged or out of range raises one sentence that says what was expected,
-what was found and what to do; no other data set is ever put in its place.
+Every data set comes back as float32 images in [0, 1], `(n, 28, 28, 1)` in shape or
+in colour `(n, 32, 32, 3)` (CIFAR-10) and `(n, 64, 64, 3)` (CelebA), with a sentence
+on where they came from and a checksum for the run record. What is missing, damaged or
+out of range raises one sentence that says what was expected, what was found and what
+to do; no other data set is ever put in its place.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import gzip
@@ -32,7 +34,6 @@ __all__ = [
 ]
 
 BINARIZE = ("none", "static", "dynamic", "threshold")
-_SHAPE = (28, 28, 1)
 _SEED_MAX = 2**32 - 1
 
 
@@ -42,7 +43,7 @@ class Dataset:
 
     Attributes:
         name: one of `names()`.
-        x_train: float32 images in [0, 1], shape `(n, 28, 28, 1)`.
+        x_train: float32 images in [0, 1], shape `(n, height, width, channels)`.
         x_test: as `x_train`.
         x_valid: as `x_train`, or `None` where there is no validation split.
         y_train: integer labels of shape `(n,)`, or `None`.
@@ -74,6 +75,8 @@ class _Spec:
     url: str | None = None  # where TensorFlow Datasets fetches it from
     counts: tuple[int, int] | None = None  # published training and test images
     fingerprint: str | None = None  # checksum of all the published pixels
+    shape: tuple[int, int, int] = (28, 28, 1)
+    folder: str | None = None  # where to look too: its archive unpacks to it
 
 
 DATASETS = types.MappingProxyType(
@@ -107,6 +110,31 @@ DATASETS = types.MappingProxyType(
             (60_000, 10_000),
             "992edc8d4846acab64638421bbb1762a3f5c38e674dff7da66f0c45833851297",
         ),
+        "cifar10": _Spec(
+            "CIFAR-10",
+            "none",
+            "cifar10",
+            "https://www.cs.toronto.edu",
+            (50_000, 10_000),
+            shape=(32, 32, 3),
+            folder="cifar-10-batches-bin",
+        ),
+        "celeba": _Spec(
+            "CelebA, aligned faces, centre crop of 140x140 resized bilinearly to 64x64",
+            "none",
+            "celeb_a",
+            "https://drive.google.com",
+            (162_770, 19_962),
+            shape=(64, 64, 3),
+        ),
+        "omniglot_alphabets": _Spec(
+            "area-averaged Omniglot, 30 alphabets for training and 20 for test",
+            "none",
+            "omniglot",
+            "https://github.com",
+            (19_280, 13_180),
+            folder="omniglot",
+        ),
     }
 )
 
@@ -124,19 +152,20 @@ class _Raw:
     notes: list[str] = dataclasses.field(default_factory=list)
     counts: tuple[int, int] | None = None
     published_order: bool = True
+    n_train: int | None = None  # training images of the source, if not all were read
 
 
 def names():
     """Returns the names that `load` knows, as a tuple.
 
-    >>> names()
-    ('digits', 'binary_mnist', 'mnist', 'omniglot', 'fashion_mnist')
+    >>> print(*names())
+    digits binary_mnist mnist omniglot fashion_mnist cifar10 celeba omniglot_alphabets
     """
     return tuple(DATASETS)
 
 
 def load(name, data_dir=None, binarize=None, limit=None, seed=0):
-    """Loads a data set, split and treated as in the Echo paper (Sec. 5, App. E).
+    """Loads a data set, split and treated as in the papers.
 
     | name | training / validation / test | pixels by default |
     | --- | --- | --- |
@@ -144,15 +173,36 @@ def load(name, data_dir=None, binarize=None, limit=None, seed=0):
     | `binary_mnist` | 50,000 / 10,000 / 10,000 | binary as published |
     | `mnist`, `fashion_mnist` | 50,000 / 10,000 / 10,000 | grey |
     | `omniglot` | as its source splits it | grey |
+    | `cifar10` | 50,000 / - / 10,000 | colour, 32x32 |
+    | `celeba` | 162,770 / 19,867 / 19,962 | colour, 64x64 |
+    | `omniglot_alphabets` | 19,280 / - / 13,180 | grey |
 
     The validation images of `mnist` and `fashion_mnist` are the last sixth of the
-    published training set. `digits` is embedded in scikit-learn and never looks at
-    `data_dir`. The others are read from `data_dir` where it is given: first
-    `<name>.npz` (keys `x_train`, `x_test`, for `binary_mnist` also `x_valid`, and
-    optional `y_train`, `y_test`), then the authors' own files (MNIST's idx files,
-    gzipped or not; `binarized_mnist_{train,valid,test}.amat`; `chardata.mat`), in
-    `data_dir/<name>` and then in `data_dir`. Without `data_dir` they come from
-    TensorFlow Datasets, which downloads them once.
+    published training set. The faces of `celeba` have no labels; their test images
+    are CelebA's own, its last 19,962. In `omniglot_alphabets` the 30 alphabets of
+    Lake's background set are for training and the other 20 for test; the labels are
+    characters, 0 to 1622, without the rotated copies of the VIMAE paper. Files come in
+    the order of the characters, and must name characters and alphabets, so that
+    `chardata.mat` is no source.
+
+    `digits` is embedded in scikit-learn and never looks at `data_dir`. The others are
+    read from `data_dir` where it is given: first `<name>.npz` (keys `x_train`,
+    `x_test`, for `binary_mnist` also `x_valid`, and optional `y_train`, `y_test`, or
+    for `celeba` `x_valid`), then the authors' own files, in `data_dir/<name>` and then
+    in `data_dir`:
+
+    - `mnist`, `fashion_mnist`: MNIST's idx files, gzipped or not,
+    - `binary_mnist`: `binarized_mnist_{train,valid,test}.amat`,
+    - `omniglot`: `chardata.mat`,
+    - `cifar10`: the binary version, `data_batch_{1,2,3,4,5}.bin` and `test_batch.bin`,
+      also in a folder `cifar-10-batches-bin`; last, a part: `cifar10_10k.npz`,
+    - `celeba`: `list_eval_partition.txt` beside the folder `img_align_celeba` or beside
+      `img_align_celeba.zip`,
+    - `omniglot_alphabets`: no file of its own, but `omniglot.npz` with the keys
+      `y_train`, `y_test` (index of the alphabet), `c_train`, `c_test` (character) and
+      `alphabet_names`; also in a folder `omniglot`.
+
+    Without `data_dir` they come from TensorFlow Datasets, which downloads them once.
 
     Args:
         name: one of `names()`.
@@ -162,7 +212,10 @@ def load(name, data_dir=None, binarize=None, limit=None, seed=0):
             `"static"` (each pixel sampled once, Bernoulli), or
             `"dynamic"` (training images stay grey, for `training.Batches` to sample
             afresh in every epoch; validation and test images are sampled once).
-        limit: keep only the first `limit` training images.
+            Colour images are not binarised.
+        limit: keep only the first `limit` training images. All those of `celeba` take
+            8 GB, and no more than `limit` of them are decoded; its validation and
+            test images always come whole, 1 GB each.
         seed: integer in [0, 2^32 - 1] of the Bernoulli samples drawn here. It has
             no effect on `digits`, which is the same data set for everybody, and
             on `binary_mnist`.
@@ -176,6 +229,10 @@ def load(name, data_dir=None, binarize=None, limit=None, seed=0):
         FileNotFoundError: `data_dir` does not hold the data set.
         ImportError: neither `data_dir` nor TensorFlow Datasets is there.
         ConnectionError: TensorFlow Datasets would have to download, but cannot.
+
+    References:
+        Echo paper, Sec. 5 and App. E (28x28 pixels); VCAE paper, App. B.4 (`celeba`);
+        VIMAE paper, Sec. 5 and Appendix (`cifar10`, `omniglot_alphabets`).
 
     Example:
 
@@ -191,12 +248,14 @@ def load(name, data_dir=None, binarize=None, limit=None, seed=0):
     if limit is not None:
         _check_integer(limit, "limit", 1)
 
+    # The others are small, and mnist needs them all to cut off validation images.
+    read_limit = limit if name == "celeba" else None
     if name == "digits":
         raw, seed = _read_digits(), _DIGITS_SEED
     elif data_dir is not None:
-        raw = _read_data_dir(name, pathlib.Path(data_dir).expanduser())
+        raw = _read_data_dir(name, pathlib.Path(data_dir).expanduser(), read_limit)
     else:
-        raw = _read_tfds(name)
+        raw = _read_tfds(name, read_limit)
     notes = [spec.title, *raw.notes, *_compare_with_published(name, raw)]
 
     x_train, x_valid, y_train = raw.x_train, raw.x_valid, raw.y_train
@@ -206,13 +265,10 @@ def load(name, data_dir=None, binarize=None, limit=None, seed=0):
         x_valid = x_valid if len(x_valid) else None
         y_train = y_train if y_train is None else y_train[:n]
     if limit is not None:
-        if limit > len(x_train):
-            raise ValueError(
-                f"limit must be at most the {len(x_train)} training images of "
-                f"{name!r}, found {limit}; ask for fewer or leave limit out."
-            )
-        if limit < len(x_train):
-            notes.append(f"first {limit} of {len(x_train)} training images")
+        n_train = raw.n_train or len(x_train)
+        _check_limit(name, limit, n_train)
+        if limit < n_train:
+            notes.append(f"first {limit} of {n_train} training images")
         x_train = x_train[:limit]
         y_train = y_train if y_train is None else y_train[:limit]
 
@@ -290,7 +346,7 @@ divide by 255 if they are 8-bit images.
                 f"{name}: expected uint8 pixels in 0..255, found none above 1; convert "
                 "images that are scaled already to float32 or bool."
             )
-        return x.astype(np.float32) / np.float32(255)
+        return x / np.float32(255)
     if np.isnan(low):  # min and max both hand NaN on
         raise ValueError(
             f"{name}: expected pixels in [0, 1], found NaN in "
@@ -334,6 +390,11 @@ def _binarize_option(name, binarize):
             "binary_mnist is already binary: binarize must be None or 'static', found "
             f"{binarize!r}; load 'mnist' for other treatments."
         )
+    if DATASETS[name].shape[-1] > 1 and binarize not in (None, "none"):
+        raise ValueError(
+            f"{name} is in colour and is not binarised: binarize must be None or "
+            f"'none', found {binarize!r}."
+        )
     return DATASETS[name].binarize if binarize is None else binarize
 
 
@@ -342,6 +403,14 @@ def _check_integer(value, name, low, high=None):
     if not valid or value < low or (high is not None and value > high):
         wanted = f"of at least {low}" if high is None else f"in [{low}, {high}]"
         raise ValueError(f"{name} must be an integer {wanted}, found {value!r}.")
+
+
+def _check_limit(name, limit, n_train):
+    if limit is not None and limit > n_train:
+        raise ValueError(
+            f"limit must be at most the {n_train} training images of {name!r}, found "
+            f"{limit}; ask for fewer or leave limit out."
+        )
 
 
 # Pixels
@@ -410,7 +479,7 @@ def _compare_with_published(name, raw):
     spec = DATASETS[name]
     notes = []
     counts = raw.counts or spec.counts
-    found = len(raw.x_train), len(raw.x_test)
+    found = raw.n_train or len(raw.x_train), len(raw.x_test)
     if counts is not None and found != counts:
         notes.append(
             f"{found[0]} training and {found[1]} test images, published "
@@ -452,29 +521,41 @@ def _read_digits():
     )
 
 
-def _read_data_dir(name, data_dir):
-    npz, (authors_files, read) = f"{name}.npz", _AUTHORS[name]
+def _read_data_dir(name, data_dir, limit):
     if not data_dir.is_dir():
         raise FileNotFoundError(
             f"data_dir must be a folder that holds {name}, found no folder at "
             f"{data_dir}; correct it, or leave data_dir out to use TensorFlow Datasets."
         )
     # A folder of its own first: some data sets share their file names.
-    for folder in (data_dir / name, data_dir):
-        if (folder / npz).is_file():
-            return _read_npz(name, folder / npz)
-        paths = [_plain_or_gz(folder, file) for file in authors_files]
-        if all(paths):
-            return read(folder, paths)
+    folders = [data_dir / name, data_dir]
+    if DATASETS[name].folder:
+        folders = [f for top in folders for f in (top / DATASETS[name].folder, top)]
+    for folder in folders:
+        for files, read in _SOURCES[name]:
+            paths = [_find(folder, file) for file in files]
+            if all(paths):
+                return read(name, paths, limit)
+    wanted = [
+        files[0] if len(files) == 1 else f"all of {', '.join(files)}"
+        for files, _ in _SOURCES[name]
+    ]
+    hint = ""
+    if name == "omniglot_alphabets":
+        hint = "chardata.mat, which names no alphabets, cannot replace it; "
     raise FileNotFoundError(
-        f"{name}: expected {npz}, or all of {', '.join(authors_files)} "
-        f"(each plain or .gz), in {data_dir / name} or in {data_dir}, found neither; "
-        "put the files there, or leave data_dir out to use TensorFlow Datasets."
+        f"{name}: expected {', or '.join(wanted)} (authors' files plain or .gz), in "
+        f"{' or in '.join(map(str, folders))}, found none of these; {hint}put the "
+        "files there, or leave data_dir out to use TensorFlow Datasets."
     )
 
 
-def _plain_or_gz(folder, file):
-    for path in (folder / file, folder / f"{file}.gz"):
+def _find(folder, file):
+    """The path of a file, plain or gzipped, or of a folder, whose name ends in /."""
+    if file.endswith("/"):
+        return folder / file if (folder / file).is_dir() else None
+    archive = file.endswith((".npz", ".zip"))
+    for path in (folder / file, folder / f"{file}.gz")[: 1 if archive else 2]:
         if path.is_file():
             return path
     return None
@@ -496,36 +577,23 @@ def _damaged(path, expected, found):
     )
 
 
-def _read_npz(name, path):
+def _read_npz(name, paths, limit):
+    (path,) = paths
     needed = ["x_train", "x_test"] + ["x_valid"] * (name == "binary_mnist")
-    arrays = {}
-    try:
-        # np.load takes anything that is not a zip for a pickle, and says so.
-        if not zipfile.is_zipfile(path):
-            raise zipfile.BadZipFile("not a complete zip archive")
-        with np.load(path, allow_pickle=False) as file:
-            keys = list(file)
-            for key in (*needed, "y_train", "y_test"):
-                if key in keys:
-                    arrays[key] = file[key]
-    except Exception as error:  # zip, zlib and NumPy each have errors of their own
-        if "allow_pickle" in str(error):
-            raise _damaged(
-                path, "plain arrays", "an object array, and pickles are never loaded"
-            ) from error
-        raise _damaged(path, "a readable .npz archive", f"damage ({error})") from error
-    missing = [key for key in needed if key not in keys]
-    if missing:
-        raise _damaged(path, f"the keys {', '.join(needed)}", ", ".join(keys) or "none")
-
-    images = _binary_images if name == "binary_mnist" else _images
+    optional = ["x_valid"] if name == "celeba" else ["y_train", "y_test"]
+    arrays = _npz_arrays(path, needed, optional)
+    n_train = None
+    if limit is not None and arrays["x_train"].ndim:
+        n_train = len(arrays["x_train"])
+        arrays["x_train"] = arrays["x_train"][:limit]
     raw = _Raw(
-        images(arrays["x_train"], f"{path}, x_train"),
-        images(arrays["x_test"], f"{path}, x_test"),
+        _images(name, arrays["x_train"], f"{path}, x_train"),
+        _images(name, arrays["x_test"], f"{path}, x_test"),
         f"{path.name} in data_dir",
+        n_train=n_train,
     )
     if "x_valid" in arrays:
-        raw.x_valid = images(arrays["x_valid"], f"{path}, x_valid")
+        raw.x_valid = _images(name, arrays["x_valid"], f"{path}, x_valid")
     raw.y_train = _labels(arrays.get("y_train"), len(raw.x_train), f"{path}, y_train")
     raw.y_test = _labels(arrays.get("y_test"), len(raw.x_test), f"{path}, y_test")
     if name == "omniglot":
@@ -534,17 +602,37 @@ def _read_npz(name, path):
     return raw
 
 
-def _images(x, name):
-    return check_images(x, name, _SHAPE)
+def _npz_arrays(path, needed, optional=()):
+    arrays = {}
+    try:
+        # np.load takes anything that is not a zip for a pickle, and says so.
+        if not zipfile.is_zipfile(path):
+            raise zipfile.BadZipFile("not a complete zip archive")
+        with np.load(path, allow_pickle=False) as file:
+            keys = list(file)
+            for key in (*needed, *optional):
+                if key in keys:
+                    arrays[key] = file[key]
+    except Exception as error:  # zip, zlib and NumPy each have errors of their own
+        if "allow_pickle" in str(error):
+            raise _damaged(
+                path, "plain arrays", "an object array, and pickles are never loaded"
+            ) from error
+        raise _damaged(path, "a readable .npz archive", f"damage ({error})") from error
+    if not all(key in keys for key in needed):
+        raise _damaged(path, f"the keys {', '.join(needed)}", ", ".join(keys) or "none")
+    return arrays
 
 
-def _binary_images(x, name):
+def _images(name, x, what):
+    if name != "binary_mnist":
+        return check_images(x, what, DATASETS[name].shape)
     if x.dtype == np.uint8 and x.size and x.max() == 1:
         x = x.astype(bool)  # binary data are written as 0, 1 too
-    x = _images(x, name)
+    x = check_images(x, what, DATASETS[name].shape)
     if not np.isin(x, (0, 1)).all():
         raise ValueError(
-            f"{name}: expected binary pixels, found grey ones; load 'mnist' with "
+            f"{what}: expected binary pixels, found grey ones; load 'mnist' with "
             "binarize='static', or fetch the published binary files."
         )
     return x
@@ -561,11 +649,12 @@ def _labels(y, n, name):
     return y.astype(np.int64)
 
 
-def _read_idx_files(folder, paths):
+def _read_idx_files(name, paths, limit):
     labels = [
-        _plain_or_gz(folder, f"{part}-labels-idx1-ubyte") for part in ("train", "t10k")
+        _find(paths[0].parent, f"{part}-labels-idx1-ubyte")
+        for part in ("train", "t10k")
     ]
-    x = [_images(_read_idx(path, 3), str(path)) for path in paths]
+    x = [_images(name, _read_idx(path, 3), str(path)) for path in paths]
     y = [
         _labels(_read_idx(path, 1), len(images), str(path)) if path else None
         for path, images in zip(labels, x, strict=True)
@@ -595,9 +684,9 @@ def _read_idx(path, ndim):
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-def _read_amat_files(folder, paths):
+def _read_amat_files(name, paths, limit):
     x_train, x_valid, x_test = (
-        _images(_read_amat(path).astype(bool), str(path)) for path in paths
+        _images(name, _read_amat(path).astype(bool), str(path)) for path in paths
     )
     source = "binarized_mnist_{train,valid,test}.amat in data_dir"
     return _Raw(x_train, x_test, source, x_valid=x_valid)
@@ -621,7 +710,7 @@ def _read_amat(path):
     return (text[digit] == ord("1")).reshape(-1, 28, 28)
 
 
-def _read_chardata(folder, paths):
+def _read_chardata(name, paths, limit):
     import scipy.io
 
     (path,) = paths
@@ -629,7 +718,7 @@ def _read_chardata(folder, paths):
     file = io.BytesIO(_content(path))
     try:
         content = scipy.io.loadmat(file, variable_names=keys)
-        found = [name for name, *_ in scipy.io.whosmat(file)]
+        found = [key for key, *_ in scipy.io.whosmat(file)]
     except Exception as error:  # SciPy raises whatever the bytes provoke
         raise _damaged(path, "a readable .mat file", f"damage ({error})") from error
     if not all(key in content for key in keys):
@@ -641,7 +730,7 @@ def _read_chardata(folder, paths):
             raise _damaged(path, f"{key} of shape (784, n)", f"{x.shape}")
         # A column holds one image, column by column.
         x = x.T.reshape(-1, 28, 28).transpose(0, 2, 1)
-        images.append(_images(x, f"{path}, {key}"))
+        images.append(_images(name, x, f"{path}, {key}"))
     return _Raw(
         *images,
         f"{path.name} in data_dir",
@@ -650,19 +739,228 @@ def _read_chardata(folder, paths):
     )
 
 
+def _read_cifar_files(name, paths, limit):
+    splits = []
+    for part in (paths[:-1], paths[-1:]):
+        records = np.concatenate([_read_cifar(path) for path in part])
+        planes = records[:, 1:].reshape(-1, 3, 32, 32)
+        x = np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
+        x = _images(name, x, " and ".join(map(str, part)))
+        splits.append((x, records[:, 0].astype(np.int64)))
+    (x_train, y_train), (x_test, y_test) = splits
+    source = "data_batch_{1,2,3,4,5}.bin and test_batch.bin in data_dir"
+    return _Raw(x_train, x_test, source, y_train=y_train, y_test=y_test)
+
+
+def _read_cifar(path):
+    """Reads records of a label and 3072 pixels: rows of red, of green and of blue."""
+    content = _content(path)
+    expected = "records of 3073 bytes, a label and 3x32x32 pixels"
+    if not content or len(content) % 3073:
+        raise _damaged(path, expected, f"{len(content)} bytes")
+    records = np.frombuffer(content, np.uint8).reshape(-1, 3073)
+    if records[:, 0].max() > 9:
+        raise _damaged(path, "labels from 0 to 9", f"{records[:, 0].max()}")
+    return records
+
+
+def _read_celeba(name, paths, limit):
+    partition, images = paths
+    splits = _read_partition(partition)
+    n_train = len(splits[0])
+    _check_limit(name, limit, n_train)
+    with contextlib.ExitStack() as stack:
+        if images.is_dir():
+            members = {file: images / file for file in os.listdir(images)}
+            read = pathlib.Path.read_bytes
+        else:
+            try:
+                archive = stack.enter_context(zipfile.ZipFile(images))
+            except (zipfile.BadZipFile, OSError) as error:
+                raise _damaged(
+                    images, "a readable .zip archive", f"damage ({error})"
+                ) from error
+            members = {file.split("/")[-1]: file for file in archive.namelist()}
+            read = archive.read
+        # A list that was cut short would leave images out without a word.
+        listed = {file for files in splits for file in files}
+        unlisted = {file for file in members if file.endswith(".jpg")} - listed
+        if unlisted:
+            raise _damaged(partition, "a line for each image", f"no {min(unlisted)}")
+        if listed - members.keys():
+            missing = min(listed - members.keys())
+            raise _damaged(images, f"the images in {partition.name}", f"no {missing}")
+
+        def faces(files):
+            # 8-bit until all are there: a quarter of the memory.
+            x = np.empty((len(files), 64, 64, 3), np.uint8)
+            for i, file in enumerate(files):
+                x[i] = _read_face(images / file, lambda file=file: read(members[file]))
+            return _images(name, x, str(images))
+
+        x_train, x_valid, x_test = map(faces, (splits[0][:limit], *splits[1:]))
+    source = f"{images.name} and {partition.name} in data_dir"
+    return _Raw(x_train, x_test, source, x_valid=x_valid, n_train=n_train)
+
+
+def _read_partition(path):
+    """Reads lines of a file name and 0, 1 or 2: training, validation, test."""
+    splits = [], [], []
+    seen = set()
+    lines = _content(path).decode("latin-1").rstrip().splitlines()
+    for number, line in enumerate(lines, 1):
+        file, split = line.split() if len(line.split()) == 2 else ("", "")
+        if split not in ("0", "1", "2") or file in seen:
+            raise _damaged(
+                path,
+                "lines of a file name, each name once, and 0, 1 or 2",
+                f"{line[:40]!r} in line {number}",
+            )
+        seen.add(file)
+        splits[int(split)].append(file)
+    for split, files in enumerate(splits):
+        if not files:
+            raise _damaged(path, "images of the parts 0, 1 and 2", f"none of {split}")
+    return splits
+
+
+def _read_face(path, read):
+    from PIL import Image
+
+    try:
+        image = Image.open(io.BytesIO(read()), formats=["JPEG"])
+        fits = image.mode == "RGB" and image.size == (178, 218)
+        if fits:
+            image.load()
+    except Exception as error:  # Pillow raises whatever the bytes provoke
+        raise _damaged(path, "a readable JPEG", f"damage ({error})") from error
+    if not fits:
+        found = f"{image.mode}, {image.width} wide and {image.height} high"
+        raise _damaged(path, "an RGB image, 178 wide and 218 high", found)
+    return _face(image)
+
+
+def _face(image):
+    from PIL import Image
+
+    # Cropped first: with `box`, resizing would look at pixels beyond the crop.
+    image = image.crop((19, 39, 159, 179))
+    return np.asarray(image.resize((64, 64), Image.Resampling.BILINEAR))
+
+
+# The alphabets of images_background in Lake's repository.
+_BACKGROUND = (
+    "Alphabet_of_the_Magi",
+    "Anglo-Saxon_Futhorc",
+    "Arcadian",
+    "Armenian",
+    "Asomtavruli_(Georgian)",
+    "Balinese",
+    "Bengali",
+    "Blackfoot_(Canadian_Aboriginal_Syllabics)",
+    "Braille",
+    "Burmese_(Myanmar)",
+    "Cyrillic",
+    "Early_Aramaic",
+    "Futurama",
+    "Grantha",
+    "Greek",
+    "Gujarati",
+    "Hebrew",
+    "Inuktitut_(Canadian_Aboriginal_Syllabics)",
+    "Japanese_(hiragana)",
+    "Japanese_(katakana)",
+    "Korean",
+    "Latin",
+    "Malay_(Jawi_-_Arabic)",
+    "Mkhedruli_(Georgian)",
+    "N_Ko",
+    "Ojibwe_(Canadian_Aboriginal_Syllabics)",
+    "Sanskrit",
+    "Syriac_(Estrangelo)",
+    "Tagalog",
+    "Tifinagh",
+)
+
+
+def _read_omniglot_alphabets(name, paths, limit):
+    (path,) = paths
+    keys = [f"{kind}_{split}" for kind in "xyc" for split in ("train", "test")]
+    arrays = _npz_arrays(path, [*keys, "alphabet_names"])
+    parts = []
+    for split in ("train", "test"):
+        x = _images(name, arrays[f"x_{split}"], f"{path}, x_{split}")
+        y, c = (
+            _labels(arrays[key], len(x), f"{path}, {key}")
+            for key in (f"y_{split}", f"c_{split}")
+        )
+        parts.append((x, y, c))
+    x, alphabet, character = map(np.concatenate, zip(*parts, strict=True))
+
+    alphabets = arrays["alphabet_names"].ravel().tolist()
+    missing = [a for a in _BACKGROUND if a not in alphabets]
+    if missing:
+        raise _damaged(
+            path, "Lake's background alphabets in alphabet_names", f"no {missing[0]}"
+        )
+    if alphabet.min() < 0 or alphabet.max() >= len(alphabets):
+        raise _damaged(
+            path,
+            f"indices of the {len(alphabets)} alphabet_names in y_train and y_test",
+            f"{alphabet.min()} to {alphabet.max()}",
+        )
+    # The file is split by drawer: bring those of a character together again.
+    order = np.argsort(character, kind="stable")
+    train = np.isin(alphabet[order], [alphabets.index(a) for a in _BACKGROUND])
+    if train.all() or not train.any():
+        raise _damaged(
+            path, "background and other alphabets", "images of one kind only"
+        )
+    return _Raw(
+        x[order[train]],
+        x[order[~train]],
+        f"{path.name} in data_dir",
+        y_train=character[order[train]],
+        y_test=character[order[~train]],
+    )
+
+
 _IDX = ["train-images-idx3-ubyte", "t10k-images-idx3-ubyte"], _read_idx_files
-_AUTHORS = {
-    "binary_mnist": (
-        [f"binarized_mnist_{part}.amat" for part in ("train", "valid", "test")],
-        _read_amat_files,
-    ),
-    "mnist": _IDX,
-    "omniglot": (["chardata.mat"], _read_chardata),
-    "fashion_mnist": _IDX,
+_LIST = "list_eval_partition.txt"
+# What to look for in a folder, in this order: all of these files, and their reader,
+# which is called as read(name, paths, limit).
+_SOURCES = {
+    "binary_mnist": [
+        (["binary_mnist.npz"], _read_npz),
+        (
+            [f"binarized_mnist_{part}.amat" for part in ("train", "valid", "test")],
+            _read_amat_files,
+        ),
+    ],
+    "mnist": [(["mnist.npz"], _read_npz), _IDX],
+    "omniglot": [
+        (["omniglot.npz"], _read_npz),
+        (["chardata.mat"], _read_chardata),
+    ],
+    "fashion_mnist": [(["fashion_mnist.npz"], _read_npz), _IDX],
+    "cifar10": [
+        (["cifar10.npz"], _read_npz),
+        (
+            [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"],
+            _read_cifar_files,
+        ),
+        (["cifar10_10k.npz"], _read_npz),  # a part, only where there is no whole
+    ],
+    "celeba": [
+        (["celeba.npz"], _read_npz),
+        ([_LIST, "img_align_celeba/"], _read_celeba),
+        ([_LIST, "img_align_celeba.zip"], _read_celeba),
+    ],
+    "omniglot_alphabets": [(["omniglot.npz"], _read_omniglot_alphabets)],
 }
 
 
-def _read_tfds(name):
+def _read_tfds(name, limit):
     spec = DATASETS[name]
     try:
         import tensorflow_datasets as tfds
@@ -678,30 +976,42 @@ def _read_tfds(name):
         _probe(name, spec.url)
         builder.download_and_prepare()
 
-    def read(split):
-        x, y = [], []
+    def read(split, limit=None):
+        x, y, n = [], [], 0
         batches = builder.as_dataset(split=split, batch_size=1000, shuffle_files=False)
         for batch in tfds.as_numpy(batches):
             image = np.asarray(batch["image"])
-            if name == "omniglot":  # black ink on white, three equal channels
+            if limit is not None:
+                image = image[: limit - n]
+            if spec.tfds == "omniglot":  # black ink on white, three equal channels
                 ink = 255.0 - image[..., 0]
                 image = _resize(ink, _area_105_to_28(), 15**2 * 255)
+            if name == "celeba":
+                image = np.stack([_face(Image.fromarray(face)) for face in image])
             x.append(image)
             label = batch.get("alphabet" if name == "omniglot" else "label")
             if label is not None:
                 y.append(np.asarray(label))
+            n += len(image)
+            if n == limit:
+                break
         # Checked as a whole: a batch alone could look scaled already.
-        check = _binary_images if name == "binary_mnist" else _images
         what = f"TensorFlow Datasets {spec.tfds}, {split}"
         if not x:
             raise ValueError(
                 f"{what}: expected images, found none; delete TensorFlow Datasets' "
                 "copy and load again."
             )
-        x = check(np.concatenate(x), what)
+        x = _images(name, np.concatenate(x), what)
         return x, _labels(np.concatenate(y) if y else None, len(x), what)
 
-    x_train, y_train = read("train")
+    n_train = None
+    if name == "celeba":
+        from PIL import Image
+
+        n_train = builder.info.splits["train"].num_examples
+        _check_limit(name, limit, n_train)
+    x_train, y_train = read("train", limit)
     x_test, y_test = read("test")
     raw = _Raw(
         x_train,
@@ -711,8 +1021,9 @@ def _read_tfds(name):
         y_test=y_test,
         notes=["in the order of TensorFlow Datasets"],
         published_order=False,
+        n_train=n_train,
     )
-    if name == "binary_mnist":
+    if name in ("binary_mnist", "celeba"):
         raw.x_valid, _ = read("validation")
     if name == "omniglot":
         raw.notes.append(
