@@ -1,4 +1,4 @@
-"""Tests of the masked networks, the flows built of them and the flow marginal.
+"""Tests of the masked networks, the flows built of them and the flow marginals.
 
 One contract is looped over every flow and setting. The oracle is the same flow in
 NumPy's float64, whose Jacobian is taken by finite differences.
@@ -13,11 +13,19 @@ import pytest
 from keras import ops
 from scipy import stats
 
-from echo_keras.layers import GaussianSample
+from echo_keras.layers import (
+    Coupling,
+    FlowChain,
+    GaussianSample,
+    LinearScale,
+    LinearShift,
+    Permutation,
+)
 from echo_keras.layers.flows import (
     MADE,
     MAX_LOG_SCALE,
     Flow,
+    FlowMarginal,
     IAFBlock,
     MAFBlock,
     MAFMarginal,
@@ -587,6 +595,123 @@ def test_half_precision_leaves_the_density_alone():
     assert keras.backend.standardize_dtype(half.sample(2).dtype) == "bfloat16"
 
 
+# The marginal of any flow
+
+
+def coupling_chain():
+    links = [
+        Coupling((8,), activation="tanh"),
+        Permutation("random", seed=2),
+        Coupling((8,), activation="tanh"),
+        LinearScale(),
+        LinearShift(),
+    ]
+    return FlowChain(links)
+
+
+def coupled(d=D, seed=3, **arguments):
+    """A FlowMarginal of couplings, built, with weights far from the identity."""
+    marginal = FlowMarginal(coupling_chain(), seed=seed, **arguments)
+    marginal.build((None, d))
+    randomize(marginal.flow)
+    return marginal
+
+
+def test_density_of_a_linear_flow_is_a_gaussian():
+    scales, shifts = np.float32([0.5, 3.0]), np.float32([-1.0, 2.0])
+    marginal = FlowMarginal(FlowChain([LinearScale(), LinearShift()]))
+    marginal.build((None, 2))
+    marginal.flow.set_weights([np.log(scales), shifts])
+    z, _ = tensors(d=2)
+    expected = stats.norm.logpdf(z, shifts, scales).sum(1)
+    np.testing.assert_allclose(array(marginal(z)), expected, rtol=1e-5, atol=1e-5)
+    marginal = FlowMarginal(marginal.flow, base=Logistic())
+    expected = stats.logistic.logpdf(z, shifts, scales).sum(1)
+    np.testing.assert_allclose(array(marginal(z)), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_density_of_couplings_integrates_to_one():
+    marginal = coupled(2)
+    axis = np.linspace(-15, 15, 601)
+    grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    density = np.exp(array(marginal.log_prob(grid.astype("float32"))).astype("float64"))
+    assert abs(density.sum() * 0.05**2 - 1) < 1e-4
+
+
+def test_samples_come_from_the_density_of_couplings():
+    marginal = coupled(2)
+    z = marginal.sample(2000)
+    w = array(marginal.flow.inverse(z)[0])
+    assert tuple(z.shape) == (2000, 2)
+    # False alarms: one seed in 1,000.
+    assert stats.kstest(w.ravel(), "norm").pvalue > 1e-3
+    assert stats.kstest(array(z)[:, 0], "norm").pvalue < 1e-3
+    assert (array(marginal.sample(5)) != array(z)[:5]).all()
+
+
+def test_a_maf_marginal_is_the_flow_marginal_of_its_block():
+    maf = marginal_of()
+    assert isinstance(maf, FlowMarginal)
+    flow = MAFBlock(**SMALL, mean_only=False)
+    marginal = FlowMarginal(flow, seed=3)
+    marginal.build((None, D))
+    flow.set_weights(maf.flow.get_weights())
+    z, _ = tensors()
+    np.testing.assert_array_equal(array(marginal(z)), array(maf(z)))
+    np.testing.assert_array_equal(array(marginal.sample(4)), array(maf.sample(4)))
+    # The keys that files saved so far hold.
+    assert set(maf.get_config()) == {
+        *("name", "trainable", "dtype", "seed", "base", "steps", "hidden"),
+        *("mean_only", "permutation", "activation"),
+    }
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_flow_marginal_round_trip_in_a_channel(used, tmp_path):
+    # Built before it is handed over, or not.
+    marginal = coupled() if used else FlowMarginal(coupling_chain())
+    inputs = [keras.Input((D,)), keras.Input((D,))]
+    model = keras.Model(
+        inputs, GaussianSample(marginal, seed=1, name="channel")(inputs)
+    )
+    randomize(marginal.flow)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    z, _ = tensors()
+    expected = array(marginal.log_prob(z))
+    for copy in (loaded, clone):
+        again = copy.get_layer("channel").marginal
+        assert again is not marginal and again.flow is not marginal.flow
+        np.testing.assert_array_equal(array(again.log_prob(z)), expected)
+        assert json.dumps(again.get_config()) == json.dumps(marginal.get_config())
+    again = loaded.get_layer("channel").marginal
+    np.testing.assert_array_equal(array(again.sample(4)), array(marginal.sample(4)))
+
+
+def test_flow_marginal_contract(run_layer_test):
+    run_layer_test(
+        FlowMarginal,
+        {"flow": Coupling((6,))},
+        input_shape=(4, 3),
+        run_mixed_precision_check=False,  # a density is float32 under every policy
+        expected_output_shape=(4,),
+        expected_num_trainable_weights=4,
+        expected_num_non_trainable_weights=0,
+        expected_num_seed_generators=2,
+        expected_num_losses=0,
+        supports_masking=False,
+    )
+
+
+def test_half_precision_leaves_the_density_of_couplings_alone():
+    full, half = coupled(), coupled(dtype="mixed_bfloat16")
+    z, _ = tensors()
+    np.testing.assert_array_equal(array(half(z)), array(full(z)))
+    assert keras.backend.standardize_dtype(half.sample(2).dtype) == "bfloat16"
+
+
 # TensorFlow Probability as the oracle
 
 
@@ -682,6 +807,15 @@ def test_code_of_another_rank_raises(shape):
         ValueError, match=r"takes codes of shape \(batch, d\); received"
     ):
         MAFMarginal(**SMALL).build(shape)
+    with pytest.raises(ValueError, match="FlowMarginal takes codes of shape"):
+        FlowMarginal(LinearScale()).build(shape)
+
+
+def test_a_flow_built_for_other_codes_raises():
+    flow = LinearScale()
+    flow.build((None, 3))
+    with pytest.raises(ValueError, match=r"built for x of shape \(batch, 3\)"):
+        FlowMarginal(flow).log_prob(tensors()[0])
 
 
 @pytest.mark.parametrize("context", [False, True])
