@@ -98,7 +98,9 @@ def train_and_measure(
     """
     dataset = data.load(config["dataset"], data_dir, limit=config["train_limit"])
     steps = math.ceil(len(dataset.x_train) / config["batch_size"])
-    every = max(1, len(dataset.x_test) // VALIDATION_IMAGES)
+    # No more than there are to train on, or the logs would take longer than training.
+    count = min(VALIDATION_IMAGES, len(dataset.x_train))
+    every = max(1, len(dataset.x_test) // count)
     model, history = training.train(
         lambda: build(dataset.x_train, steps),
         dataset.x_train,

@@ -248,10 +248,15 @@ class StopOnNaN(keras.callbacks.Callback):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves model and history after every epoch, each by an atomic replacement."""
+    """Saves model and history after an epoch, each by an atomic replacement.
 
-    def __init__(self, directory, history):
+    After every epoch, unless epochs are short: then the model is saved after the first,
+    the last and those that end `seconds` or more after it was saved before.
+    """
+
+    def __init__(self, directory, history, seconds=20.0):
         super().__init__()
+        self.seconds, self.saved = seconds, -math.inf
         self.path = pathlib.Path(directory) / "checkpoint.keras"
         self.history_path = self.path.with_name("history.json")
         self.history = history
@@ -264,6 +269,10 @@ class Checkpoint(keras.callbacks.Callback):
         logs["seconds"] = round(time.monotonic() - self.began, 2)
         self.history.append(logs)
         write_json(self.history_path, self.history)
+        last = epoch + 1 == (self.params or {}).get("epochs")
+        if not last and time.monotonic() < self.saved + self.seconds:
+            return
+        self.saved = time.monotonic()
         part = self.path.with_name("part.keras")
         self.model.save(part)
         os.replace(part, self.path)
@@ -287,9 +296,9 @@ def train(
 ):
     """Trains a model by the Echo paper's protocol; goes on where it was interrupted.
 
-    Adam, checkpoint after every epoch into `directory`, `log.csv` beside it, and
+    Adam, checkpoints into `directory` (see `Checkpoint`), `log.csv` beside them, and
     XLA where Keras thinks it pays (on accelerators). Called again with the same
-    arguments after an interruption, it repeats the broken epoch and ends with the
+    arguments after an interruption, it goes on from the checkpoint and ends with the
     same model up to rounding: order of the data, noise and optimizer all continue.
 
     Args:
