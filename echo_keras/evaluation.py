@@ -1,7 +1,8 @@
 """Rate, distortion, -ELBO and likelihood of a trained model on held-out images.
 
-And what is known of its codes: the information between them and the images it generates,
-`generative_information`, and how far their law is from a prior, `aggregate_posterior`.
+And what is known of its codes: the information between them and the images it
+generates, `generative_information`, and how far their law is from a prior,
+`aggregate_posterior`.
 """
 
 import contextlib
@@ -311,9 +312,24 @@ def codes(model, x, noisy=True, seed=0, batch_size=500):
     >>> codes(model, np.ones((5, 8))).shape
     (5, 2)
     """
-    represent = representation(model, noisy, seed)
+    return in_batches(representation(model, noisy, seed), x, batch_size)
+
+
+def in_batches(function, x, batch_size=500):
+    """What a function makes of arrays, piece by piece, so that memory is bounded.
+
+    Args:
+        function: Function from an array (n, ...) to an array (n, ...).
+        x: Array (n, ...), n >= 1.
+        batch_size: Int >= 1.
+
+    Example:
+
+    >>> in_batches(lambda x: 2 * x, np.arange(5), batch_size=2).tolist()
+    [0, 2, 4, 6, 8]
+    """
     pieces = [x[i : i + batch_size] for i in range(0, len(x), batch_size)]
-    return np.concatenate([represent(piece) for piece in pieces])
+    return np.concatenate([np.asarray(function(piece)) for piece in pieces])
 
 
 def aggregate_posterior(z, prior=None, batch_size=1000, seed=0):
@@ -328,9 +344,10 @@ def aggregate_posterior(z, prior=None, batch_size=1000, seed=0):
 
     Returns:
         A dict of floats: `summed_variance`, \(\sum_j Var(z_j)\), d for a standard
-        normal; `mmd`, the unbiased estimate of the squared maximum mean discrepancy with
-        the inverse multiquadric kernel, 0 in the mean if q(z) is the prior, a mean over
-        batches; and `excess_kurtosis`, the mean over dimensions, 0 for a normal law.
+        normal; `mmd`, the unbiased estimate of the squared maximum mean discrepancy
+        with the inverse multiquadric kernel, 0 in the mean if q(z) is the prior, a mean
+        over batches; and `excess_kurtosis`, the mean over dimensions, 0 for a normal
+        law.
 
     Raises:
         ValueError: z is not of that shape.

@@ -76,6 +76,7 @@ def train_and_measure(
     optimizer=keras.optimizers.Adam,
     loss=None,
     schedule=None,
+    treat=None,
     measure=None,
 ):
     """One run, from its configuration to its record. Resumes; writes no record.
@@ -90,6 +91,7 @@ def train_and_measure(
         echoes: The ways to evaluate; see `evaluation.evaluate`.
         optimizer, loss: See `training.train`.
         schedule: In the place of the configuration's; see `training.train`.
+        treat: Function from the data set to the one that is trained and measured on.
         measure: Function of the trained model and the data set that returns what else
             the record shall hold, a dict.
 
@@ -97,6 +99,8 @@ def train_and_measure(
         The record, a dict.
     """
     dataset = data.load(config["dataset"], data_dir, limit=config["train_limit"])
+    if treat is not None:
+        dataset = treat(dataset)
     steps = math.ceil(len(dataset.x_train) / config["batch_size"])
     # No more than there are to train on, or the logs would take longer than training.
     count = min(VALIDATION_IMAGES, len(dataset.x_train))

@@ -375,8 +375,8 @@ def wae_decoder(
 ):
     """The decoder of Wasserstein autoencoders, to pixels without an activation.
 
-    A dense layer to 8 x `filters` maps; transposed convolutions of stride 2 with half of
-    the filters each, batch normalisation and ReLU: two for grey images, three for
+    A dense layer to 8 x `filters` maps; transposed convolutions of stride 2 with half
+    of the filters each, batch normalisation and ReLU: two for grey images, three for
     colour; and one of stride 1 to the pixels.
 
     Args:

@@ -7,11 +7,11 @@ distortion D; the objective decides what is added to it:
 
 | function | loss | code |
 | --- | --- | --- |
-| `vae`, and with beta: `beta`-VAE | \(D + \beta\, E\,KL[q(z\|x) \,\|\, m(z)]\) | Gaussian, or a flow of it |
-| `info_vae` | \(D + \beta\, E\,KL + \lambda\, MMD^2[q(z), m(z)]\) | Gaussian |
-| `wae` | \(D + \lambda\, MMD^2[q(z), p(z)]\) | without noise, or with fixed noise: cWAE |
-| `vcae` | \(D + \lambda\, \|\sum_j Var z_j - v\|\) | with fixed noise, or without: dVCAE |
-| `vim` | \(D + \lambda\, MMD^2[q(z), p(z)]\) | without noise; the input has some |
+| `vae` | \(D + \beta\, E\,KL[q(z\|x) \,\|\, m(z)]\) | Gaussian, or a flow of it |
+| `info_vae` | \(D + \beta\, E\,KL + \lambda\, MMD^2[q(z), p(z)]\) | Gaussian |
+| `wae` | \(D + \lambda\, MMD^2[q(z), p(z)]\) | plain, or fixed noise: cWAE |
+| `vcae` | \(D + \lambda\, \|\sum_j Var z_j - v\|\) | fixed noise, or plain: dVCAE |
+| `vim` | \(D + \lambda\, MMD^2[q(z), p(z)]\) | plain; the input has noise |
 """
 
 import math

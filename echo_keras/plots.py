@@ -235,6 +235,93 @@ def image_rows(rows, path):
     _grid(list(rows.values()), path, list(rows))
 
 
+def codes_in_plane(panels, path, normal=True):
+    """Draws codes of two dimensions, a panel for each model, coloured by class.
+
+    Args:
+        panels: Dict from a title to a pair: codes (n, 2), and classes (n,), ints, or
+            None.
+        path: Where the PNG goes.
+        normal: If True, circles of one, two and three standard deviations of a standard
+            normal.
+
+    Raises:
+        ValueError: codes are not of that shape, or the classes are not as many.
+
+    Example:
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
+    ...     codes_in_plane({"mine": (np.eye(2), [0, 1])}, file.name)
+
+    References:
+        Variance Constrained Autoencoding, Fig. 2 and 8; The Variational InfoMax
+        Autoencoder, Fig. 1.
+    """
+    figure = mpl.Figure((3.4 * len(panels), 3.6), layout="constrained")
+    several = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, (codes, classes)) in zip(several, panels.items(), strict=True):
+        codes = np.asarray(codes)
+        if codes.ndim != 2 or codes.shape[1] != 2:
+            raise ValueError(
+                f"{title}: expected codes of shape (n, 2), found {codes.shape}."
+            )
+        if classes is not None and len(classes) != len(codes):
+            raise ValueError(
+                f"{title}: expected a class for each of the {len(codes)} codes, found "
+                f"{len(classes)}."
+            )
+        style = {} if classes is None else {"c": classes, "cmap": "tab10"}
+        axes.scatter(*codes.T, s=2, linewidths=0, rasterized=True, **style)
+        if normal:
+            angle = np.linspace(0, 2 * np.pi, 100)
+            for radius in (1, 2, 3):
+                circle = radius * np.cos(angle), radius * np.sin(angle)
+                axes.plot(*circle, color="0.5", lw=0.6)
+        axes.set(title=title, aspect="equal")
+    figure.savefig(path, dpi=110)
+
+
+def code_histograms(panels, path, bins=60):
+    """Draws a histogram of each code dimension, a row for each model.
+
+    The curve is the standard normal's density.
+
+    Args:
+        panels: Dict from a label to codes (n, d), d the same for all.
+        path: Where the PNG goes.
+        bins: Int >= 1.
+
+    Raises:
+        ValueError: codes are not of that shape.
+
+    Example:
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
+    ...     code_histograms({"mine": np.random.normal(size=(100, 3))}, file.name)
+
+    References:
+        Variance Constrained Autoencoding, Fig. 5 and 10 to 12.
+    """
+    shapes = {np.shape(codes)[1:] for codes in panels.values()}
+    if len(shapes) != 1 or len(shape := shapes.pop()) != 1:
+        raise ValueError("expected codes of shape (n, d), d the same for all labels.")
+    columns = shape[0]
+    figure = mpl.Figure((2.2 * columns, 1.8 * len(panels)), layout="constrained")
+    grid = figure.subplots(len(panels), columns, squeeze=False)
+    x = np.linspace(-4, 4, 200)
+    for row, (label, codes) in zip(grid, panels.items(), strict=True):
+        for j, axes in enumerate(row):
+            axes.hist(np.asarray(codes)[:, j], bins, density=True, color="C0")
+            axes.plot(x, np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi), "k", lw=0.8)
+            axes.set(yticks=[])
+            if label == list(panels)[-1]:
+                axes.set_xlabel(f"z{j + 1}")
+        row[0].set_ylabel(label)
+    figure.savefig(path, dpi=110)
+
+
 def codes_by_factor(
     codes, factors, names, path, shape="shape", position=("pos_x", "pos_y")
 ):

@@ -9,14 +9,17 @@ functions here measure what generated images and codes are like.
 import numpy as np
 from absl import flags
 
-from echo_keras import data, evaluation, experiments, sample_quality
+from echo_keras import data, evaluation, sample_quality
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer(
     "filters", None, "Filters of the first convolution. Paper: 128.", 1
 )
 flags.DEFINE_integer(
-    "compared", 10_000, "Generated and test images that are compared with each other.", 2
+    "compared",
+    10_000,
+    "Generated and test images that are compared with each other.",
+    2,
 )
 
 
@@ -29,8 +32,8 @@ def run_name(config, paper):
 
     Example:
 
-    >>> config = {"dataset": "mnist", "method": "vae", "seed": 3, "epochs": 2, "code": 8}
-    >>> run_name(config, {"epochs": 100, "code": 8})
+    >>> config = {"dataset": "mnist", "method": "vae", "seed": 3, "epochs": 2}
+    >>> run_name(config, {"epochs": 100})
     'mnist-vae-epochs2-seed3'
     """
     changed = [f"{k}{config[k]}" for k, v in paper.items() if config.get(k, v) != v]
@@ -121,13 +124,8 @@ def some(x, n):
     return x[rows]
 
 
-def beside(ours, theirs, form=".2f"):
-    """Cells: our number, and the paper's, each - where there is none."""
-    return [experiments.number(ours, form), experiments.number(theirs, form)]
-
-
-def devices(runs):
-    """On what the runs were made, for the line under a table."""
-    return " and ".join(
-        sorted({f"{run['device']}, {run['versions']['backend']}" for run in runs})
-    )
+def provenance(runs):
+    """On which data and device the runs were made, for the line under a table."""
+    devices = {f"{run['device']}, {run['versions']['backend']}" for run in runs}
+    description = runs[0]["data"]["description"]
+    return f"Data: {description}. Device: {' and '.join(sorted(devices))}."

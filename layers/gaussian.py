@@ -215,8 +215,8 @@ class GaussianSample(Channel):
             )
         if not self.built or self.dims is None:
             raise ValueError(
-                "The capacity depends on the number of code dimensions: build the layer "
-                "on a known shape first."
+                "The capacity depends on the number of code dimensions: build the "
+                "layer on a known shape first."
             )
         variance = self.dims if variance is None else variance
         if not self.dims * self.noise_variance <= variance < math.inf:

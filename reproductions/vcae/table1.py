@@ -87,8 +87,7 @@ def section(protocol, runs):
         of_it = [
             run
             for run in runs
-            if run["config"]["method"] == method
-            and run["config"].get("noise") == noise
+            if run["config"]["method"] == method and run["config"].get("noise") == noise
         ]
         if not of_it:
             continue
@@ -124,7 +123,7 @@ def section(protocol, runs):
         "Squared error summed over pixels, means over runs; the spread is the standard "
         "deviation of the test error over runs. Train and Test have noise on the code "
         "as in training. "
-        f"Data: {runs[0]['data']['description']}. Device: {wae_experiments.devices(runs)}."
+        f"{wae_experiments.provenance(runs)}"
     )
 
 

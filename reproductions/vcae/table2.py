@@ -5,9 +5,10 @@ r"""Table 2 of Variance Constrained Autoencoding: reconstruction and generation.
     python reproductions/vcae/table2.py --dataset celeba --data_dir FOLDER
 
 VAE, VAE + IAF, cWAE and VCAE (Sec. 6.3, App. B.3 and B.4), then a flow fitted to the
-codes of each, the second stage. Each run leaves one JSON record; a finished run is never
-run twice and an interrupted one resumes. From the records come table2.md and, where
-models are left, Figures 3, 6 and 7: generated images and their nearest training images.
+codes of each, the second stage. Each run leaves one JSON record; a finished run is
+never run twice and an interrupted one resumes. From the records come table2.md and,
+where models are left, Figures 3, 6 and 7: generated images and their nearest training
+images.
 
 The quality of images is the Fréchet distance of generated images from test images in
 the features of a network: of a classifier trained on the data set's own labels, or
@@ -123,8 +124,8 @@ def section(protocol, runs):
     epochs = {"epochs": max(c["config"]["epochs"] for c in runs if not of_iaf(c))}
     accuracy = fid.get("features_accuracy")
     network = (
-        f"{fid['features']}: Fréchet distance of {fid['images']:,} generated images from "
-        f"as many test images in the features of a network"
+        f"{fid['features']}: Fréchet distance of {fid['images']:,} generated images "
+        f"from as many test images in the features of a network"
         + (f" that classifies {100 * accuracy:.1f} % right" if accuracy else "")
         + f"; {number(fid['training images'])} for as many training images"
     )
@@ -135,7 +136,7 @@ def section(protocol, runs):
         f"{network}. Codes come from N(0, I), from independent Gaussians of the codes' "
         "own means and variances, from the flow fitted to the codes, and from training "
         "images. "
-        f"Data: {runs[0]['data']['description']}. Device: {wae_experiments.devices(runs)}."
+        f"{wae_experiments.provenance(runs)}"
     )
 
 

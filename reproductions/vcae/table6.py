@@ -4,11 +4,11 @@ r"""Tables 6 to 9 of Variance Constrained Autoencoding: which lambda.
     python reproductions/vcae/table6.py --dataset mnist --data_dir FOLDER     # 6 and 7
     python reproductions/vcae/table6.py --dataset celeba --data_dir FOLDER    # 8 and 9
 
-VCAE and cWAE over the paper's lambdas (App. B.3.2, B.4.2): errors, the summed variance of
-the code, which both constraints want to be the number of its dimensions, and for cWAE the
-Fréchet distance of images from the prior. Each run leaves one JSON record, the same as
-table2.py's where lambda and --flow_epochs are the same; a finished run is never run
-twice. From the records comes table6.md.
+VCAE and cWAE over the paper's lambdas (App. B.3.2, B.4.2): errors, the summed variance
+of the code, which both constraints want to be the number of its dimensions, and for
+cWAE the Fréchet distance of images from the prior. Each run leaves one JSON record, the
+same as table2.py's where lambda and --flow_epochs are the same; a finished run is never
+run twice. From the records comes table6.md.
 """
 
 import vcae_paper
@@ -119,9 +119,7 @@ def write_table(out):
 def section(name, method, reduction, runs):
     """One table in Markdown: a method on a data set by one protocol."""
     body = []
-    for run in sorted(
-        runs, key=lambda r: (r["config"]["weight"], r["config"]["seed"])
-    ):
+    for run in sorted(runs, key=lambda r: (r["config"]["weight"], r["config"]["seed"])):
         weight = run["config"]["weight"]
         theirs = [None] * 4
         if (name, method) in PAPER:
@@ -146,7 +144,7 @@ def section(name, method, reduction, runs):
         f"## {vcae_paper.METHODS[method]}{number_}, {name}: {reduction}\n\n"
         f"{records.markdown(header, body)}\n\n"
         "Squared error summed over pixels, with noise on the code. "
-        f"Data: {runs[0]['data']['description']}. Device: {wae_experiments.devices(runs)}."
+        f"{wae_experiments.provenance(runs)}"
     )
 
 

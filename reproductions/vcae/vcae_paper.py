@@ -1,4 +1,4 @@
-"""What the scripts of Variance Constrained Autoencoding share: methods, protocols, runs.
+"""What the scripts of Variance Constrained Autoencoding share: methods and runs.
 
 A script defines what it varies, calls `run_all` with the configurations it wants, and
 reads their records. A finished run is never run twice. (Table 3, disentanglement, has
@@ -48,8 +48,8 @@ GENERATION = {
     "flow_epochs": 100,
 }
 CELEBA = {**GENERATION, "code": 64, "epochs": 70}
-# Codes in the plane (App. B.1, B.2, C.1). The paper does not say for how many epochs: as
-# many as on MNIST otherwise.
+# Codes in the plane (App. B.1, B.2, C.1). The paper does not say for how many epochs:
+# as many as on MNIST otherwise.
 PLANE = {
     **GENERATION,
     "code": 2,
@@ -210,7 +210,8 @@ def second_stage(model, dataset, config, folder):
         return None
     of_mnist = config["dataset"] != "celeba"
     chain = latent_flow.maf_chain if of_mnist else latent_flow.real_nvp_chain
-    # Noise of fixed variance is drawn afresh for each batch (Algorithm 1); a VAE's once.
+    # Noise of fixed variance is drawn afresh for each batch (Algorithm 1); a VAE's
+    # once.
     fresh = config.get("noise", 0.0)
     return latent_flow.fit_latent_flow(
         evaluation.codes(model, dataset.x_train, noisy=not fresh),
@@ -238,7 +239,7 @@ def load_model(out, config):
 
 
 def label(config):
-    """A run in tables and figures: its method, and its noise where a table varies it."""
+    """A run in tables and figures: its method and its noise."""
     name = METHODS[config["method"]]
     if config["method"] in NOISELESS:
         return f"{name} (no noise)"
