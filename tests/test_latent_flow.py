@@ -187,8 +187,9 @@ def fit(directory, **changes):
     arguments = {
         "codes": gaussian(4000, seed=0),
         "flow": maf_chain(2, (16,), seed=0),
-        "epochs": 6,
-        "learning_rate": 5e-3,
+        "epochs": 10,
+        "batch_size": 200,
+        "learning_rate": 3e-3,
         **changes,
     }
     return fit_latent_flow(directory=directory, **arguments)
@@ -199,7 +200,7 @@ def test_flow_finds_the_entropy_of_a_gaussian(finished):
     z = gaussian(10_000, seed=1)
     nats = -log_prob(fit(finished), z)
     # The excess over the truth on the same data is a divergence, without the noise
-    # of the entropy itself: sqrt(3 / 2) nats per code.
+    # of the entropy itself: sqrt(3 / 2) nats per code. Seeds leave 0.010 to 0.013.
     excess = nats.mean() + GAUSSIAN.logpdf(z).mean()
     assert -0.005 < excess < 0.03
     error = 4.5 * np.sqrt(1.5 / len(z))
@@ -268,7 +269,8 @@ def test_two_modes_are_learnt():
     assert truth - 0.1 < nats < best_gaussian - 1.0
     sampled = array(marginal.sample(2000))
     assert 0.4 < (sampled.sum(1) > 0).mean() < 0.6
-    assert (np.abs(sampled - np.sign(sampled)).max(1) < 2.5).mean() > 0.9
+    near = np.abs(sampled - 2 * np.sign(sampled)).max(1) < 1.2  # 4 deviations
+    assert near.mean() > 0.85
 
 
 @core
@@ -289,7 +291,7 @@ def test_noise_widens_the_density():
     codes[:, 1] = 0.0  # without noise it would have no density
     flow = MAFBlock(steps=1, hidden=(8,), mean_only=False)
     marginal = fit_latent_flow(
-        codes, flow, epochs=10, learning_rate=0.01, noise_variance=2.0
+        codes, flow, epochs=10, learning_rate=5e-3, noise_variance=2.0
     )
     z = array(marginal.sample(20_000))
     # 4.5 standard errors are 0.045; the rest is what the flow may have left.
