@@ -256,7 +256,8 @@ def classifier_features(
 
     Raises:
         ValueError: an argument is out of range, or `directory` holds features of this
-            name that were made of other images or labels, or with other arguments.
+            name that were made of other images or labels, or with other arguments, or
+            are damaged.
 
     Example:
 
@@ -306,7 +307,7 @@ def classifier_features(
     if directory is not None:
         path = pathlib.Path(directory).expanduser() / f"{name}.keras"
         if path.exists():
-            return keras.saving.load_model(path, compile=False), _accuracy(path, made)
+            return _load(path, made)
     features, accuracy = _train_classifier(x, y, name, made)
     if directory is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -325,8 +326,8 @@ def _checksum(*arrays):
     return digest.hexdigest()
 
 
-def _accuracy(path, made):
-    """Of the features in a file, if they are the ones that would be made."""
+def _load(path, made):
+    """The features in a file, if they are the ones that would be made; accuracy."""
     described = path.with_suffix(".json")
     do = "choose another name or directory, or delete both files to train again"
     try:
@@ -343,7 +344,12 @@ def _accuracy(path, made):
                 f"{path}: expected features made with {key} {value}, found "
                 f"{found.get(key)}; {do}."
             )
-    return accuracy
+    try:
+        return keras.saving.load_model(path, compile=False), accuracy
+    except Exception as error:  # zip, HDF5 and Keras each have errors of their own
+        raise ValueError(
+            f"{path}: expected a Keras model, found damage ({error}); {do}."
+        ) from error
 
 
 def _train_classifier(x, y, name, made):

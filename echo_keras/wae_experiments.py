@@ -8,6 +8,7 @@ functions here measure what generated images and codes are like.
 
 import numpy as np
 from absl import flags
+from keras import ops
 
 from echo_keras import data, evaluation, sample_quality
 
@@ -41,9 +42,17 @@ def run_name(config, paper):
     return "-".join(parts)
 
 
-def pixels(decoder, codes, batch_size=500):
+def decoded(decoder, codes):
+    """What a decoder makes of codes, (n, ...), NumPy."""
+    with evaluation.no_gradients():
+        return evaluation.in_batches(
+            lambda z: ops.convert_to_numpy(decoder(z, training=False)), codes
+        )
+
+
+def pixels(decoder, codes):
     """What a decoder of pixels makes of codes, (n, ...), brought to [0, 1]."""
-    return np.clip(decoder.predict(codes, batch_size, verbose=0), 0.0, 1.0)
+    return np.clip(decoded(decoder, codes), 0.0, 1.0)
 
 
 def error(model, x, noisy=True, seed=0):
@@ -56,9 +65,8 @@ def error(model, x, noisy=True, seed=0):
         seed: Int, of the noise.
     """
     z = evaluation.codes(model, x, noisy, seed)
-    decoder = model.get_layer("decoder")
-    decoded = decoder.predict(z, batch_size=500, verbose=0)
-    errors = np.square(decoded - x).reshape(len(x), -1).sum(axis=1)
+    difference = decoded(model.get_layer("decoder"), z) - x
+    errors = np.square(difference).reshape(len(x), -1).sum(axis=1)
     return {
         "error": float(errors.mean()),
         "error_se": float(errors.std(ddof=1) / np.sqrt(len(x))),

@@ -250,10 +250,19 @@ def test_codes_of_a_model_through_its_representation():
     from echo_keras.layers import GaussianBottleneck
 
     inputs = keras.Input((1, 3, 1))
-    h = keras.layers.Flatten()(inputs)
-    z = GaussianBottleneck(2)(h)
+    bottleneck = GaussianBottleneck(2)
+    z = bottleneck(keras.layers.Flatten()(inputs))
     model = keras.Model(inputs, keras.layers.Dense(3)(z))
-    train, test = blobs(60), blobs(100, seed=1)
-    # Two random directions still tell three corners apart.
+    train, test = blobs(60), blobs(300, seed=1)
+    # The first class at a corner of the code, the two others at another.
+    kernel = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    bottleneck.heads[0].set_weights([kernel, np.zeros(2)])
     found = svm_accuracy(representation(model), *train, *test, corruptions=())
-    assert found["clean"] == 1.0
+    rows = test[1] == "a"
+    of_one = svm_accuracy(
+        representation(model), *train, test[0][rows], test[1][rows], corruptions=()
+    )
+    assert of_one["clean"] == 1.0
+    # Noise of 0.01 does not tell the others apart: half of about 200.
+    others = (found["clean"] * 300 - rows.sum()) / (300 - rows.sum())
+    assert abs(others - 0.5) < 4.5 * 0.5 / (300 - rows.sum()) ** 0.5

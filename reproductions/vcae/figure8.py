@@ -59,7 +59,9 @@ def main(argv):
     plots.codes_in_plane(panels, out / f"{dataset.name}-figure8.png")
     header = ["Codes of test images", "sum of Var(z)", "MMD to N(0, I)"]
     header += ["excess kurtosis"]
-    reduction = experiments.reduction(configs[0], vcae_paper.PLANE)
+    reduction = experiments.reduction(
+        configs[0], {**vcae_paper.PLANE, **vcae_paper.UNKNOWN}
+    )
     text = "\n\n".join(
         [
             "# Figure 8 of Variance Constrained Autoencoding",

@@ -58,6 +58,7 @@ PLANE = {
     "learning_rate": 1e-4,
     "schedule": "constant",
 }
+UNKNOWN = {"epochs": None, "flow_epochs": None}  # of codes in the plane
 CUTS = [(30, 0.5), (50, 0.1)]
 # On the embedded digits, to see a script run: minutes instead of days.
 DIGITS = {
