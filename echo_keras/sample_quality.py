@@ -166,10 +166,25 @@ def fid(features, real, generated, batch_size=100):
 
 
 def vectors(function, images, batch_size, name):
-    """What a Keras model or function makes of images: finite float64 (n, k).
+    """Vectors that a Keras model or function makes of images, a batch at a time.
+
+    Args:
+        function: Keras model or function from (m, h, w, c) to (m, k), arrays or
+            tensors.
+        images: Array (n, h, w, c), n >= 1.
+        batch_size: Int >= 1, most images that it receives at once.
+        name: What to call the function in an error.
+
+    Returns:
+        A float64 array (n, k).
 
     Raises:
-        ValueError: it makes something else of them, or `batch_size` is out of range.
+        ValueError: it does not make finite vectors, or batch_size is out of range.
+
+    Example:
+
+    >>> vectors(lambda x: x[:, 0, 0], np.ones((5, 2, 2, 3)), 2, "corners").shape
+    (5, 3)
     """
     if not batch_size >= 1 or batch_size != int(batch_size):
         raise ValueError(
