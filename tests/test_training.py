@@ -147,6 +147,49 @@ def test_bad_schedule_raises(arguments, sentence):
 
 
 @core
+def test_rates_cut_after_given_epochs():
+    rate = training.learning_rates(1e-3, 100, 600, [(30, 0.5), (50, 0.1)])
+    at = [0, 29.9, 30.1, 49.9, 50.1, 100]
+    found = [float(array(rate(round(600 * epoch)))) for epoch in at]
+    np.testing.assert_allclose(found, [1e-3, 1e-3, 5e-4, 5e-4, 1e-4, 1e-4], rtol=1e-6)
+
+
+@core
+def test_rates_by_name_are_those_of_the_class():
+    rate = training.learning_rates(1.0, 4, 10, "as_run")
+    assert isinstance(rate, HalfwaySchedule) and rate.schedule == "as_run"
+
+
+def test_training_follows_the_cuts_and_resumes_with_them(tmp_path):
+    cuts = [(1, 0.5), (2, 0.25)]
+    interrupted_run(tmp_path, 1, batch=1, schedule=cuts)
+    model, _ = run(tmp_path, schedule=cuts)
+    assert float(array(model.optimizer.learning_rate)) == pytest.approx(0.0025)
+    with pytest.raises(ValueError, match="another schedule"):
+        run(tmp_path, schedule=[(1, 0.5)])
+
+
+def test_short_epochs_are_saved_first_last_and_now_and_then(tmp_path, monkeypatch):
+    saved = []
+    clock = iter(range(0, 1000, 3))  # each look at it is 3 s later
+    monkeypatch.setattr(training.time, "monotonic", lambda: next(clock))
+    checkpoint = training.Checkpoint(tmp_path, history=[], seconds=20)
+
+    class Model:
+        def save(self, path):
+            saved.append(len(checkpoint.history))
+            path.write_text("a model")
+
+    checkpoint.set_model(Model())
+    checkpoint.set_params({"epochs": 10})
+    for epoch in range(10):
+        checkpoint.on_epoch_begin(epoch)
+        checkpoint.on_epoch_end(epoch, {"loss": 1.0})
+    assert saved == [1, 4, 7, 10]
+    assert len(json.loads((tmp_path / "history.json").read_text())) == 10
+
+
+@core
 def test_normalized_adam_is_adam_on_gradients_of_norm_one():
     gradients = [np.float32([3e4, 4e4]), np.float32([[0.0, 5e-6]]), np.float32([0.0])]
     start = [np.ones_like(g) for g in gradients]

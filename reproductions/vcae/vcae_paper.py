@@ -5,6 +5,7 @@ reads their records. A finished run is never run twice. (Table 3, disentanglemen
 networks and data of its own.)
 """
 
+import json
 import pathlib
 
 import keras
@@ -209,17 +210,21 @@ def second_stage(model, dataset, config, folder):
     """
     if config["method"] == "vae-iaf":  # as in the paper: only the prior is sampled
         return None
+    kept = folder / "flow"
+    history = kept / "history.json"
+    done = len(json.loads(history.read_text())) if history.exists() else 0
+    if done == config["flow_epochs"]:
+        return keras.saving.load_model(kept / "checkpoint.keras").layers[-1]
     of_mnist = config["dataset"] != "celeba"
     chain = latent_flow.maf_chain if of_mnist else latent_flow.real_nvp_chain
-    # Noise of fixed variance is drawn afresh for each batch (Algorithm 1); a VAE's
-    # once.
+    # Fixed noise is drawn afresh for each batch (Algorithm 1); a VAE's once.
     fresh = config.get("noise", 0.0)
     return latent_flow.fit_latent_flow(
         evaluation.codes(model, dataset.x_train, noisy=not fresh),
         chain(seed=config["seed"]),
         epochs=config["flow_epochs"],
         noise_variance=fresh,
-        directory=folder / "flow",
+        directory=kept,
         seed=config["seed"],
     )
 

@@ -10,6 +10,7 @@ from scipy import stats
 from tools import gradients
 
 from echo_keras.layers import (
+    DeterministicBottleneck,
     EchoBottleneck,
     EchoSample,
     GaussianBottleneck,
@@ -369,6 +370,76 @@ def test_gaussian_hands_its_features_to_the_flow(marginal):
     assert [tuple(s) for s in layer.channel.flow.shapes] == [(6, 2), (6, 5)]
     again = GaussianBottleneck.from_config(layer.get_config())
     assert type(again.channel.flow) is Conditioned and again.channel.context
+
+
+def test_context_of_a_head_of_its_own():
+    layer = GaussianBottleneck(
+        2, flow=Conditioned(), context=True, context_units=3, seed=3
+    )
+    plain = GaussianBottleneck(2, seed=3)
+    x = features()
+    plain(x)
+    layer(x)
+    for old, new in zip(layer.heads, plain.heads, strict=True):
+        new.set_weights(old.get_weights())
+    context = x @ array(layer.context_head.kernel)
+    expected = array(plain(x)) + context.sum(1, keepdims=True)
+    np.testing.assert_allclose(array(layer(x)), expected, rtol=1e-4, atol=1e-4)
+    # Three heads: mean, log-variance and context, each with a bias.
+    assert layer.count_params() - count_state(layer) == 6 * (2 + 2 + 3)
+    again = GaussianBottleneck.from_config(layer.get_config())
+    assert again.context_units == 3
+
+
+def count_state(layer):
+    return sum(int(np.prod(w.shape)) for w in layer.non_trainable_weights)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"context_units": 3}, {"context_units": 0, "context": True, "flow": Conditioned()}],
+)
+def test_bad_context_units_raise(arguments):
+    with pytest.raises(ValueError, match=r"^context_units must be None, or an integer"):
+        GaussianBottleneck(2, **arguments)
+
+
+# Without noise
+
+
+def test_deterministic_is_a_dense_layer():
+    layer, x = DeterministicBottleneck(3), features()
+    z = array(layer(x, training=True))
+    (head,) = layer.heads
+    np.testing.assert_allclose(z, x @ array(head.kernel), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(array(layer.code(x)), z)
+    assert layer.count_params() == 6 * 3 and not layer.losses
+    assert layer.compute_output_shape((7, 4, 5)) == (7, 4, 3)
+
+
+def test_deterministic_has_no_rate_density_or_marginal():
+    layer, x = DeterministicBottleneck(3), features()
+    z = layer(x)
+    for call in (layer.rate, layer.rate_by_dimension):
+        with pytest.raises(ValueError, match="no finite rate"):
+            call(x)
+    with pytest.raises(ValueError, match="no density"):
+        layer.log_prob(z, x)
+    with pytest.raises(ValueError, match="fit_latent_flow"):
+        layer.sample(3)
+    with pytest.raises(ValueError, match=r"has no channel, and takes no beta"):
+        DeterministicBottleneck(3, beta=1.0)
+
+
+def test_deterministic_layer_contract(run_layer_test):
+    run_layer_test(
+        DeterministicBottleneck,
+        {"units": 3},
+        input_shape=(4, 5),
+        expected_output_shape=(4, 3),
+        expected_num_trainable_weights=2,
+        expected_num_losses=0,
+    )
 
 
 def test_gaussian_takes_at_most_two_inputs():

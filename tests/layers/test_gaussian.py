@@ -558,6 +558,35 @@ def test_standard_normal_seed():
 # Bad input
 
 
+@pytest.mark.parametrize(("d", "noise", "bits"), [(16, 0.25, 16.0), (2, 1.0, 0.0)])
+def test_capacity_is_that_of_the_paper(d, noise, bits):
+    channel = GaussianSample(noise_variance=noise)
+    channel.build((None, d))
+    assert channel.capacity_bits() == pytest.approx(bits)
+    assert channel.capacity() == pytest.approx(bits * np.log(2))
+
+
+def test_capacity_is_the_information_of_a_normal_code():
+    channel = GaussianSample(noise_variance=0.3)
+    channel.build((None, 4))
+    # z ~ N(0, 2 I) and z given x has variance .3: h(z) - h(z|x).
+    expected = 4 * (stats.norm(0, 2**0.5).entropy() - stats.norm(0, 0.3**0.5).entropy())
+    assert channel.capacity(variance=8.0) == pytest.approx(expected)
+
+
+def test_capacity_needs_fixed_noise_a_shape_and_enough_variance():
+    learned = GaussianSample()
+    learned.build([(None, 2), (None, 2)])
+    with pytest.raises(ValueError, match="fixed noise_variance"):
+        learned.capacity()
+    fixed = GaussianSample(noise_variance=0.5)
+    with pytest.raises(ValueError, match="build the layer"):
+        fixed.capacity()
+    fixed.build((None, 2))
+    with pytest.raises(ValueError, match=r"at least that of the noise, 2 x 0.5"):
+        fixed.capacity(variance=0.9)
+
+
 @pytest.mark.parametrize("variance", [0.0, -1.0, float("inf"), float("nan")])
 def test_bad_noise_variance_raises(variance):
     sentence = rf"noise_variance must be a finite number > 0.*received {variance}\.$"
