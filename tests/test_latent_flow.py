@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from test_training import forbid_fit
 from tools import array
 
 from echo_keras.latent_flow import (
@@ -220,7 +219,11 @@ def test_samples_have_mean_and_covariance_of_the_codes(finished):
 @core
 def test_a_finished_training_is_read_again(finished, monkeypatch):
     before = {path.name: path.read_bytes() for path in finished.iterdir()}
-    forbid_fit(monkeypatch)
+
+    def forbidden(*args, **kwargs):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(keras.Model, "fit", forbidden)
     first, second = (fit(finished) for _ in range(2))
     assert type(first) is FlowMarginal
     z = gaussian(20, seed=2)
@@ -229,6 +232,11 @@ def test_a_finished_training_is_read_again(finished, monkeypatch):
     # Unseeded permutations do not make a flow another one.
     fit(finished, flow=maf_chain(2, (16,)))
     assert {p.name: p.read_bytes() for p in finished.iterdir()} == before
+
+
+def test_the_paper_has_no_learning_rate_schedule(finished):
+    arguments = json.loads((finished / "arguments.json").read_text())
+    assert arguments["schedule"] == "constant"
 
 
 @pytest.mark.parametrize(
