@@ -194,7 +194,7 @@ def fit_latent_flow(
     taken before the noise: it is added afresh to every batch, as in Algorithm 1.
 
     Args:
-        codes: Array (n, d), n >= 2, of any model's codes.
+        codes: Array or tensor (n, d), n >= 2, of any model's codes.
         flow: A `Flow` without a context; `maf_chain(seed=seed)` if None. What is
             trained is a new flow of its configuration: the one handed over, and what
             it may have learnt, stay as they are.
@@ -230,6 +230,7 @@ def fit_latent_flow(
         raise ValueError(
             f"noise_variance must be a finite number >= 0; received {noise_variance}."
         )
+    noise_variance = float(noise_variance)
     codes = _check_codes(codes, noise_variance)
     if flow is None:
         flow = maf_chain(seed=seed)
@@ -274,12 +275,13 @@ def fit_latent_flow(
 
 
 def _check_codes(codes, noise_variance):
-    codes = np.asarray(codes)
+    codes = keras.ops.convert_to_numpy(codes)
     if codes.ndim != 2 or len(codes) < 2 or not codes.shape[1]:
         raise ValueError(
             f"codes must have shape (n, d) with n >= 2; received {codes.shape}."
         )
-    if codes.dtype.kind not in "fiu":
+    # NumPy does not count bfloat16, the codes of a model in half precision, as a float.
+    if codes.dtype.kind not in "fiu" and codes.dtype.name != "bfloat16":
         raise ValueError(f"codes must be real numbers; received dtype {codes.dtype}.")
     with np.errstate(over="ignore"):  # told below
         codes = codes.astype("float32")

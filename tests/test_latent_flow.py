@@ -359,6 +359,16 @@ def test_half_precision_leaves_the_density_alone():
     np.testing.assert_allclose(log_prob(half, codes), log_prob(full, codes), atol=1e-5)
 
 
+@core
+def test_codes_may_be_tensors_of_half_precision():
+    codes = keras.ops.cast(np.float32(gaussian(100, seed=0)), "bfloat16")
+    variance = np.float32(0.5)
+    half = fit_latent_flow(codes, linear(), epochs=1, noise_variance=variance)
+    same = array(keras.ops.cast(codes, "float32"))
+    full = fit_latent_flow(same, linear(), epochs=1, noise_variance=variance)
+    np.testing.assert_array_equal(log_prob(half, same), log_prob(full, same))
+
+
 # Bad input
 
 
