@@ -604,3 +604,59 @@ def test_batch_mode_shuffles_sorted_files_and_puts_results_back(monkeypatch):
     np.testing.assert_array_equal(distortion, 2 * x[:, 0])
     # A batch in file order would span 9; one drawn at random spans most of 40.
     assert min(np.ptp(batch) for batch in heard) > 15
+
+
+# Codes and their law
+
+
+def test_codes_are_those_of_the_decoder_with_and_without_noise():
+    model = autoencoder(GaussianBottleneck(2, noise_variance=0.25))
+    x = data(3000)
+    bottleneck = model.layers[1]
+    mean = array(bottleneck.code(x))
+    without = evaluation.codes(model, x, noisy=False, batch_size=7)
+    np.testing.assert_allclose(without, mean, atol=1e-5)
+    noise = evaluation.codes(model, x, seed=1) - mean
+    # 6,000 draws: the standard deviation within five of its standard errors.
+    assert abs(noise.std() - 0.5) < 5 * 0.5 / math.sqrt(12_000)
+    again = evaluation.codes(model, x, seed=1) - mean
+    np.testing.assert_array_equal(again, noise)
+
+
+def test_in_batches_sees_every_row_once_in_order():
+    seen = []
+
+    def function(x):
+        seen.append(len(x))
+        return 2 * x
+
+    found = evaluation.in_batches(function, np.arange(7), batch_size=3)
+    np.testing.assert_array_equal(found, 2 * np.arange(7))
+    assert seen == [3, 3, 1]
+
+
+def test_aggregate_posterior_of_the_prior_and_of_others():
+    generator = np.random.RandomState(0)
+    normal = evaluation.aggregate_posterior(generator.normal(size=(4000, 3)))
+    # Unbiased: 0 in the mean; its spread over seeds is .0004.
+    assert abs(normal["mmd"]) < 0.002
+    assert normal["summed_variance"] == pytest.approx(3.0, abs=0.3)
+    assert abs(normal["excess_kurtosis"]) < 0.3
+    wide = evaluation.aggregate_posterior(2.0 * generator.normal(size=(4000, 3)))
+    assert wide["mmd"] > 0.02
+    assert wide["summed_variance"] == pytest.approx(12.0, abs=1.2)
+    uniform = evaluation.aggregate_posterior(generator.uniform(size=(4000, 3)))
+    assert uniform["excess_kurtosis"] == pytest.approx(-1.2, abs=0.1)
+
+
+def test_aggregate_posterior_against_another_prior():
+    z = np.random.RandomState(0).logistic(size=(4000, 2))
+    at_home = evaluation.aggregate_posterior(z, Logistic(seed=1))
+    abroad = evaluation.aggregate_posterior(z)
+    assert abs(at_home["mmd"]) < 0.003 < 0.02 < abroad["mmd"]
+
+
+@pytest.mark.parametrize("shape", [(5,), (1, 2), (5, 2, 1)])
+def test_aggregate_posterior_of_what_are_no_codes(shape):
+    with pytest.raises(ValueError, match=r"expected codes of shape \(n, d\)"):
+        evaluation.aggregate_posterior(np.zeros(shape))

@@ -489,3 +489,79 @@ def test_images_too_small_raise(size):
     with pytest.raises(ValueError, match=r"at least 25 x 25 pixels; received"):
         models.conv_encoder((*size, 1))
     assert models.conv_encoder((25, 25, 1)).output_shape == (None, 256)
+
+
+# The networks of Wasserstein autoencoders
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(
+    ("shape", "features", "maps"),
+    [((28, 28, 1), 2 * 2 * 32, 7), ((32, 32, 3), 2 * 2 * 32, 4), ((64, 64, 3), 512, 8)],
+)
+def test_wae_networks_fit_their_images(shape, features, maps):
+    encoder = models.wae_encoder(shape, filters=4)
+    decoder = models.wae_decoder(5, shape, filters=4)
+    assert encoder.output_shape == (None, features)
+    assert decoder.output_shape == (None, *shape)
+    (reshape,) = [x for x in decoder.layers if isinstance(x, layers.Reshape)]
+    assert reshape.target_shape == (maps, maps, 32)
+
+
+@pytest.mark.core
+def test_wae_networks_have_the_weights_of_the_paper_at_28x28():
+    # Kernels, and a scale and a shift for each batch-normalised map.
+    sizes = [1, 128, 256, 512, 1024]
+    steps = zip(sizes, sizes[1:], strict=False)
+    expected = sum(16 * a * b + 2 * b for a, b in steps)
+    encoder = models.wae_encoder()
+    assert trainable(encoder) == expected
+    decoder = models.wae_decoder(16)
+    expected = 17 * 7 * 7 * 1024
+    expected += 16 * (1024 * 512 + 512 * 256 + 256) + 2 * (512 + 256) + 1
+    assert trainable(decoder) == expected
+
+
+@pytest.mark.core
+def test_wae_networks_have_wider_kernels_and_a_third_step_for_colour():
+    decoder = models.wae_decoder(64, (64, 64, 3))
+    expected = 65 * 8 * 8 * 1024 + 2 * (512 + 256 + 128) + 3
+    expected += 25 * (1024 * 512 + 512 * 256 + 256 * 128 + 128 * 3)
+    assert trainable(decoder) == expected
+    kernels = [x.kernel_size for x in models.wae_encoder((64, 64, 3), 2).layers[1:-1:3]]
+    assert kernels == [(5, 5)] * 4
+
+
+def trainable(model):
+    return sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(("shape", "divisor"), [((30, 28, 1), 4), ((28, 28, 3), 8)])
+def test_wae_decoder_refuses_sizes_that_it_cannot_reach(shape, divisor):
+    with pytest.raises(ValueError, match=f"that {divisor} divides"):
+        models.wae_decoder(2, shape, filters=2)
+
+
+@pytest.mark.core
+def test_dense_networks_have_the_units_they_are_given():
+    encoder = models.dense_encoder((4, 2, 1), (7, 5))
+    decoder = models.dense_decoder(3, (4, 2, 1), (7, 5))
+    assert trainable(encoder) == 9 * 7 + 8 * 5
+    assert trainable(decoder) == 4 * 7 + 8 * 5 + 6 * 8
+    assert decoder.output_shape == (None, 4, 2, 1)
+
+
+@pytest.mark.core
+def test_noise_on_the_input_reaches_the_encoder_alone():
+    class Shift(layers.Layer):
+        def call(self, inputs):
+            return inputs + 1.0
+
+    encoder = keras.Sequential([keras.Input((2,)), layers.Identity()])
+    bottleneck = GaussianBottleneck(2, noise_variance=1e-12)
+    decoder = keras.Sequential([keras.Input((2,)), layers.Identity()])
+    model = models.autoencoder(encoder, bottleneck, decoder, input_noise=Shift())
+    bottleneck.heads[0].set_weights([np.eye(2), np.zeros(2)])
+    x = np.zeros((3, 2), "float32")
+    np.testing.assert_allclose(array(model(x)), np.ones((3, 2)), atol=1e-4)

@@ -252,3 +252,46 @@ def test_codes_by_factor_without_shape_and_position(figures, tmp_path):
 def test_phase_diagram_of_one_run(tmp_path):
     plots.phase_diagram({"mine": [(5.0, 80.0)]}, tmp_path / "p.png", skew=True)
     assert (tmp_path / "p.png").stat().st_size > 10_000
+
+
+def test_codes_in_plane_draws_points_classes_and_circles(figures, tmp_path):
+    codes = np.random.RandomState(0).normal(size=(50, 2))
+    classes = np.arange(50) % 10
+    panels = {"one": (codes, classes), "other": (2 * codes, None)}
+    plots.codes_in_plane(panels, tmp_path / "c.png")
+    one, other = figures[0].axes
+    np.testing.assert_allclose(one.collections[0].get_offsets(), codes)
+    np.testing.assert_array_equal(one.collections[0].get_array(), classes)
+    np.testing.assert_allclose(other.collections[0].get_offsets(), 2 * codes)
+    radii = [np.hypot(*line.get_xydata().T) for line in one.lines]
+    np.testing.assert_allclose(radii, np.outer([1, 2, 3], np.ones(100)))
+    assert [axes.get_title() for axes in (one, other)] == ["one", "other"]
+    plots.codes_in_plane(panels, tmp_path / "d.png", normal=False)
+    assert not figures[1].axes[0].lines
+
+
+@pytest.mark.parametrize(
+    ("panel", "says"),
+    [
+        ((np.zeros((4, 3)), None), r"mine: expected codes of shape \(n, 2\)"),
+        ((np.zeros((4, 2)), [1, 2]), "a class for each of the 4 codes, found 2"),
+    ],
+)
+def test_bad_codes_in_plane(panel, says, tmp_path):
+    with pytest.raises(ValueError, match=says):
+        plots.codes_in_plane({"mine": panel}, tmp_path / "c.png")
+
+
+def test_code_histograms_are_densities_beside_the_normal(figures, tmp_path):
+    codes = np.random.RandomState(0).normal(size=(400, 3))
+    plots.code_histograms({"a": codes, "b": 3 * codes}, tmp_path / "h.png", bins=10)
+    grid = figures[0].axes
+    assert len(grid) == 6
+    counts, edges = np.histogram(codes[:, 1], 10, density=True)
+    bars = grid[1].patches
+    np.testing.assert_allclose([bar.get_height() for bar in bars], counts)
+    np.testing.assert_allclose([bar.get_x() for bar in bars], edges[:-1])
+    x, density = grid[1].lines[0].get_data()
+    np.testing.assert_allclose(density, np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi))
+    with pytest.raises(ValueError, match="d the same for all labels"):
+        plots.code_histograms({"a": codes, "b": codes[:, :2]}, tmp_path / "h.png")

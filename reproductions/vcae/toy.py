@@ -87,7 +87,7 @@ def objectives_asked():
 def configuration(method, weight, seed):
     """Everything that decides a run's numbers, given the data."""
     if FLAGS.toy == "images":
-        return vcae_paper.configuration(method, seed, IMAGES, weight)
+        return vcae_paper.configuration(method, seed, IMAGES, weight, flow_epochs=None)
     return {
         "dataset": "mixture",
         "method": method,

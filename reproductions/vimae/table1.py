@@ -38,9 +38,9 @@ def main(argv):
 def cells(run):
     parzen = run["parzen"]
     return [
-        number(-parzen["log_likelihood"]),
-        number(parzen["log_likelihood_se"]),
-        number(parzen["bandwidth"], ".3f"),
+        number(-parzen["log_likelihood_parzen"]),
+        number(parzen["log_likelihood_parzen_se"]),
+        number(parzen["parzen_bandwidth"], ".3f"),
         number(run["test"]["bank"]["distortion"]),
         number(run["test_mean"]["error"]),
         number(run["posterior"]["mmd"], ".4f"),

@@ -397,7 +397,10 @@ def count_state(layer):
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"context_units": 3}, {"context_units": 0, "context": True, "flow": Conditioned()}],
+    [
+        {"context_units": 3},
+        {"context_units": 0, "context": True, "flow": Conditioned()},
+    ],
 )
 def test_bad_context_units_raise(arguments):
     with pytest.raises(ValueError, match=r"^context_units must be None, or an integer"):
