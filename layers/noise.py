@@ -61,6 +61,8 @@ class InputNoise(Seeded):
             dtype="float32",
             seed=self.seed_generator,
         )
+        # On PyTorch four values in a million lie beyond.
+        noise = ops.clip(noise, -self.bound, self.bound)
         return inputs + ops.cast(noise, inputs.dtype)
 
     def compute_output_shape(self, input_shape):
