@@ -1,0 +1,431 @@
+"""A deterministic channel: codes are replaced by the nearest of a few codewords."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from .channel import Channel
+
+UPDATES = ("ema", "gradient")
+# The share of the probability that is spread evenly over all codewords. Every
+# codeword can then be coded, at log(K / 0.001) nats or less, and a symbol costs at
+# most 0.001 nats more than without.
+FLOOR = 1e-3
+
+
+@keras.saving.register_keras_serializable(package="echo_keras")
+class VectorQuantizer(Channel):
+    r"""Replaces codes by their nearest codewords; the rate is their code length.
+
+    The last axis of z is split into `groups` sub-vectors \(z_g\) of equal width, each
+    with a codebook of its own (a product quantiser; `groups` = d quantises every
+    dimension by itself):
+
+    $$j_g(x) = \arg\min_j \|z_g - c_{gj}\|^2, \qquad \hat z_g = c_{g j_g(x)} + u$$
+
+    All positions of a code with several axes share the codebooks. The gradient of
+    \(\hat z\) is handed to z as it is (straight through).
+
+    The rate of an example is the length of its code under the moving frequencies
+    \(p_{gj}\) of the codewords, in nats, summed over groups and positions:
+    \(-\sum_g \log p_{g j_g(x)}\). Its mean is the cross-entropy, which is at least
+    \(H(\hat Z) = I(X; \hat Z)\) and, for codes that follow the frequencies,
+    \(R_Q = -\sum_j p_j \log p_j\) (`entropy`). `echo_keras.codec` writes files of this
+    length. A training batch is measured with the frequencies of those before it.
+
+    The assignment is hard, and so the rate has no gradient by default: the number
+    of codewords bounds it. With a `temperature` T it has the gradient of the rate of
+    the soft assignment \(\mathrm{softmax}_j(-\|z_g - c_{gj}\|^2 / T)\) to z; value
+    and output stay those of the hard one.
+
+    Training moves the codewords in one of two ways, with rate
+    \(a = \max(1 - decay, 1 / t)\) in the t-th training batch, in which a share
+    \(s_j\) of all codes is assigned to \(c_j\), with mean \(m_j\):
+
+    - "ema": \(p_j \leftarrow p_j + a (s_j - p_j)\), then \(c_j \leftarrow c_j + a\,
+      (s_j / p_j) (m_j - c_j)\). This is the moving average of all codes that were
+      assigned to the codeword. One without codes stays where it is, so that counts
+      need no smoothing.
+    - "gradient": the optimizer moves the codewords by the loss
+      \(\|sg(z) - c\|^2\); p as above.
+
+    To both, `commitment` \(\|z - sg(c)\|^2\) is added, which keeps codes close to
+    their codewords. Terms are sums over the code and means over the batch.
+
+    A codeword that has gone unused for `revive_after` training batches is replaced
+    by a random code of the batch. The first training batch provides all codewords,
+    unless there is an `initializer`. With `trainable = False` codewords and
+    frequencies stay as they are. (Under `tf.distribute` each replica would keep
+    codebooks of its own: train on one device.)
+
+    With `dither` the output has uniform noise added, in training and at inference:
+    generation then is not limited to as many codes as there are codewords. It
+    belongs to the decoder, and the rate is that of the codeword alone.
+
+    Distances are made of matrix products, which a GPU may round to 10 bits (TF32):
+    of two codewords that are as close as that, either may be chosen.
+
+    Args:
+        codewords: Int from 2 to 65,536, K, codewords of each group.
+        groups: Int >= 1, a divisor of d.
+        update: "ema" or "gradient".
+        decay: Float in [0, 1), of the moving averages.
+        commitment: Float >= 0, weight on the distance of codes to their codewords.
+        temperature: Float > 0, in the squared units of z, for the rate's gradient;
+            or None for a rate without one.
+        dither: Float >= 0, half the width of the uniform noise in each dimension.
+        revive_after: Int >= 1 or None, never.
+        initializer: Keras initializer of the codebooks (groups, codewords, d / groups),
+            or None for the codes of the first training batch. (Until then they are
+            standard normal.)
+        beta: Float >= 0, weight on the rate, or a rule that moves it; see `Channel`.
+        seed: Int or None; see `Channel`.
+
+    Inputs:
+        z, shape (batch, ..., d) with d known.
+
+    Output:
+        The quantised z, of the same shape.
+
+    Raises:
+        ValueError: an argument is out of range, or d is not a multiple of `groups`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> levels = keras.initializers.Constant(np.array([[[-1.0], [1.0]]]))
+    >>> layer = VectorQuantizer(2, initializer=levels)
+    >>> z = layer(np.array([[0.3], [-5.0], [0.9]]))
+    >>> ops.convert_to_numpy(z).ravel().tolist()
+    [1.0, -1.0, 1.0]
+    >>> round(float(layer.last_rate.value), 3)  # log 2: no frequencies known yet
+    0.693
+
+    References:
+        Information bottleneck through variational glasses, Sec. 4.2, Eq. 35; the
+        dither is Eq. 36 and the soft assignment footnote 9. van den Oord et al.,
+        Neural Discrete Representation Learning (2017), Eq. 3 and App. A.1.
+    """
+
+    def __init__(
+        self,
+        codewords,
+        groups=1,
+        update="ema",
+        decay=0.99,
+        commitment=0.25,
+        temperature=None,
+        dither=0.0,
+        revive_after=100,
+        initializer=None,
+        beta=1.0,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(beta=beta, seed=seed, **kwargs)
+        if not 2 <= codewords <= 2**16 or codewords != int(codewords):
+            raise ValueError(
+                f"codewords must be an integer from 2 to 65536; received {codewords}."
+            )
+        if not 1 <= groups < math.inf or groups != int(groups):
+            raise ValueError(f"groups must be an integer >= 1; received {groups}.")
+        if update not in UPDATES:
+            raise ValueError(f"update must be one of {UPDATES}; received {update!r}.")
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay must be in [0, 1); received {decay}.")
+        if temperature is not None and not 0 < temperature < math.inf:
+            raise ValueError(
+                f"temperature must be None or a finite number > 0; received "
+                f"{temperature}."
+            )
+        if revive_after is not None and not (
+            1 <= revive_after < math.inf and revive_after == int(revive_after)
+        ):
+            raise ValueError(
+                f"revive_after must be None or an integer >= 1; received "
+                f"{revive_after}."
+            )
+        self.codewords = int(codewords)
+        self.groups = int(groups)
+        self.update = update
+        self.decay = float(decay)
+        self.commitment = self.check_weight("commitment", commitment)
+        self.temperature = None if temperature is None else float(temperature)
+        self.dither = self.check_weight("dither", dither)
+        self.revive_after = None if revive_after is None else int(revive_after)
+        self.initializer = None
+        if initializer is not None:
+            self.initializer = keras.initializers.get(initializer)
+
+    def build(self, input_shape):
+        dims = input_shape[-1]
+        if len(input_shape) < 2 or dims is None or dims % self.groups:
+            raise ValueError(
+                f"VectorQuantizer takes codes (batch, ..., d), d known and a multiple "
+                f"of groups = {self.groups}; received shape {tuple(input_shape)}."
+            )
+        super().build()
+        self.width = dims // self.groups
+        self.positions = tuple(input_shape[1:-1])
+        shape = (self.groups, self.codewords)
+        self.frequencies = self.add_state("frequencies", shape, 1 / self.codewords)
+        self.unused = self.add_state("unused", shape, 0.0)  # batches in a row
+        self.steps = self.add_state("steps", (), 0.0)
+        initializer = self.initializer
+        if initializer is None:
+            initializer = keras.initializers.RandomNormal(stddev=1.0, seed=self.seed)
+        # The codebook is base + shift: JAX lets `call` assign no weight that is
+        # trained, and the first batch and revived codewords have to be assigned.
+        self.base = self.add_weight(
+            name="base",
+            shape=(*shape, self.width),
+            initializer=initializer,
+            dtype="float32",
+            autocast=False,
+            trainable=False,
+        )
+        self.shift = None
+        if self.update == "gradient":
+            self.shift = self.add_weight(
+                name="shift",
+                shape=(*shape, self.width),
+                initializer="zeros",
+                dtype="float32",
+                autocast=False,
+            )
+
+    def call(self, inputs, training=False):
+        learn = bool(training) and self.trainable
+        z = self._vectors(inputs)
+        fixed = ops.stop_gradient(z)
+        base = ops.copy(self.base)  # PyTorch must not find what it saved changed
+        fresh = None
+        if learn and (self.initializer is None or self.revive_after is not None):
+            fresh = self._some(fixed)
+        if learn and self.initializer is None:
+            base = ops.where(self.steps == 0, fresh, base)
+        codebook = base if self.shift is None else base + self.shift
+        log_p = ops.log(with_floor(ops.copy(self.frequencies)))
+
+        scores = distances(z, ops.stop_gradient(codebook))
+        index = ops.argmin(scores, axis=2)
+        chosen = take_codewords(codebook, index)
+        chosen_fixed = ops.stop_gradient(chosen)
+
+        length = -take_codewords(ops.expand_dims(log_p, 2), index)[:, :, 0]
+        if self.temperature is not None:
+            share = ops.softmax(-scores / self.temperature, axis=2)
+            soft = -ops.sum(share * log_p, axis=2)
+            length = length + (soft - ops.stop_gradient(soft))
+        rate = self._per_example(length, inputs)
+        self.add_rate(rate, training, log_ratio=rate)  # q(z|x) is 1 where z is
+
+        if self.commitment:
+            error = self._per_example(ops.square(z - chosen_fixed), inputs)
+            self.add_loss(self.commitment * ops.mean(error))
+        if self.shift is not None:
+            error = self._per_example(ops.square(fixed - chosen), inputs)
+            self.add_loss(ops.mean(error))
+        if learn:
+            self._learn(index, fixed - chosen_fixed, base, fresh)
+
+        # z - z is exactly 0: the value is the codeword's, the gradient z's.
+        z = self._with_dither(chosen_fixed + (z - fixed))
+        return ops.cast(ops.reshape(z, ops.shape(inputs)), self.compute_dtype)
+
+    def _learn(self, index, residual, base, fresh):
+        """Moves frequencies and codewords after a batch has been assigned."""
+        hits = ops.one_hot(index, self.codewords, dtype="float32")
+        count = ops.cast(ops.shape(index)[0], "float32")
+        share = ops.sum(hits, axis=0) / count
+        self.steps.assign(self.steps + 1.0)
+        rate = ops.maximum(1.0 - self.decay, 1.0 / self.steps)
+        frequencies = self.frequencies + rate * (share - self.frequencies)
+        self.frequencies.assign(frequencies)
+        if self.update == "ema":
+            # share (mean - codeword), by group and codeword.
+            pull = ops.einsum("vgk,vgw->gkw", hits, residual) / count
+            weight = rate / ops.maximum(frequencies, 1e-12)
+            base = base + ops.expand_dims(weight, 2) * pull
+        unused = ops.where(share > 0, 0.0, self.unused + 1.0)
+        if self.revive_after is not None:
+            dead = unused >= self.revive_after
+            unused = ops.where(dead, 0.0, unused)
+            base = ops.where(ops.expand_dims(dead, 2), self._less_shift(fresh), base)
+        self.unused.assign(unused)
+        self.base.assign(base)
+
+    def _less_shift(self, codebook):
+        return codebook if self.shift is None else codebook - self.shift
+
+    def _some(self, vectors):
+        """A random code of the batch for each codeword: (groups, codewords, width).
+
+        All are different ones if there are enough.
+        """
+        count = ops.shape(vectors)[0]
+        order = ops.argsort(self.uniform((count,)))
+        picks = ops.take(order, ops.arange(self.codewords, dtype="int32") % count)
+        return ops.transpose(ops.take(vectors, picks, axis=0), (1, 0, 2))
+
+    def _vectors(self, inputs):
+        """Float32 sub-vectors, (batch x positions, groups, width)."""
+        z = ops.cast(inputs, "float32")
+        return ops.reshape(z, (-1, self.groups, self.width))
+
+    def _per_example(self, values, inputs):
+        """Sums (batch x positions, ...) over all but the batch: (batch,)."""
+        return ops.sum(ops.reshape(values, (ops.shape(inputs)[0], -1)), axis=1)
+
+    def _with_dither(self, z):
+        if not self.dither:
+            return z
+        return z + self.dither * (2.0 * self.uniform(ops.shape(z)) - 1.0)
+
+    def _check_built(self):
+        if not self.built:
+            raise ValueError(
+                "VectorQuantizer is not built and has no codewords: call it, or the "
+                "model it stands in, on data first."
+            )
+
+    def codebook(self):
+        """The codewords, a float32 tensor (groups, codewords, d / groups)."""
+        self._check_built()
+        return ops.copy(self.base) if self.shift is None else self.base + self.shift
+
+    def indices(self, inputs):
+        """The number of each sub-vector's codeword: int32 (batch, ..., groups)."""
+        codebook = self.codebook()
+        inputs = ops.convert_to_tensor(inputs)
+        index = ops.argmin(distances(self._vectors(inputs), codebook), axis=2)
+        shape = (*ops.shape(inputs)[:-1], self.groups)
+        return ops.cast(ops.reshape(index, shape), "int32")
+
+    def decode_indices(self, indices):
+        """Codes (batch, ..., d) of given indices (batch, ..., groups), with dither.
+
+        Raises:
+            ValueError: the last axis of the indices is not `groups` long.
+        """
+        codebook = self.codebook()
+        indices = ops.cast(indices, "int32")
+        if indices.shape[-1] != self.groups:
+            raise ValueError(
+                f"Indices must be of shape (batch, ..., groups) with groups = "
+                f"{self.groups}; received {tuple(indices.shape)}."
+            )
+        z = take_codewords(codebook, ops.reshape(indices, (-1, self.groups)))
+        shape = (*ops.shape(indices)[:-1], self.groups * self.width)
+        return ops.cast(ops.reshape(self._with_dither(z), shape), self.compute_dtype)
+
+    def rate(self, inputs):
+        """The code length of each example in nats, shape (batch,)."""
+        index = self.indices(inputs)
+        log_p = ops.expand_dims(ops.log(with_floor(self.frequencies)), 2)
+        length = take_codewords(log_p, ops.reshape(index, (-1, self.groups)))
+        return -self._per_example(length, index)
+
+    def rate_bits(self, inputs):
+        """The code length of each example in bits, shape (batch,)."""
+        return self.rate(inputs) / math.log(2)
+
+    def code_probabilities(self):
+        """The probability of each codeword, a float64 array (groups, codewords).
+
+        The moving frequencies, of which a thousandth is spread over all codewords.
+        """
+        self._check_built()
+        frequencies = ops.convert_to_numpy(self.frequencies).astype("float64")
+        return with_floor(frequencies)
+
+    def entropy(self):
+        r"""\(R_Q = -\sum_j p_j \log p_j\), summed over groups and positions: nats.
+
+        Raises:
+            ValueError: the layer is not built, or the number of positions is unknown.
+        """
+        p = self.code_probabilities()
+        if None in self.positions:
+            raise ValueError(
+                f"The entropy of a code is known where its shape is; this layer was "
+                f"built on positions {self.positions}."
+            )
+        return float(-math.prod(self.positions) * np.sum(p * np.log(p)))
+
+    def perplexity(self):
+        """How many equally frequent codewords would have as much entropy: (groups,)."""
+        p = self.code_probabilities()
+        return np.exp(-np.sum(p * np.log(p), axis=1))
+
+    def sample(self, n):
+        """Draws n codes whose sub-vectors are independent: (n, ..., d).
+
+        Raises:
+            ValueError: the layer is not built, or the number of positions is unknown.
+        """
+        self._check_built()
+        if None in self.positions:
+            raise ValueError(
+                f"Codes are drawn where their shape is known; this layer was built on "
+                f"positions {self.positions}."
+            )
+        log_p = ops.log(with_floor(self.frequencies))
+        total = n * math.prod(self.positions)
+        index = keras.random.categorical(
+            log_p, total, dtype="int32", seed=self.seed_generator
+        )
+        shape = (n, *self.positions, self.groups)
+        return self.decode_indices(ops.reshape(ops.transpose(index), shape))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        initializer = self.initializer
+        if initializer is not None:
+            initializer = keras.initializers.serialize(initializer)
+        return {
+            **super().get_config(),
+            "codewords": self.codewords,
+            "groups": self.groups,
+            "update": self.update,
+            "decay": self.decay,
+            "commitment": self.commitment,
+            "temperature": self.temperature,
+            "dither": self.dither,
+            "revive_after": self.revive_after,
+            "initializer": initializer,
+        }
+
+
+def with_floor(frequencies):
+    """Probabilities > 0 from frequencies (groups, codewords)."""
+    return (1.0 - FLOOR) * frequencies + FLOOR / frequencies.shape[1]
+
+
+def distances(z, codebook):
+    r"""\(\|z - c\|^2\) less a term that all codewords of a group share.
+
+    Args:
+        z: Tensor (n, groups, width).
+        codebook: Tensor (groups, codewords, width).
+
+    Returns:
+        Tensor (n, groups, codewords).
+    """
+    # About the codebook's centre, or digits are lost where codes are far from 0.
+    centre = ops.mean(codebook, axis=1, keepdims=True)
+    codebook = codebook - centre
+    z = z - centre[:, 0]
+    squares = ops.sum(ops.square(codebook), axis=2)
+    return squares - 2.0 * ops.einsum("vgw,gkw->vgk", z, codebook)
+
+
+def take_codewords(codebook, index):
+    """Rows (n, groups, width) of a codebook (groups, codewords, width)."""
+    groups, codewords, width = codebook.shape
+    rows = ops.cast(index, "int32") + codewords * ops.arange(groups, dtype="int32")
+    return ops.take(ops.reshape(codebook, (-1, width)), rows, axis=0)
