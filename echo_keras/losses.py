@@ -199,6 +199,58 @@ class SquaredError(Distortion):
         return ops.square(y_true - mean)
 
 
+@keras.saving.register_keras_serializable(package="echo_keras")
+class Nothing(Distortion):
+    """No distortion: 0 for every example, for models that other terms train alone.
+
+    Example:
+
+    >>> import numpy as np
+    >>> float(Nothing()(np.ones((3, 4)), np.zeros((3, 4))))
+    0.0
+
+    References:
+        BIB-AE paper, Sec. 2.3 and 4.1: the original GAN has no term C.
+    """
+
+    def per_element(self, y_true, y_pred):
+        return ops.zeros_like(y_pred)
+
+
+@keras.saving.register_keras_serializable(package="echo_keras")
+class Categorical(Distortion):
+    r"""Cross-entropy of class labels: \(-\log p(c|z)\) for logits of the classes.
+
+    Its mean bounds the conditional entropy H(C|Z) from above, so that H(C) less its
+    mean bounds I(Z; C) from below.
+
+    Inputs:
+        y_true: Class numbers, ints, shape (batch,) or (batch, 1).
+        y_pred: Logits, shape (batch, classes).
+
+    Example:
+
+    >>> import numpy as np
+    >>> round(float(Categorical()(np.array([0, 3]), np.zeros((2, 4)))), 3)  # log 4
+    1.386
+
+    References:
+        BIB-AE paper, Eq. 6 and 43.
+    """
+
+    def call(self, y_true, y_pred):
+        if len(y_pred.shape) != 2 or tuple(y_true.shape[1:]) not in ((), (1,)):
+            raise ValueError(
+                f"Categorical needs logits of shape (batch, classes) and labels of "
+                f"shape (batch,); received {tuple(y_pred.shape)} and "
+                f"{tuple(y_true.shape)}."
+            )
+        logits = ops.cast(y_pred, "float32")
+        labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
+        of_label = ops.one_hot(labels, logits.shape[-1], dtype="float32")
+        return ops.logsumexp(logits, axis=-1) - ops.sum(of_label * logits, axis=-1)
+
+
 def uniform(shape, seed_generator):
     """Numbers in [0, 1), float32."""
     return keras.random.uniform(shape, dtype="float32", seed=seed_generator)

@@ -12,6 +12,7 @@ from echo_keras.layers import (
     GatedConv2DTranspose,
     Penalty,
     PixelCNN,
+    PriorSamples,
 )
 
 
@@ -261,7 +262,14 @@ def factor_decoder(units=10, channels=1, name="decoder"):
 
 
 def autoencoder(
-    encoder, bottleneck, decoder, penalties=(), pseudo_inputs=None, input_noise=None
+    encoder,
+    bottleneck,
+    decoder,
+    penalties=(),
+    pseudo_inputs=None,
+    input_noise=None,
+    data_divergence=None,
+    generated=False,
 ):
     """A `RateDistortionModel` of an encoder, a bottleneck, penalties and a decoder.
 
@@ -276,9 +284,17 @@ def autoencoder(
             of the inputs and of the pseudo-inputs, as a `VampPrior` needs them.
         input_noise: Layer that inputs pass on their way to the encoder alone, such as
             `InputNoise`, or None.
+        data_divergence: `DataDivergence` or None: it receives the inputs, the outputs
+            and, if asked for, what the decoder makes of draws from the prior.
+        generated: If True, or a prior, a layer with `sample(n)`, `data_divergence`
+            also sees decoded draws from the standard normal, or from that prior.
 
     Returns:
         The model, with the given models and layers as its layers.
+
+    Raises:
+        ValueError: a `PixelCNN`, which needs the image that it decodes, has a
+            data_divergence.
 
     Example:
 
@@ -295,10 +311,19 @@ def autoencoder(
     for penalty in penalties:
         z = penalty(z)
     if isinstance(decoder, PixelCNN):
+        if data_divergence is not None:
+            raise ValueError("A PixelCNN decoder takes no data_divergence.")
         return RateDistortionModel(inputs, decoder([inputs, z]))
     if not isinstance(decoder, keras.Model):
         decoder = decoder(z.shape[-1])
-    return RateDistortionModel(inputs, decoder(z))
+    outputs = decoder(z)
+    if data_divergence is not None:
+        images = [outputs]
+        if generated:
+            prior = None if generated is True else generated
+            images.append(decoder(PriorSamples(z.shape[-1], prior)(inputs)))
+        outputs = data_divergence([inputs, *images])
+    return RateDistortionModel(inputs, outputs)
 
 
 def conv_autoencoder(

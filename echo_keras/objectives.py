@@ -2,16 +2,33 @@ r"""Objectives of autoencoders: functions from networks to a trainable model.
 
 Each takes an encoder (inputs to features), a decoder (codes to outputs, or a function
 from the number of code dimensions to one) and the number of code dimensions, and
-returns a `RateDistortionModel`, not yet compiled. The loss it is compiled with is the
-distortion D; the objective decides what is added to it:
+returns a `RateDistortionModel`, not yet compiled. All are choices among four terms of
+the information bottleneck \(I(X; Z) - \beta\, I(Z; X)\), each a part of the model:
 
-| function | loss | code |
+| term | | what it is here |
 | --- | --- | --- |
-| `vae` | \(D + \beta\, E\,KL[q(z\|x) \,\|\, m(z)]\) | Gaussian, or a flow of it |
-| `info_vae` | \(D + \beta\, E\,KL + \lambda\, MMD^2[q(z), p(z)]\) | Gaussian |
-| `wae` | \(D + \lambda\, MMD^2[q(z), p(z)]\) | plain, or fixed noise: cWAE |
-| `vcae` | \(D + \lambda\, \|\sum_j Var z_j - v\|\) | fixed noise, or plain: dVCAE |
-| `vim` | \(D + \lambda\, MMD^2[q(z), p(z)]\) | plain; the input has noise |
+| A | \(E\, KL[q(z\|x) \,\|\, p(z)]\) | the rate of a channel, with the weight `beta` |
+| B | \(KL[q(z) \,\|\, p(z)]\) | `AggregateDivergence`, or `MMDPenalty` in its place |
+| C | \(-E \log p(x\|z)\) | the loss that the model is compiled with |
+| D | \(KL[p_D(x) \,\|\, p(x)]\) | `DataDivergence` |
+
+| function | loss | equation in the BIB-AE paper |
+| --- | --- | --- |
+| `vae`, `echo` | A + C | 30, and 31 with beta |
+| `aae` | B + C | 32 |
+| `info_vae` | A - B + C, or A + MMD + C | 33 |
+| `gan` | D, or D + C | 24, 25 |
+| `vae_gan` | A + C + D | 34 |
+| `bib_ae` | A - B + C + D | 26 to 29 |
+| `wae`, `vim` | MMD + C | 32, with MMD for B |
+| `vcae` | \(\lambda\, \|\sum_j Var(z_j) - v\|\) + C | |
+
+The paper weighs C and D by its \(\beta\); here A and B are weighed by `beta` instead,
+which is its reciprocal.
+
+References:
+    Voloshynovskiy et al., Information Bottleneck through Variational Glasses (2019),
+    the BIB-AE paper.
 """
 
 import math
@@ -19,11 +36,15 @@ import math
 import keras
 
 from echo_keras.layers import (
+    AggregateDivergence,
+    DataDivergence,
     DeterministicBottleneck,
+    EchoBottleneck,
     GaussianBottleneck,
     InputNoise,
     Logistic,
     MMDPenalty,
+    PriorSamples,
     VariancePenalty,
 )
 
@@ -32,6 +53,8 @@ from . import models
 # The InfoMax paper's priors, all of variance 1.
 PRIORS = ("normal", "logistic")
 UNIT_LOGISTIC = math.sqrt(3) / math.pi
+# What term D compares with the data.
+IMAGES = ("reconstructions", "samples", "both")
 
 
 def vae(encoder, decoder, units, beta=1.0, **bottleneck_arguments):
@@ -63,29 +86,275 @@ def vae(encoder, decoder, units, beta=1.0, **bottleneck_arguments):
     return models.autoencoder(encoder, bottleneck, decoder)
 
 
-def info_vae(encoder, decoder, units, weight=999.0, beta=1.0, kernel="rbf"):
-    r"""InfoVAE: \(D + \beta\, E\,KL[q(z|x) \| p(z)] + \lambda\, MMD^2[q(z), p(z)]\).
+def echo(encoder, decoder, units, beta=1.0, **bottleneck_arguments):
+    r"""Echo autoencoder: \(D + \beta\, I(X; Z)\), with the information exact.
+
+    The channel's rate is A - B for the marginal that the channel itself has, so that no
+    prior is chosen and nothing is bounded.
 
     Args:
         encoder, decoder, units: See the module.
-        weight: Float >= 0, \(\lambda\).
-        beta: Float >= 0; at 0 information is free.
-        kernel: See `MMDPenalty`.
+        beta: Float >= 0, or a rule; see `EchoSample`.
+        **bottleneck_arguments: As `EchoBottleneck` takes them, such as d_max.
 
     Returns:
-        A `RateDistortionModel`; the penalty is the layer "mmd".
+        A `RateDistortionModel` with the layers "encoder", "bottleneck" and "decoder".
 
     Example:
 
-    >>> info_vae(*networks(), 2).get_layer("mmd").initial_weight
-    999.0
+    >>> echo(*networks(), 2, d_max=7).get_layer("bottleneck").units
+    2
 
     References:
-        Zhao et al., InfoVAE (2019); the InfoMax paper, Sec. 2.3; Echo paper, Sec. 4.
+        Echo paper, Eq. 8; BIB-AE paper, Eq. 11.
     """
+    bottleneck = EchoBottleneck(
+        units, beta=beta, name="bottleneck", **bottleneck_arguments
+    )
+    return models.autoencoder(encoder, bottleneck, decoder)
+
+
+def info_vae(encoder, decoder, units, divergence=None, beta=1.0):
+    r"""InfoVAE: A, a divergence of q(z) from the prior, and C.
+
+    Args:
+        encoder, decoder, units: See the module.
+        divergence: Layer that codes pass. `AggregateDivergence(-1.0)` gives the
+            information A - B (Eq. 33); `MMDPenalty()`, the default, is what the Echo
+            paper has under the name.
+        beta: Float >= 0, weight of A; at 0 information is free.
+
+    Returns:
+        A `RateDistortionModel`.
+
+    Example:
+
+    >>> info_vae(*networks(), 2, MMDPenalty(50.0, name="mmd")).get_layer("mmd").kernel
+    'rbf'
+
+    References:
+        Zhao et al., InfoVAE (2019); BIB-AE paper, Eq. 33; the InfoMax paper, Sec. 2.3;
+        Echo paper, Sec. 4.
+    """
+    if divergence is None:
+        divergence = MMDPenalty(name="mmd")
     bottleneck = GaussianBottleneck(units, beta=beta, name="bottleneck")
-    penalty = MMDPenalty(weight, kernel=kernel, name="mmd")
-    return models.autoencoder(encoder, bottleneck, decoder, [penalty])
+    return models.autoencoder(encoder, bottleneck, decoder, [divergence])
+
+
+def aae(encoder, decoder, units, weight=1.0, critic=None, prior=None, stochastic=False):
+    r"""Adversarial autoencoder: \(D + \lambda\, KL[q(z) \,\|\, p(z)]\), terms B and C.
+
+    Args:
+        encoder, decoder, units: See the module. weight: Float >= 0, \(\lambda\).
+        critic, prior: See `AggregateDivergence`. stochastic: If True, the encoder gives
+        mean and variance of a Gaussian, whose rate
+            has no weight; else it is deterministic.
+
+    Returns:
+        A `RateDistortionModel`; the term is the layer "divergence".
+
+    Example:
+
+    >>> from echo_keras.layers import dense_critic
+    >>> model = aae(*networks(), 2, critic=dense_critic((8,)))
+    >>> type(model.get_layer("bottleneck")).__name__
+    'DeterministicBottleneck'
+
+    References:
+        Makhzani et al., Adversarial Autoencoders (2015); BIB-AE paper, Eq. 32.
+    """
+    bottleneck = DeterministicBottleneck(units, name="bottleneck")
+    if stochastic:
+        bottleneck = GaussianBottleneck(units, beta=0.0, name="bottleneck")
+    divergence = AggregateDivergence(weight, critic, prior, name="divergence")
+    return models.autoencoder(encoder, bottleneck, decoder, [divergence])
+
+
+def gan(decoder, units, image_shape, prior=None, **divergence_arguments):
+    """Generative adversarial network: D of images decoded from the prior.
+
+    Compiled with `losses.Nothing()` it is the original GAN. Compiled with a likelihood,
+    it has the term C of Eq. 25 as well: of each image given the code that happened to
+    be drawn for it.
+
+    Args:
+        decoder: Keras model from codes to images, or a function from `units` to one.
+        units: Int, number of code dimensions.
+        image_shape: (height, width, channels).
+        prior: Layer with `sample(n)`; the standard normal if None.
+        **divergence_arguments: As `DataDivergence` takes them: weight, critic,
+            generator_loss, logits.
+
+    Returns:
+        A `RateDistortionModel` from images, of which there are as many generated, to
+        generated images; the term is the layer "data_divergence".
+
+    Example:
+
+    >>> from echo_keras.layers import conv_critic
+    >>> decoder = models.wae_decoder(2, (8, 8, 1), filters=2)
+    >>> gan(decoder, 2, (8, 8, 1), critic=conv_critic((4,))).output_shape
+    (None, 8, 8, 1)
+
+    References:
+        Goodfellow et al., Generative Adversarial Nets (2014); BIB-AE paper, Eq. 20 to
+        25.
+    """
+    inputs = keras.Input(image_shape)
+    z = PriorSamples(units, prior, name="prior")(inputs)
+    if not isinstance(decoder, keras.Model):
+        decoder = decoder(units)
+    divergence = DataDivergence(name="data_divergence", **divergence_arguments)
+    return models.RateDistortionModel(inputs, divergence([inputs, decoder(z)]))
+
+
+def vae_gan(
+    encoder,
+    decoder,
+    units,
+    beta=1.0,
+    images="both",
+    bottleneck=None,
+    **divergence_arguments,
+):
+    """VAE/GAN: terms A, C and D.
+
+    Args:
+        encoder, decoder, units: See the module.
+        beta: Float >= 0, weight of A.
+        images: What is compared with the data: "reconstructions", "samples" from the
+            prior, or "both".
+        bottleneck: Layer from features to codes; `GaussianBottleneck(units)` if None.
+        **divergence_arguments: As `DataDivergence` takes them: weight, critic,
+            generator_loss, logits.
+
+    Returns:
+        A `RateDistortionModel`; D is the layer "data_divergence".
+
+    Raises:
+        ValueError: images is unknown.
+
+    Example:
+
+    >>> from echo_keras.layers import conv_critic
+    >>> model = vae_gan(
+    ...     models.dense_encoder((8, 8, 1), (4,)),
+    ...     models.dense_decoder(2, (8, 8, 1), (4,)),
+    ...     2,
+    ...     critic=conv_critic((4,)),
+    ... )
+    >>> model.get_layer("data_divergence").against
+    'all'
+
+    References:
+        Larsen et al., Autoencoding beyond Pixels (2016), with its metric left out;
+        BIB-AE paper, Eq. 34 and footnote 8.
+    """
+    if bottleneck is None:
+        bottleneck = GaussianBottleneck(units, beta=beta, name="bottleneck")
+    return _with_data_divergence(
+        encoder, bottleneck, decoder, [], images, divergence_arguments
+    )
+
+
+def bib_ae(
+    encoder,
+    decoder,
+    units,
+    beta=1.0,
+    code_critic=None,
+    images="both",
+    **divergence_arguments,
+):
+    r"""Bounded information bottleneck autoencoder: \(\beta (A - B) + C + D\).
+
+    Args:
+        encoder, decoder, units: See the module.
+        beta: Float >= 0, weight of A and of -B.
+        code_critic: The critic of B; see `AggregateDivergence`.
+        images: As for `vae_gan`.
+        **divergence_arguments: As `DataDivergence` takes them: weight, critic,
+            generator_loss, logits.
+
+    Returns:
+        A `RateDistortionModel`; B is the layer "divergence", D "data_divergence".
+
+    Example:
+
+    >>> from echo_keras.layers import conv_critic, dense_critic
+    >>> model = bib_ae(
+    ...     models.dense_encoder((8, 8, 1), (4,)),
+    ...     models.dense_decoder(2, (8, 8, 1), (4,)),
+    ...     2,
+    ...     code_critic=dense_critic((8,)),
+    ...     critic=conv_critic((4,)),
+    ... )
+    >>> model.get_layer("divergence").initial_weight
+    -1.0
+
+    References:
+        BIB-AE paper, Eq. 26 to 29.
+    """
+    divergence = AggregateDivergence(-beta, code_critic, name="divergence")
+    bottleneck = GaussianBottleneck(units, beta=beta, name="bottleneck")
+    return _with_data_divergence(
+        encoder, bottleneck, decoder, [divergence], images, divergence_arguments
+    )
+
+
+def _with_data_divergence(encoder, bottleneck, decoder, penalties, images, arguments):
+    if images not in IMAGES:
+        raise ValueError(
+            f"images must be one of {', '.join(IMAGES)}; received {images!r}."
+        )
+    against = "others" if images == "samples" else "all"
+    return models.autoencoder(
+        encoder,
+        bottleneck,
+        decoder,
+        penalties,
+        data_divergence=DataDivergence(
+            against=against, name="data_divergence", **arguments
+        ),
+        generated=images != "reconstructions",
+    )
+
+
+def information_bottleneck(encoder, bottleneck, classes):
+    r"""Supervised bottleneck: \(H(C|Z) + \beta\, I(X; Z)\), to be learnt with labels.
+
+    Args:
+        encoder: Keras model from inputs to features.
+        bottleneck: Layer from features to codes, whose `beta` is the reciprocal of the
+            paper's: `EchoBottleneck`, whose rate is I(X; Z), or `GaussianBottleneck`,
+            whose rate bounds it.
+        classes: Int >= 2, number of classes.
+
+    Returns:
+        A `RateDistortionModel` from inputs to logits, for the loss
+        `losses.Categorical()`: `distortion` is the bound on H(C|Z), and H(C) less it a
+        bound on I(Z; C).
+
+    Example:
+
+    >>> encoder, _ = networks()
+    >>> model = information_bottleneck(encoder, EchoBottleneck(2, d_max=7), 10)
+    >>> model.output_shape
+    (None, 10)
+
+    References:
+        Tishby et al. (1999); Alemi et al., Deep Variational Information Bottleneck
+        (2017); BIB-AE paper, Eq. 1 to 9; Echo paper, Sec. 6.
+    """
+    decoder = keras.Sequential(
+        [
+            keras.layers.Input((bottleneck.units,)),
+            keras.layers.Dense(classes, dtype="float32"),
+        ],
+        name="decoder",
+    )
+    return models.autoencoder(encoder, bottleneck, decoder)
 
 
 def wae(

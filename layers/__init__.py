@@ -10,6 +10,12 @@ from .bottleneck import (
 from .channel import Channel, collect_rates
 from .couplings import Coupling, FlowChain, LinearScale, LinearShift, Permutation
 from .critics import DensityRatioPenalty, TotalCorrelationPenalty, dense_critic
+from .divergences import (
+    AggregateDivergence,
+    DataDivergence,
+    PriorSamples,
+    conv_critic,
+)
 from .echo import EchoSample, echoes_from_batch, max_scale
 from .flows import (
     MADE,
@@ -29,10 +35,12 @@ from .pixelcnn import PixelCNN
 from .terms import Penalty
 
 __all__ = [
+    "AggregateDivergence",
     "BetaRule",
     "BetaSchedule",
     "Channel",
     "Coupling",
+    "DataDivergence",
     "DensityRatioPenalty",
     "DeterministicBottleneck",
     "EchoBottleneck",
@@ -59,6 +67,7 @@ __all__ = [
     "Penalty",
     "Permutation",
     "PixelCNN",
+    "PriorSamples",
     "PseudoInputs",
     "RateDeviation",
     "StandardNormal",
@@ -67,6 +76,7 @@ __all__ = [
     "VampPrior",
     "VariancePenalty",
     "collect_rates",
+    "conv_critic",
     "dense_critic",
     "echoes_from_batch",
     "max_scale",

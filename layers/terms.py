@@ -1,5 +1,7 @@
 """Layers that add a weighted term to the loss and remember its bare value."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -41,7 +43,8 @@ class Penalty(LossTerm):
     `echo_keras.RateDistortionModel` logs under the layer's name.
 
     Args:
-        weight: Float >= 0, the initial weight of the term.
+        weight: Float >= 0, the initial weight of the term. A subclass may set the class
+            attribute `signed`, and then takes negative ones as well.
 
     Raises:
         ValueError: weight is negative or not finite.
@@ -58,9 +61,12 @@ class Penalty(LossTerm):
     (4.0, 2.0)
     """
 
+    signed = False
+
     def __init__(self, weight=1.0, **kwargs):
         super().__init__(**kwargs)
-        self.initial_weight = self.check_weight("weight", weight)
+        size = abs(weight) if self.signed else weight
+        self.initial_weight = math.copysign(self.check_weight("weight", size), weight)
 
     def build(self, input_shape=None):
         self.weight = self.add_state("weight", (), self.initial_weight)

@@ -61,7 +61,8 @@ def test_vae_with_a_flow_and_a_context_of_its_own():
 
 
 def test_info_vae():
-    model = objectives.info_vae(*objectives.networks(), 2, weight=50.0, beta=0.5)
+    penalty = MMDPenalty(50.0, name="mmd")
+    model = objectives.info_vae(*objectives.networks(), 2, penalty, beta=0.5)
     x = data()
     log = loss_of(model, x)
     added = 0.5 * kl(*heads(model, x)) + 50.0 * log["mmd"]
