@@ -201,8 +201,10 @@ class DataDivergence(DensityRatioPenalty):
         images = [first, *others] if self.against == "all" else others
         images = [ops.sigmoid(i) if self.logits else i for i in images]
         drawn = ops.concatenate([ops.cast(i, x.dtype) for i in images])
-        of_data = log_ratio(self.critic(ops.stop_gradient(x)))
-        of_drawn = log_ratio(self.critic(ops.stop_gradient(drawn)))
+        # One pass: a second would change a critic's state under PyTorch's first.
+        both = ops.stop_gradient(ops.concatenate([x, drawn]))
+        ratio, n = log_ratio(self.critic(both)), ops.shape(x)[0]
+        of_data, of_drawn = ratio[:n], ratio[n:]
         # Data and images weigh the same, however many there are of each.
         loss = ops.mean(ops.softplus(-of_data)) + ops.mean(ops.softplus(of_drawn))
         loss = 0.5 * loss
