@@ -32,6 +32,7 @@ from .marginals import Logistic, Marginal, PseudoInputs, StandardNormal, VampPri
 from .noise import InputNoise
 from .penalties import MMDPenalty, VariancePenalty
 from .pixelcnn import PixelCNN
+from .quantizer import VectorQuantizer
 from .terms import Penalty
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "TotalCorrelationPenalty",
     "VampPrior",
     "VariancePenalty",
+    "VectorQuantizer",
     "collect_rates",
     "conv_critic",
     "dense_critic",

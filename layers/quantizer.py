@@ -64,8 +64,9 @@ class VectorQuantizer(Channel):
     generation then is not limited to as many codes as there are codewords. It
     belongs to the decoder, and the rate is that of the codeword alone.
 
-    Distances are made of matrix products, which a GPU may round to 10 bits (TF32):
-    of two codewords that are as close as that, either may be chosen.
+    For sub-vectors of more than 4 dimensions distances are made of matrix products,
+    which a GPU may round to 10 bits (TF32): of two codewords that are as close as
+    that, either may be chosen.
 
     Args:
         codewords: Int from 2 to 65,536, K, codewords of each group.
@@ -407,7 +408,7 @@ def with_floor(frequencies):
 
 
 def distances(z, codebook):
-    r"""\(\|z - c\|^2\) less a term that all codewords of a group share.
+    r"""\(\|z - c\|^2\), for wide sub-vectors less the term that codewords share.
 
     Args:
         z: Tensor (n, groups, width).
@@ -416,10 +417,10 @@ def distances(z, codebook):
     Returns:
         Tensor (n, groups, codewords).
     """
-    # About the codebook's centre, or digits are lost where codes are far from 0.
-    centre = ops.mean(codebook, axis=1, keepdims=True)
-    codebook = codebook - centre
-    z = z - centre[:, 0]
+    width = codebook.shape[2]
+    if width <= 4:  # no slower than a matrix product, and exact
+        z = ops.expand_dims(z, 2)
+        return sum(ops.square(z[..., i] - codebook[..., i]) for i in range(width))
     squares = ops.sum(ops.square(codebook), axis=2)
     return squares - 2.0 * ops.einsum("vgw,gkw->vgk", z, codebook)
 

@@ -1,0 +1,556 @@
+"""Tests of the vector quantiser: assignment, gradients, codebooks, rate, dither."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import ops
+from scipy import stats
+from tools import array, frozen_call, gradients
+
+from echo_keras import RateDistortionModel
+from echo_keras.layers import VectorQuantizer, collect_rates
+from echo_keras.layers.quantizer import FLOOR
+
+pytestmark = pytest.mark.core
+
+quick = settings(max_examples=30, deadline=None, derandomize=True, database=None)
+
+
+def normal(shape, seed=0):
+    return np.random.RandomState(seed).normal(size=shape).astype("float32")
+
+
+def quantizer(codebook, **arguments):
+    """A built layer with given codewords (groups, codewords, width)."""
+    groups, codewords, width = codebook.shape
+    initializer = keras.initializers.Constant(codebook)
+    layer = VectorQuantizer(
+        codewords, groups=groups, initializer=initializer, **arguments
+    )
+    layer.build((None, groups * width))
+    return layer
+
+
+def nearest(z, codebook):
+    """Indices (..., groups) by brute force, in float64."""
+    groups, _, width = codebook.shape
+    z = z.astype("float64").reshape(*z.shape[:-1], groups, 1, width)
+    return np.square(z - codebook).sum(-1).argmin(-1)
+
+
+def chosen(index, codebook):
+    """Codewords (..., d) of indices (..., groups)."""
+    z = codebook[np.arange(len(codebook)), index]
+    return z.reshape(*index.shape[:-1], -1)
+
+
+def mixed(frequencies):
+    frequencies = np.asarray(frequencies, "float64")
+    return (1 - FLOOR) * frequencies + FLOOR / frequencies.shape[-1]
+
+
+def losses(layer, z, training=False, trainable=()):
+    """Losses of a call, as tensors, leaving the state as it is."""
+    state = [ops.convert_to_tensor(v) for v in layer.non_trainable_variables]
+    trainable = list(trainable) or layer.trainable_variables
+    call = layer.stateless_call(
+        trainable, state, z, training=training, return_losses=True
+    )
+    return call[2]
+
+
+# The nearest codeword
+
+
+@pytest.mark.parametrize("shape", [(5, 6), (3, 2, 2, 6)])
+@pytest.mark.parametrize("groups", [1, 3, 6])
+def test_output_is_the_nearest_codeword_of_each_group(shape, groups):
+    codebook = normal((groups, 7, 6 // groups), seed=1)
+    layer = quantizer(codebook)
+    z = normal(shape, seed=2)
+    index = nearest(z, codebook)
+    assert len(np.unique(index)) > 1
+    np.testing.assert_array_equal(array(layer.indices(z)), index)
+    # The codeword itself, to the last bit.
+    np.testing.assert_array_equal(array(layer(z)), chosen(index, codebook))
+
+
+def test_codes_far_from_zero_find_their_codeword():
+    # Codewords 0.01 apart at 1000, where float32 has steps of 6e-5.
+    codebook = (1000 + np.arange(64).reshape(1, 64, 1) / 100).astype("float32")
+    z = np.random.RandomState(2).uniform(1000, 1000.63, (200, 1)).astype("float32")
+    index = array(quantizer(codebook).indices(z))
+    np.testing.assert_array_equal(index, nearest(z, codebook))
+
+
+def test_indices_decode_to_what_the_layer_returns():
+    layer = quantizer(normal((3, 5, 2), seed=1))
+    z = normal((4, 2, 6))
+    index = layer.indices(z)
+    assert tuple(index.shape) == (4, 2, 3)
+    assert keras.backend.standardize_dtype(index.dtype) == "int32"
+    codes = layer.decode_indices(index)
+    np.testing.assert_array_equal(array(codes), array(layer(z)))
+    np.testing.assert_array_equal(array(layer.indices(codes)), array(index))
+
+
+# Gradients
+
+
+@pytest.mark.parametrize("update", ["ema", "gradient"])
+@pytest.mark.parametrize("training", [False, True])
+def test_the_gradient_passes_straight_through(update, training):
+    layer = quantizer(normal((2, 4, 3)), update=update, dither=0.1)
+    weight = normal((5, 6), seed=3)
+
+    def weighted(z):
+        state = [ops.convert_to_tensor(v) for v in layer.non_trainable_variables]
+        call = layer.stateless_call(
+            layer.trainable_variables, state, z, training=training
+        )
+        return ops.sum(ops.multiply(call[0], weight))
+
+    (found,) = gradients(weighted, normal((5, 6), seed=2))
+    np.testing.assert_allclose(found, weight, rtol=1e-6)
+
+
+@pytest.mark.parametrize("update", ["ema", "gradient"])
+def test_commitment_is_the_weighted_squared_error(update):
+    codebook = normal((2, 4, 3))
+    layer = quantizer(codebook, update=update, commitment=0.4, beta=0.0)
+    z = normal((5, 2, 6), seed=2)
+    error = z - chosen(nearest(z, codebook), codebook)
+    layer(z)
+    mean = np.square(error).sum((1, 2)).mean()
+    expected = [0.0, 0.4 * mean] + [mean] * (update == "gradient")
+    np.testing.assert_allclose([array(x) for x in layer.losses], expected, rtol=1e-5)
+    (found,) = gradients(lambda z: sum(losses(layer, z)), z)
+    np.testing.assert_allclose(found, 0.4 * 2 * error / 5, rtol=1e-4, atol=1e-6)
+
+
+def test_without_commitment_the_rate_is_the_only_loss():
+    layer = quantizer(normal((1, 4, 3)), commitment=0.0)
+    layer(normal((5, 3)))
+    assert len(layer.losses) == 1
+
+
+def test_the_codebook_loss_draws_codewords_to_the_mean_of_their_codes():
+    codebook = normal((2, 4, 3))
+    layer = quantizer(codebook, update="gradient")
+    z = normal((6, 6), seed=2)
+    index = nearest(z, codebook)
+    (found,) = gradients(
+        lambda shift: sum(losses(layer, z, trainable=[shift])),
+        np.zeros_like(codebook),
+    )
+    expected = np.zeros_like(codebook)
+    for example, group in np.ndindex(6, 2):
+        j = index[example, group]
+        part = z[example, 3 * group : 3 * group + 3]
+        expected[group, j] += 2 * (codebook[group, j] - part) / 6
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+# Moving codebooks and frequencies
+
+
+def test_moving_averages_are_those_of_counts_and_sums():
+    codebook = normal((2, 4, 3))
+    codebook[1, 3] = 1e3
+    layer = quantizer(codebook, decay=0.6, revive_after=None)
+    counts, sums = np.zeros((2, 4)), np.zeros((2, 4, 3))
+    expected = codebook.astype("float64")
+    used = np.zeros((2, 4), bool)
+    for t, rows in enumerate((7, 3, 5, 4), start=1):
+        z = normal((rows, 6), seed=t)
+        index = nearest(z, expected)
+        hits = np.eye(4)[index]
+        rate = max(1 - 0.6, 1 / t)
+        counts += rate * (hits.mean(0) - counts)
+        parts = z.reshape(rows, 2, 3)
+        sums += rate * (np.einsum("vgk,vgw->gkw", hits, parts) / rows - sums)
+        used |= hits.any(0)
+        expected = np.where(
+            used[:, :, None], sums / np.maximum(counts, 1e-9)[:, :, None], expected
+        )
+        layer(z, training=True)
+        np.testing.assert_allclose(array(layer.frequencies), counts, rtol=1e-5)
+        np.testing.assert_allclose(array(layer.codebook()), expected, rtol=1e-4)
+    assert not used[1, 3] and used.sum() == 7  # the one without codes has stayed
+    before = array(layer.codebook())
+    layer(normal((5, 6), seed=9))
+    np.testing.assert_array_equal(array(layer.codebook()), before)
+    np.testing.assert_allclose(array(layer.frequencies), counts, rtol=1e-5)
+
+
+def is_row_of(codebook, z):
+    """Which codewords (groups, codewords) are sub-vectors of codes (n, d)."""
+    groups, _, width = codebook.shape
+    parts = z.reshape(-1, groups, width).transpose(1, 0, 2)
+    return (codebook[:, :, None] == parts[:, None]).all(-1).any(-1)
+
+
+@pytest.mark.parametrize("codewords", [5, 12])
+def test_the_first_batch_in_fit_provides_the_codewords(codewords):
+    inputs = keras.Input((4,))
+    layer = VectorQuantizer(codewords, groups=2, update="gradient", revive_after=None)
+    model = keras.Model(inputs, layer(inputs))
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    z = normal((8, 4))
+    model.fit(z, z, verbose=0)
+    codebook = array(layer.codebook())
+    assert is_row_of(codebook, z).all()
+    for group in codebook:  # different ones, as far as there are
+        assert len(np.unique(group, axis=0)) == min(codewords, 8)
+    model.fit(10 + z, z, verbose=0)  # not the second one
+    np.testing.assert_array_equal(array(layer.codebook()), codebook)
+
+
+@pytest.mark.parametrize("update", ["ema", "gradient"])
+def test_an_unused_codeword_comes_back_after_so_many_training_batches(update):
+    codebook = normal((2, 3, 2))
+    codebook[1, 2] = 1e3
+    layer = quantizer(codebook, update=update, revive_after=3)
+    if update == "gradient":
+        layer.shift.assign(np.full((2, 3, 2), 0.25))
+    far = array(layer.codebook())[1, 2]
+    # Every other codeword has a code of its own.
+    z = np.repeat(codebook[:, :2].transpose(1, 0, 2).reshape(2, 4), 2, axis=0)
+    z = np.concatenate([z, [[*codebook[0, 2], *codebook[1, 0]]]])
+    for _ in range(5):
+        layer(z)
+    for _ in range(2):
+        layer(z, training=True)
+        np.testing.assert_array_equal(array(layer.codebook())[1, 2], far)
+    layer(z, training=True)
+    revived = array(layer.codebook())[1, 2]
+    assert np.abs(z[:, 2:] - revived).max(1).min() < 1e-6
+    assert np.abs(array(layer.codebook())).max() < 10
+
+
+def test_a_frozen_layer_does_not_learn():
+    layer = VectorQuantizer(4, revive_after=1, trainable=False)
+    layer.build((None, 3))
+    weights = [array(w) for w in layer.weights if w is not layer.last_rate]
+    layer(normal((5, 3)), training=True)
+    for old, new in zip(
+        weights, [w for w in layer.weights if w is not layer.last_rate], strict=True
+    ):
+        np.testing.assert_array_equal(array(new), old)
+
+
+# The rate
+
+
+def dyadic(**arguments):
+    """Levels 0, 1, 2, 3 of probability 1/2, 1/4, 1/8, 1/8."""
+    layer = quantizer(np.arange(4.0).reshape(1, 4, 1), **arguments)
+    layer.frequencies.assign([[0.5, 0.25, 0.125, 0.125]])
+    return layer
+
+
+def test_the_rate_is_the_entropy_of_codes_that_follow_the_frequencies():
+    layer = dyadic()
+    z = np.array([[0], [0], [0], [0], [1], [1], [2], [3]], "float32")
+    p = mixed([[0.5, 0.25, 0.125, 0.125]])[0]
+    expected = -np.log(p)[[0, 0, 0, 0, 1, 1, 2, 3]]
+    with collect_rates(sampled=True) as sampled:
+        layer(z)
+    for rate in (sampled[0], layer.rate(z), array(layer.rate_bits(z)) * np.log(2)):
+        np.testing.assert_allclose(array(rate), expected, rtol=1e-5)
+    np.testing.assert_allclose(array(layer.last_rate), expected.mean(), rtol=1e-5)
+    # 1.75 bits, and what the probability set aside costs.
+    excess = expected.mean() - 1.75 * np.log(2)
+    assert 0 < excess < FLOOR
+    np.testing.assert_allclose(layer.code_probabilities(), [p], rtol=1e-6)
+    assert layer.code_probabilities().dtype == "float64"
+    np.testing.assert_allclose(layer.entropy(), -p @ np.log(p), rtol=1e-6)
+    np.testing.assert_allclose(layer.perplexity(), [2**1.75], rtol=1e-3)
+
+
+def test_a_codeword_never_seen_costs_what_is_set_aside():
+    layer = dyadic()
+    layer.frequencies.assign([[1.0, 0.0, 0.0, 0.0]])
+    rate = array(layer.rate(np.array([[3.0], [0.0]])))
+    np.testing.assert_allclose(rate[0], np.log(4 / FLOOR), rtol=1e-5)
+    assert 0 < rate[1] < FLOOR
+
+
+def test_rates_of_groups_and_positions_add_up():
+    layer = VectorQuantizer(4, groups=2, seed=0)
+    layer.build((None, 3, 5, 2))
+    layer.frequencies.assign([[0.5, 0.25, 0.125, 0.125], [0.1, 0.2, 0.3, 0.4]])
+    z = normal((6, 3, 5, 2))
+    p = layer.code_probabilities()
+    index = array(layer.indices(z))
+    length = -np.log(p[np.arange(2), index])
+    np.testing.assert_allclose(array(layer.rate(z)), length.sum((1, 2, 3)), rtol=1e-5)
+    entropy = -15 * np.sum(p * np.log(p))
+    np.testing.assert_allclose(layer.entropy(), entropy, rtol=1e-6)
+    assert tuple(layer.sample(2).shape) == (2, 3, 5, 2)
+
+
+def test_unknown_batch_and_image_sizes():
+    inputs = keras.Input((None, None, 4))
+    layer = VectorQuantizer(8, groups=2, seed=0)
+    model = keras.Model(inputs, layer(inputs))
+    assert model.output_shape == (None, None, None, 4)
+    for shape in ((3, 2, 2, 4), (1, 5, 1, 4)):
+        z = normal(shape)
+        np.testing.assert_array_equal(model.predict(z, verbose=0), array(layer(z)))
+        # Without frequencies all codewords are alike.
+        positions = shape[1] * shape[2]
+        expected = np.full(shape[0], positions * 2 * np.log(8))
+        np.testing.assert_allclose(array(layer.rate(z)), expected, rtol=1e-5)
+    for method in (layer.entropy, lambda: layer.sample(2)):
+        with pytest.raises(ValueError, match=r"built on positions \(None, None\)"):
+            method()
+
+
+def test_fit_logs_the_code_length_under_the_frequencies_so_far():
+    inputs = keras.Input((3,))
+    same = keras.layers.Dense(3, use_bias=False, kernel_initializer="identity")
+    layer = VectorQuantizer(4, beta=0.5, commitment=0.0, revive_after=2, seed=1)
+    model = RateDistortionModel(inputs, layer(same(inputs)))
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    z = normal((11, 3))
+    log = model.fit(z, z, batch_size=4, shuffle=False, epochs=2, verbose=0).history
+    again = VectorQuantizer(4, beta=0.5, commitment=0.0, revive_after=2, seed=1)
+    for epoch in range(2):
+        rates = []
+        for start in (0, 4, 8):
+            batch = z[start : start + 4]
+            again(batch, training=True)
+            rates += [float(array(again.last_rate))] * len(batch)
+        np.testing.assert_allclose(log["rate"][epoch], np.mean(rates), rtol=1e-4)
+    rate = array(layer.rate(z)).mean()
+    log = model.evaluate(z, z, verbose=0, return_dict=True)
+    np.testing.assert_allclose(log["rate"], rate, rtol=1e-5)
+    np.testing.assert_allclose(log["loss"], log["distortion"] + 0.5 * rate, rtol=1e-5)
+
+
+# Soft assignment
+
+
+def soft_length(z, codebook, p, temperature):
+    """Mean code length of soft assignments, in float64."""
+    groups, _, width = codebook.shape
+    z = z.astype("float64").reshape(len(z), groups, 1, width)
+    logits = -np.square(z - codebook).sum(-1) / temperature
+    share = np.exp(logits - logits.max(-1, keepdims=True))
+    share /= share.sum(-1, keepdims=True)
+    return -np.sum(share * np.log(p)) / len(z)
+
+
+def skewed(temperature):
+    layer = quantizer(normal((2, 3, 2)), temperature=temperature, commitment=0.0)
+    layer.frequencies.assign([[0.6, 0.3, 0.1], [0.1, 0.1, 0.8]])
+    return layer
+
+
+def test_the_gradient_of_the_rate_is_that_of_the_soft_assignment():
+    layer = skewed(0.7)
+    z = normal((3, 4), seed=2)
+    (found,) = gradients(lambda z: losses(layer, z)[0], z)
+    codebook, p = array(layer.codebook()).astype("float64"), layer.code_probabilities()
+    expected = np.zeros_like(found)
+    for place in np.ndindex(3, 4):
+        step = np.zeros((3, 4))
+        step[place] = 1e-5
+        above, below = (soft_length(z + s, codebook, p, 0.7) for s in (step, -step))
+        expected[place] = (above - below) / 2e-5
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+    # The value is that of the hard one, which other losses share.
+    hard = array(skewed(None).rate(z)).mean()
+    np.testing.assert_allclose(array(losses(layer, z)[0]), hard, rtol=1e-5)
+
+
+def test_the_soft_assignment_hardens_as_it_cools():
+    z = normal((3, 4), seed=2)
+    size = [
+        np.abs(gradients(lambda z, t=t: losses(skewed(t), z)[0], z)[0]).max()
+        for t in (0.3, 0.003)
+    ]
+    assert size[0] > 0.1 and size[1] < 1e-6
+    codebook = array(skewed(None).codebook()).astype("float64")
+    cold = soft_length(z, codebook, skewed(None).code_probabilities(), 0.003)
+    np.testing.assert_allclose(cold, array(skewed(None).rate(z)).mean(), rtol=1e-5)
+
+
+def test_the_hard_rate_has_no_gradient():
+    z = normal((3, 4), seed=2)
+    (found,) = gradients(lambda z: losses(skewed(None), z)[0] + 0.0 * ops.sum(z), z)
+    np.testing.assert_array_equal(found, np.zeros_like(z))
+
+
+# Dither
+
+
+def test_dither_is_uniform_in_training_and_at_inference():
+    codebook = normal((2, 3, 2))
+    layer = quantizer(codebook, dither=0.2, decay=0.0, revive_after=None, seed=1)
+    z = normal((4000, 4), seed=2)
+    codeword = chosen(nearest(z, codebook), codebook)
+    noise = [array(layer(z)) - codeword, array(layer(z, training=True)) - codeword]
+    codes = array(layer.decode_indices(layer.indices(z)))
+    noise.append(codes - chosen(array(layer.indices(z)), array(layer.codebook())))
+    for u in noise:
+        assert np.abs(u).max() <= 0.2 + 1e-6
+        # False alarm once in a thousand seeds.
+        law = stats.uniform(-0.2, 0.4)
+        assert stats.kstest(u.ravel(), law.cdf).pvalue > 1e-3
+    assert np.abs(noise[0] - noise[1]).min() > 0
+
+
+def test_dither_costs_nothing():
+    rates = [array(dyadic(dither=h).rate(np.zeros((2, 1)))) for h in (0.0, 5.0)]
+    np.testing.assert_array_equal(*rates)
+    layer = dyadic(dither=5.0)
+    layer(np.zeros((2, 1)))
+    np.testing.assert_allclose(array(layer.last_rate), rates[0].mean(), rtol=1e-6)
+
+
+def test_samples_follow_the_frequencies():
+    layer = dyadic(seed=3)
+    levels = array(layer.sample(4000)).ravel()
+    counts = [np.sum(levels == level) for level in range(4)]
+    # False alarm once in a thousand seeds.
+    expected = 4000 * layer.code_probabilities()[0]
+    assert stats.chisquare(counts, expected, sum_check=False).pvalue > 1e-3
+
+
+# Keras
+
+
+def test_layer_contract(run_layer_test):
+    run_layer_test(
+        VectorQuantizer,
+        {"codewords": 4, "groups": 3, "update": "gradient", "beta": 0.1, "seed": 1},
+        input_shape=(4, 3),
+        expected_output_shape=(4, 3),
+        expected_num_trainable_weights=1,
+        expected_num_non_trainable_weights=6,
+        expected_num_seed_generators=1,
+        expected_num_losses=3,
+        supports_masking=False,
+    )
+
+
+def test_training_continues_from_a_saved_model(tmp_path):
+    inputs = keras.Input((4,))
+    layer = VectorQuantizer(
+        5,
+        groups=2,
+        decay=0.8,
+        temperature=0.5,
+        dither=0.1,
+        revive_after=3,
+        initializer=keras.initializers.RandomUniform(seed=3),
+        beta=0.3,
+    )
+    model = keras.Model(inputs, layer(inputs))
+    z = normal((6, 4))
+    for _ in range(2):
+        model(z, training=True)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.saving.load_model(tmp_path / "m.keras", safe_mode=True)
+    configs = [json.dumps(m.get_config(), sort_keys=True) for m in (model, loaded)]
+    assert configs[0] == configs[1]
+    for _ in range(3):
+        found, expected = loaded(z, training=True), model(z, training=True)
+        np.testing.assert_array_equal(array(found), array(expected))
+    for new, old in zip(loaded.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(array(new), array(old))
+    clone = keras.models.clone_model(model).layers[-1]
+    assert clone.get_config() == layer.get_config()
+
+
+def test_half_precision_is_for_the_output_alone():
+    codebook = 1 + 1e-3 * normal((1, 4, 3))
+    layer = quantizer(codebook, dtype="mixed_bfloat16")
+    z = (codebook[0] + 1e-5).astype("float32")
+    output = layer(z, training=True)
+    assert keras.backend.standardize_dtype(output.dtype) == "bfloat16"
+    np.testing.assert_array_equal(array(layer.indices(z)).ravel(), range(4))
+    np.testing.assert_allclose(array(layer.codebook())[0], z, rtol=1e-6)
+    np.testing.assert_allclose(array(layer.last_rate), np.log(4), rtol=1e-6)
+
+
+def test_frozen_calls_repeat_their_dither():
+    layer = dyadic(dither=0.3, seed=5)
+    z = np.zeros((3, 1), "float32")
+    first, second = (array(frozen_call(layer, z)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first, array(layer(z)))
+
+
+# Bad input
+
+
+def outside(low):
+    floats = st.floats(max_value=low, exclude_max=True, allow_infinity=False)
+    return st.one_of(floats, st.sampled_from([float("inf"), float("nan")]))
+
+
+bad_int = st.one_of(st.integers(max_value=0), st.floats(1.1, 1.9), st.just(np.inf))
+
+
+@quick
+@given(st.one_of(st.integers(max_value=1), st.just(2**16 + 1), st.floats(2.1, 2.9)))
+def test_bad_codewords_raise(codewords):
+    with pytest.raises(ValueError, match="^codewords must be an integer from 2 to"):
+        VectorQuantizer(codewords)
+
+
+@quick
+@given(st.sampled_from(["groups", "revive_after"]), bad_int)
+def test_bad_counts_raise(name, value):
+    with pytest.raises(ValueError, match=rf"^{name} must be .*an integer >= 1; rec"):
+        VectorQuantizer(4, **{name: value})
+
+
+@quick
+@given(st.sampled_from(["commitment", "dither"]), outside(0.0))
+def test_bad_weights_raise(name, value):
+    with pytest.raises(ValueError, match=rf"^{name} must be a finite number >= 0; rec"):
+        VectorQuantizer(4, **{name: value})
+
+
+@quick
+@given(st.one_of(outside(0.0), st.just(0.0)))
+def test_bad_temperature_raises(temperature):
+    with pytest.raises(ValueError, match="^temperature must be None or a finite"):
+        VectorQuantizer(4, temperature=temperature)
+
+
+@quick
+@given(st.one_of(outside(0.0), st.floats(min_value=1.0)))
+def test_bad_decay_raises(decay):
+    with pytest.raises(ValueError, match=r"^decay must be in \[0, 1\); received"):
+        VectorQuantizer(4, decay=decay)
+
+
+def test_unknown_update_raises():
+    with pytest.raises(ValueError, match="^update must be one of .*'kmeans'"):
+        VectorQuantizer(4, update="kmeans")
+
+
+@pytest.mark.parametrize("shape", [(None, 5), (None, None), (4,)])
+def test_codes_that_do_not_split_into_groups_raise(shape):
+    with pytest.raises(ValueError, match=r"a multiple of groups = 2; received shape"):
+        VectorQuantizer(4, groups=2).build(shape)
+
+
+def test_indices_of_another_number_of_groups_raise():
+    with pytest.raises(ValueError, match=r"groups = 1; received \(3, 2\)"):
+        dyadic().decode_indices(np.zeros((3, 2), "int32"))
+
+
+def test_a_layer_that_is_not_built_has_no_codewords():
+    with pytest.raises(ValueError, match="^VectorQuantizer is not built"):
+        VectorQuantizer(4).code_probabilities()
