@@ -9,10 +9,14 @@ from tools import array
 
 from echo_keras import evaluation, losses, objectives
 from echo_keras.layers import (
+    AggregateDivergence,
     DeterministicBottleneck,
+    GaussianBottleneck,
     IAFBlock,
     Logistic,
+    PriorSamples,
     StandardNormal,
+    max_scale,
 )
 from echo_keras.layers.penalties import MMDPenalty
 
@@ -132,6 +136,173 @@ def test_vims_logistic_prior_has_variance_one():
     prior = model.get_layer("mmd").prior
     assert type(prior) is Logistic
     assert prior.scale**2 * math.pi**2 / 3 == pytest.approx(1.0)
+
+
+# The terms B and D, whose critics are linear here and so known
+
+
+def linear_critic():
+    return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(1)])
+
+
+def log_ratio(critic, x):
+    kernel, bias = (array(w) for w in critic.get_weights())
+    return (x.reshape(len(x), -1) @ kernel + bias)[:, 0]
+
+
+def softplus(x):
+    return np.logaddexp(0, x)
+
+
+def cross_entropy(of_one, of_other):
+    return 0.5 * (softplus(-of_one).mean() + softplus(of_other).mean())
+
+
+def without_noise(model):
+    """Variances of e^-30 instead of learned ones: codes are means."""
+    kernel, bias = model.get_layer("bottleneck").heads[1].get_weights()
+    model.get_layer("bottleneck").heads[1].set_weights([0 * kernel, 0 * bias - 30])
+
+
+def fixed_draws(prior, n=20, seed=5):
+    """Makes a prior's draws the same at every call; returns them."""
+    y = np.random.RandomState(seed).normal(size=(n, 2)).astype("float32")
+    prior.sample = lambda n: keras.ops.convert_to_tensor(y)
+    return y
+
+
+def decoded(model, z):
+    return array(model.get_layer("decoder")(z.astype("float32")))
+
+
+def squared(x, y):
+    return np.square(x - y).sum(axis=1).mean()
+
+
+def test_aae_is_equation_32():
+    model = objectives.aae(*objectives.networks(), 2, 3.0, linear_critic())
+    term = model.get_layer("divergence")
+    y, x = fixed_draws(term.prior), data()
+    log = loss_of(model, x)
+    (z,) = heads(model, x)
+    of_codes, of_prior = (log_ratio(term.critic, v) for v in (z, y))
+    expected = squared(decoded(model, z), x) + 3.0 * of_codes.mean()
+    expected += cross_entropy(of_codes, of_prior)
+    assert log["loss"] == pytest.approx(expected, rel=1e-4)
+    assert log["divergence"] == pytest.approx(of_codes.mean(), rel=1e-3, abs=1e-5)
+
+
+def test_aae_with_a_stochastic_encoder_has_a_rate_without_a_weight():
+    model = objectives.aae(
+        *objectives.networks(), 2, 3.0, linear_critic(), stochastic=True
+    )
+    log = loss_of(model, data())
+    expected = log["distortion"] + 3.0 * log["divergence"]
+    expected += log["divergence_critic_loss"]
+    assert log["rate"] > 0
+    assert log["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_info_vae_with_the_information_is_equation_33():
+    term = AggregateDivergence(-1.0, linear_critic(), name="divergence")
+    model = objectives.info_vae(*objectives.networks(), 2, term)
+    without_noise(model)
+    y, x = fixed_draws(term.prior), data()
+    log = loss_of(model, x)
+    mean, log_var = heads(model, x)
+    of_codes, of_prior = (log_ratio(term.critic, v) for v in (mean, y))
+    expected = kl(mean, log_var) - of_codes.mean() + squared(decoded(model, mean), x)
+    expected += cross_entropy(of_codes, of_prior)
+    assert log["loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_gan_is_term_d_alone():
+    decoder = objectives.networks()[1]
+    model = objectives.gan(decoder, 2, (8,), critic=linear_critic())
+    y, x = fixed_draws(model.get_layer("prior").prior), data()
+    model.compile("sgd", loss=losses.Nothing())
+    log = model.evaluate(x, x, batch_size=len(x), verbose=0, return_dict=True)
+    critic = model.get_layer("data_divergence").critic
+    of_data = log_ratio(critic, x)
+    drawn = array(model.layers[2](y))
+    of_drawn = log_ratio(critic, drawn)
+    expected = softplus(-of_drawn).mean() + cross_entropy(of_data, of_drawn)
+    assert log["loss"] == pytest.approx(expected, rel=1e-4)
+    assert log["distortion"] == 0.0
+    assert log["data_divergence"] == pytest.approx(of_data.mean(), rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("images", objectives.IMAGES)
+@pytest.mark.parametrize("objective", ["vae_gan", "bib_ae"])
+def test_vae_gan_and_bib_ae_are_their_equations(objective, images):
+    arguments = {"critic": linear_critic(), "weight": 2.0, "images": images}
+    if objective == "bib_ae":
+        arguments["code_critic"] = linear_critic()
+    model = getattr(objectives, objective)(
+        *objectives.networks(), 2, beta=0.5, **arguments
+    )
+    without_noise(model)
+    term, x = model.get_layer("data_divergence"), data()
+    z = fixed_draws(StandardNormal(), seed=6)
+    for layer in model.layers:
+        if isinstance(layer, PriorSamples):
+            z = fixed_draws(layer.prior, seed=6)
+    if objective == "bib_ae":
+        y = fixed_draws(model.get_layer("divergence").prior)
+    log = loss_of(model, x)
+    mean, log_var = heads(model, x)
+    reconstructions, samples = decoded(model, mean), decoded(model, z)
+    drawn = {
+        "reconstructions": reconstructions,
+        "samples": samples,
+        "both": np.concatenate([reconstructions, samples]),
+    }[images]
+    of_data, of_drawn = (log_ratio(term.critic, v) for v in (x, drawn))
+    expected = 0.5 * kl(mean, log_var) + squared(reconstructions, x)
+    expected += 2.0 * softplus(-of_drawn).mean() + cross_entropy(of_data, of_drawn)
+    if objective == "bib_ae":
+        critic = model.get_layer("divergence").critic
+        of_codes = log_ratio(critic, mean)
+        expected -= 0.5 * of_codes.mean()
+        expected += cross_entropy(of_codes, log_ratio(critic, y))
+    assert log["loss"] == pytest.approx(expected, rel=1e-4)
+    assert log["distortion"] == pytest.approx(squared(reconstructions, x), rel=1e-4)
+
+
+def test_unknown_images_raise():
+    with pytest.raises(ValueError, match=r"^images must be one of reconstructions"):
+        objectives.vae_gan(*objectives.networks(), 2, images="all")
+
+
+# Exact information, and labels
+
+
+def test_echo_is_its_equation():
+    model = objectives.echo(*objectives.networks(), 2, beta=0.5, d_max=7)
+    x = data()
+    log = loss_of(model, x)
+    # The head gives log s / r, with r the greatest s.
+    _, log_ratio_to_r = heads(model, x)
+    log_s = math.log(max_scale(7)) + np.minimum(log_ratio_to_r, 0.0)
+    rate = -log_s.sum(axis=1).mean()
+    assert log["rate"] == pytest.approx(rate, rel=1e-3)
+    assert log["loss"] == pytest.approx(log["distortion"] + 0.5 * rate, rel=1e-3)
+
+
+def test_supervised_bottleneck_is_equation_9():
+    encoder, _ = objectives.networks()
+    bottleneck = GaussianBottleneck(2, beta=0.1, name="bottleneck")
+    model = objectives.information_bottleneck(encoder, bottleneck, 3)
+    without_noise(model)
+    x, labels = data(), np.arange(20) % 3
+    model.compile("sgd", loss=losses.Categorical())
+    log = model.evaluate(x, labels, batch_size=20, verbose=0, return_dict=True)
+    mean, log_var = heads(model, x)
+    logits = decoded(model, mean)
+    entropy = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(20), labels]
+    expected = entropy.mean() + 0.1 * kl(mean, log_var)
+    assert log["loss"] == pytest.approx(expected, rel=1e-4)
+    assert log["distortion"] == pytest.approx(entropy.mean(), rel=1e-4)
 
 
 def test_unknown_prior_raises():
