@@ -21,6 +21,8 @@ the information bottleneck \(I(X; Z) - \beta\, I(Z; X)\), each a part of the mod
 | `vae_gan` | A + C + D | 34 |
 | `bib_ae` | A - B + C + D | 26 to 29 |
 | `wae`, `vim` | MMD + C | 32, with MMD for B |
+| `shannon_ae` | \(R_Q\) + C, of a quantised code | 35 |
+| `generative_compression` | \(R_Q\) + C + D, with dither | 36 |
 | `vcae` | \(\lambda\, \|\sum_j Var(z_j) - v\|\) + C | |
 
 The paper weighs C and D by its \(\beta\); here A and B are weighed by `beta` instead,
@@ -45,6 +47,7 @@ from echo_keras.layers import (
     Logistic,
     MMDPenalty,
     PriorSamples,
+    QuantizedBottleneck,
     VariancePenalty,
 )
 
@@ -300,6 +303,90 @@ def bib_ae(
     bottleneck = GaussianBottleneck(units, beta=beta, name="bottleneck")
     return _with_data_divergence(
         encoder, bottleneck, decoder, [divergence], images, divergence_arguments
+    )
+
+
+def shannon_ae(encoder, decoder, units, codewords, beta=0.0, **quantizer_arguments):
+    r"""Compression: \(\beta R_Q + C\), a deterministic code of finite rate.
+
+    Args:
+        encoder, decoder, units: See the module. codewords: Int, codewords of each group
+        of dimensions. beta: Float >= 0, weight of the rate. It has a gradient only with
+        a `temperature`;
+            else the number of codewords bounds it.
+        **quantizer_arguments: As `VectorQuantizer` takes them: groups, commitment,
+            update, temperature, ...
+
+    Returns:
+        A `RateDistortionModel`; its rate is the length of the code in nats, which
+        `echo_keras.codec` writes to files.
+
+    Example:
+
+    >>> model = shannon_ae(*networks(), 4, codewords=8, groups=2)
+    >>> model.get_layer("bottleneck").channel.codewords
+    8
+
+    References:
+        BIB-AE paper, Eq. 35.
+    """
+    bottleneck = QuantizedBottleneck(
+        units, codewords, beta=beta, name="bottleneck", **quantizer_arguments
+    )
+    return models.autoencoder(encoder, bottleneck, decoder)
+
+
+def generative_compression(
+    encoder,
+    decoder,
+    units,
+    codewords,
+    beta=0.0,
+    dither=0.1,
+    quantizer_arguments=None,
+    images="reconstructions",
+    **divergence_arguments,
+):
+    r"""Generative compression: \(\beta R_Q + C + D\), noise added to the codewords.
+
+    Args:
+        encoder, decoder, units, codewords, beta: As for `shannon_ae`.
+        dither: Float >= 0, half the width of the noise; see `VectorQuantizer`.
+        quantizer_arguments: Dict of other arguments of `VectorQuantizer`, or None.
+        images: What is compared with the data; see `vae_gan`. "samples" are decoded
+            draws from N(0, I), which the codewords do not follow of themselves.
+        **divergence_arguments: As `DataDivergence` takes them: weight, critic,
+            generator_loss, logits.
+
+    Returns:
+        A `RateDistortionModel`; D is the layer "data_divergence".
+
+    Example:
+
+    >>> from echo_keras.layers import conv_critic
+    >>> model = generative_compression(
+    ...     models.dense_encoder((8, 8, 1), (4,)),
+    ...     models.dense_decoder(2, (8, 8, 1), (4,)),
+    ...     2,
+    ...     codewords=8,
+    ...     critic=conv_critic((4,)),
+    ... )
+    >>> model.get_layer("bottleneck").channel.dither
+    0.1
+
+    References:
+        BIB-AE paper, Eq. 36 and footnote 10.
+    """
+    bottleneck = QuantizedBottleneck(
+        units,
+        codewords,
+        beta=beta,
+        dither=dither,
+        name="bottleneck",
+        **(quantizer_arguments or {}),
+    )
+    return _with_data_divergence(
+        encoder, bottleneck, decoder, [], images, divergence_arguments
     )
 
 

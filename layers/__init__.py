@@ -5,6 +5,7 @@ from .bottleneck import (
     DeterministicBottleneck,
     EchoBottleneck,
     GaussianBottleneck,
+    QuantizedBottleneck,
     tanh16,
 )
 from .channel import Channel, collect_rates
@@ -70,6 +71,7 @@ __all__ = [
     "PixelCNN",
     "PriorSamples",
     "PseudoInputs",
+    "QuantizedBottleneck",
     "RateDeviation",
     "StandardNormal",
     "TargetRate",

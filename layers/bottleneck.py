@@ -7,6 +7,7 @@ from keras import ops
 
 from .echo import EchoSample
 from .gaussian import GaussianSample
+from .quantizer import VectorQuantizer, take_codewords
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
@@ -317,6 +318,62 @@ class DeterministicBottleneck(Bottleneck):
             "A code without noise has no marginal to draw from; fit one to the codes, "
             "with echo_keras.latent_flow.fit_latent_flow."
         )
+
+
+@keras.saving.register_keras_serializable(package="echo_keras")
+class QuantizedBottleneck(Bottleneck):
+    r"""A dense head, then `VectorQuantizer`: a code of finitely many values.
+
+    Args:
+        units: Int >= 1, number of code dimensions.
+        codewords: Int, codewords of each group of dimensions.
+        **channel_arguments: What `VectorQuantizer` takes: groups, beta, dither, ...
+
+    Inputs:
+        Features, shape (batch, ..., channels).
+
+    Output:
+        z, shape (batch, ..., units).
+
+    Raises:
+        ValueError: units is not an integer >= 1, or as for `VectorQuantizer`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> z = QuantizedBottleneck(32, codewords=8, groups=16)(np.ones((10, 256)))
+    >>> tuple(z.shape)
+    (10, 32)
+
+    References:
+        BIB-AE paper, Sec. 4.2.
+    """
+
+    channel_class = VectorQuantizer
+
+    def __init__(self, units, codewords, **kwargs):
+        super().__init__(units, codewords=codewords, **kwargs)
+        self.heads = [self.head("code")]
+
+    def build(self, input_shape):
+        (head,) = self.heads
+        head.build(input_shape)
+        self.channel.build((*input_shape[:-1], self.units))
+
+    def encode(self, features):
+        """The code before it is quantised, float32."""
+        return super().encode(features)[0]
+
+    def indices(self, features):
+        """The numbers of the codewords, int32 (batch, ..., groups)."""
+        return self.channel.indices(self.encode(features))
+
+    def code(self, features):
+        """The codewords, without the dither, float32."""
+        z = self.encode(features)
+        index = ops.reshape(self.channel.indices(z), (-1, self.channel.groups))
+        codewords = take_codewords(self.channel.codebook(), index)
+        return ops.reshape(codewords, ops.shape(z))
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")

@@ -274,6 +274,52 @@ def test_unknown_images_raise():
         objectives.vae_gan(*objectives.networks(), 2, images="all")
 
 
+# Quantised codes
+
+
+@pytest.mark.parametrize("dither", [None, 0.0])
+def test_compression_is_equations_35_and_36(dither):
+    levels = np.random.RandomState(3).normal(size=(2, 5, 1)).astype("float32")
+    quantizer = {
+        "groups": 2,
+        "initializer": keras.initializers.Constant(levels),
+        "commitment": 0.0,
+    }
+    if dither is None:
+        model = objectives.shannon_ae(
+            *objectives.networks(), 2, 5, beta=0.5, **quantizer
+        )
+    else:
+        model = objectives.generative_compression(
+            *objectives.networks(),
+            2,
+            5,
+            beta=0.5,
+            dither=dither,
+            quantizer_arguments=quantizer,
+            weight=2.0,
+            critic=linear_critic(),
+        )
+    x = data()
+    log = loss_of(model, x)
+    (code,) = heads(model, x)
+    nearest = np.abs(code[:, :, None] - levels[:, :, 0]).argmin(axis=2)
+    z = np.stack([levels[g, nearest[:, g], 0] for g in range(2)], axis=1)
+    output = decoded(model, z)
+    # Frequencies are even before training: two groups of log 5 nats.
+    expected = 0.5 * 2 * np.log(5) + squared(output, x)
+    if dither is not None:
+        critic = model.get_layer("data_divergence").critic
+        of_data, of_drawn = (log_ratio(critic, v) for v in (x, output))
+        expected += 2.0 * softplus(-of_drawn).mean() + cross_entropy(of_data, of_drawn)
+    assert log["rate"] == pytest.approx(2 * np.log(5), rel=1e-4)
+    assert log["loss"] == pytest.approx(expected, rel=1e-4)
+    bottleneck = model.get_layer("bottleneck")
+    features = model.get_layer("encoder")(x)
+    np.testing.assert_allclose(array(bottleneck.code(features)), z, atol=1e-6)
+    np.testing.assert_array_equal(array(bottleneck.indices(features)), nearest)
+
+
 # Exact information, and labels
 
 
