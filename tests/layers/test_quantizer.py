@@ -317,15 +317,15 @@ def test_fit_logs_the_code_length_under_the_frequencies_so_far():
     layer = VectorQuantizer(4, beta=0.5, commitment=0.0, revive_after=2, seed=1)
     model = RateDistortionModel(inputs, layer(same(inputs)))
     model.compile(keras.optimizers.SGD(0.0), "mse")
-    z = normal((11, 3))
+    z = normal((8, 3))
     log = model.fit(z, z, batch_size=4, shuffle=False, epochs=2, verbose=0).history
     again = VectorQuantizer(4, beta=0.5, commitment=0.0, revive_after=2, seed=1)
     for epoch in range(2):
         rates = []
-        for start in (0, 4, 8):
+        for start in (0, 4):
             batch = z[start : start + 4]
             again(batch, training=True)
-            rates += [float(array(again.last_rate))] * len(batch)
+            rates.append(float(array(again.last_rate)))
         np.testing.assert_allclose(log["rate"][epoch], np.mean(rates), rtol=1e-4)
     rate = array(layer.rate(z)).mean()
     log = model.evaluate(z, z, verbose=0, return_dict=True)

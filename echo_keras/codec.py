@@ -1,0 +1,386 @@
+r"""Files of a quantised model's codes: a codec from an autoencoder.
+
+A model with one `VectorQuantizer` turns an example into a few indices of codewords.
+A range coder (`constriction`) writes them at their code length under the quantiser's
+probabilities, which is the rate that the model logs. The file holds neither
+probabilities nor codewords nor decoder: reading it takes the model that wrote it.
+
+A file is, in little-endian byte order, with r axes of the indices of one example:
+
+| bytes | what |
+| --- | --- |
+| 4 | "EKVQ" |
+| 1 | version of the format, 1 |
+| 1 | r |
+| 4 | codewords of each group, unsigned |
+| 8 | number of examples, unsigned |
+| 8 | fingerprint of the quantiser, the start of a SHA-256 |
+| 4 | CRC-32 of all other bytes |
+| 4 r | shape of the indices of one example, the number of groups last, unsigned |
+| rest | words of 32 bits from the range coder: all of the first group, then the next |
+
+so that a header has 30 + 4 r bytes, 34 for codes (batch, d). The payload exceeds the
+code length by at most a few words.
+
+The coder works with whole numbers made of the quantiser's float32 frequencies by
+operations that are exact or correctly rounded everywhere, and their digest is in the
+fingerprint, with that of the codewords. Two machines with the same weights have the
+same one. The decoder network is not in it.
+
+Needs `pip install 'echo-keras[codec]'`.
+"""
+
+import hashlib
+import math
+import pathlib
+import struct
+import zlib
+
+import keras
+import numpy as np
+from keras import ops
+
+from echo_keras.layers import VectorQuantizer
+
+MAGIC = b"EKVQ"
+VERSION = 1
+# magic, version, r, codewords, examples, fingerprint; then the CRC-32.
+HEAD = struct.Struct("<4sBBIQ8s")
+CRC = struct.Struct("<I")
+
+
+def split(model):
+    """The three parts of a quantised model.
+
+    Args:
+        model: Functional Keras model with one `VectorQuantizer` among its layers, all
+            of whose outputs depend on the inputs through it alone.
+
+    Returns:
+        encoder, a Keras model from inputs to what the quantiser receives; the
+        quantiser; decoder, a Keras model from its output to the model's outputs. The
+        layers are those of the model.
+
+    Raises:
+        ValueError: the model is no such model.
+
+    Example:
+
+    >>> from echo_keras.layers import VectorQuantizer
+    >>> inputs = keras.Input((8,))
+    >>> z = VectorQuantizer(16)(keras.layers.Dense(2)(inputs))
+    >>> model = keras.Model(inputs, keras.layers.Dense(8)(z))
+    >>> encoder, quantizer, decoder = split(model)
+    >>> encoder.output_shape, decoder.input_shape
+    ((None, 2), (None, 2))
+    """
+    quantizer = _quantizer(model)
+    try:
+        encoder = keras.Model(model.inputs, quantizer.input, name="encoder_part")
+        decoder = keras.Model(quantizer.output, model.outputs, name="decoder_part")
+    except ValueError as error:
+        raise ValueError(
+            "The codec takes a model whose outputs depend on its inputs through one "
+            "call of the VectorQuantizer; something passes it by in this one, or the "
+            "layer is called elsewhere too."
+        ) from error
+    return encoder, quantizer, decoder
+
+
+def _quantizer(model):
+    if not getattr(model, "inputs", None):
+        raise ValueError(
+            "The codec takes a functional or built sequential Keras model; this one "
+            "does not know its inputs."
+        )
+    found = [x for x in model.layers if isinstance(x, VectorQuantizer)]
+    if len(found) != 1:
+        raise ValueError(
+            f"The codec takes a model with one VectorQuantizer among its layers (not "
+            f"within a layer); this one has {len(found)}."
+        )
+    return found[0]
+
+
+def encode(model, x, batch_size=100):
+    """Indices of the codewords of each example: int32 (examples, ..., groups).
+
+    Args:
+        model: See `split`.
+        x: Array of examples, at least one.
+        batch_size: Int.
+
+    Raises:
+        ValueError: the model is not as in `split`.
+
+    Example: see `decompress`.
+    """
+    encoder, quantizer, _ = split(model)
+    z = encoder.predict(x, batch_size=batch_size, verbose=0)
+    starts = range(0, len(z), batch_size)
+    parts = [quantizer.indices(z[start : start + batch_size]) for start in starts]
+    return np.concatenate([ops.convert_to_numpy(part) for part in parts])
+
+
+def compress(model, x, path, batch_size=100):
+    """Writes the codes of examples to a file.
+
+    Args:
+        model: See `split`.
+        x: Array of examples, at least one.
+        path: The file, which is overwritten.
+        batch_size: Int.
+
+    Returns:
+        A dict: `examples`; `rate` and `rate_bits`, the mean code length of an example
+        in nats and in bits; `file_bytes`, header included; `payload_bytes`, without;
+        `file_bits`, bits of the whole file per example.
+
+    Raises:
+        ValueError: the model is not as in `split`.
+        ImportError: constriction is missing.
+
+    Example: see `decompress`.
+    """
+    quantizer = _quantizer(model)
+    indices = encode(model, x, batch_size)
+    data = pack(quantizer, indices)
+    pathlib.Path(path).write_bytes(data)
+    rate = float(np.mean(code_lengths(indices, quantizer.code_probabilities())))
+    return {
+        "examples": len(indices),
+        "rate": rate,
+        "rate_bits": rate / math.log(2),
+        "file_bytes": len(data),
+        "payload_bytes": len(data) - header_bytes(indices.ndim - 1),
+        "file_bits": 8 * len(data) / len(indices),
+    }
+
+
+def decompress(model, path, batch_size=100):
+    """What the decoder makes of the codes in a file.
+
+    Args:
+        model: The model that wrote the file.
+        path: The file.
+        batch_size: Int.
+
+    Returns:
+        Array of the model's outputs. Of a model without dither these are what
+        `model.predict` gives for the examples, but for rounding: a code that lies
+        halfway between two codewords may fall to either.
+
+    Raises:
+        ValueError: the file is damaged, or of another model or version, or the model is
+            not as in `split`.
+        ImportError: constriction is missing.
+
+    Example:
+
+    >>> import os, tempfile
+    >>> from echo_keras.layers import VectorQuantizer
+    >>> inputs = keras.Input((8,))
+    >>> z = VectorQuantizer(16)(keras.layers.Dense(2)(inputs))
+    >>> model = keras.Model(inputs, keras.layers.Dense(8)(z))
+    >>> x = np.random.default_rng(0).normal(size=(100, 8))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "codes.ekvq")
+    ...     report = compress(model, x, path)
+    ...     y = decompress(model, path)
+    >>> report["rate_bits"], report["payload_bytes"], report["file_bytes"]
+    (4.0, 52, 86)
+    >>> bool(np.allclose(y, model.predict(x, verbose=0), atol=1e-5))
+    True
+    """
+    _, quantizer, decoder = split(model)
+    indices = unpack(quantizer, pathlib.Path(path).read_bytes())
+    starts = range(0, len(indices), batch_size)
+    parts = [indices[start : start + batch_size] for start in starts]
+    codes = [
+        ops.convert_to_numpy(ops.cast(quantizer.decode_indices(part), "float32"))
+        for part in parts
+    ]
+    return decoder.predict(np.concatenate(codes), batch_size=batch_size, verbose=0)
+
+
+def code_lengths(indices, probabilities):
+    """Code length of each example in nats, float64 (examples,).
+
+    Args:
+        indices: Ints (examples, ..., groups).
+        probabilities: Array (groups, codewords).
+
+    Example:
+
+    >>> p = np.array([[0.5, 0.5], [0.25, 0.75]])
+    >>> code_lengths(np.array([[0, 0], [1, 0]]), p) / np.log(2)  # bits
+    array([3., 3.])
+    """
+    log_p = np.log(np.asarray(probabilities, "float64"))
+    lengths = -log_p[np.arange(len(log_p)), indices]
+    return lengths.reshape(len(lengths), -1).sum(axis=1)
+
+
+def header_bytes(rank):
+    """Bytes of a header, for indices of so many axes for each example.
+
+    Example:
+
+    >>> header_bytes(1), header_bytes(3)
+    (34, 42)
+    """
+    return HEAD.size + CRC.size + 4 * rank
+
+
+def pack(quantizer, indices):
+    """Indices as the bytes of a file.
+
+    Args:
+        quantizer: Built `VectorQuantizer`.
+        indices: Ints (examples, ..., groups), at least one example.
+
+    Returns:
+        Bytes.
+
+    Raises:
+        ValueError: the indices are not as above or not in [0, codewords), or the
+            quantiser is not built.
+        ImportError: constriction is missing.
+
+    Example:
+
+    >>> quantizer = VectorQuantizer(4)
+    >>> quantizer.build((None, 2))
+    >>> data = pack(quantizer, np.array([[0], [3], [2]]))
+    >>> len(data), unpack(quantizer, data).ravel().tolist()
+    (38, [0, 3, 2])
+    """
+    stream = _constriction().stream
+    weights = _weights(quantizer)
+    indices = np.asarray(indices)
+    groups, codewords = weights.shape
+    if (
+        indices.dtype.kind not in "iu"
+        or indices.ndim < 2
+        or len(indices) < 1
+        or indices.shape[-1] != groups
+    ):
+        raise ValueError(
+            f"Indices must be integers (examples, ..., groups), at least one example "
+            f"and groups = {groups}; received {indices.dtype} of shape {indices.shape}."
+        )
+    if indices.size and not 0 <= indices.min() <= indices.max() < codewords:
+        raise ValueError(
+            f"Indices must be in [0, {codewords}); received some from {indices.min()} "
+            f"to {indices.max()}."
+        )
+    coder = stream.queue.RangeEncoder()
+    for group, law in enumerate(_laws(stream, weights)):
+        symbols = np.ascontiguousarray(indices[..., group].ravel(), "int32")
+        coder.encode(symbols, law)
+    payload = coder.get_compressed().astype("<u4").tobytes()
+    shape = indices.shape[1:]
+    head = HEAD.pack(
+        MAGIC,
+        VERSION,
+        len(shape),
+        codewords,
+        len(indices),
+        _fingerprint(quantizer, weights),
+    )
+    rest = struct.pack(f"<{len(shape)}I", *shape) + payload
+    return head + CRC.pack(zlib.crc32(rest, zlib.crc32(head))) + rest
+
+
+def unpack(quantizer, data):
+    """The indices in the bytes of a file, int32 (examples, ..., groups).
+
+    Args:
+        quantizer: The `VectorQuantizer` that wrote it.
+        data: Bytes.
+
+    Raises:
+        ValueError: the bytes are damaged, or of another quantiser or version, or the
+            quantiser is not built.
+        ImportError: constriction is missing.
+
+    Example: see `pack`.
+    """
+    stream = _constriction().stream
+    weights = _weights(quantizer)
+    if len(data) < len(MAGIC) or data[: len(MAGIC)] != MAGIC:
+        raise ValueError(
+            f"This is no file of echo_keras.codec: it should begin with {MAGIC}, and "
+            f"begins with {bytes(data[: len(MAGIC)])}."
+        )
+    if len(data) < header_bytes(0):
+        raise ValueError(
+            f"The file is cut short: a header has more than {header_bytes(0)} bytes, "
+            f"and the file {len(data)}. Copy it again."
+        )
+    _, version, rank, codewords, examples, mark = HEAD.unpack_from(data)
+    if version != VERSION:
+        raise ValueError(
+            f"The file is of version {version}, and this release reads version "
+            f"{VERSION}: read it with the release that wrote it."
+        )
+    (crc,) = CRC.unpack_from(data, HEAD.size)
+    rest = data[header_bytes(0) :]
+    if zlib.crc32(rest, zlib.crc32(data[: HEAD.size])) != crc:
+        raise ValueError(
+            "The file is damaged: its bytes do not have the CRC-32 that it states. "
+            "Copy it again."
+        )
+    expected = _fingerprint(quantizer, weights)
+    if mark != expected:
+        raise ValueError(
+            f"The file was written by another model: its quantiser has {codewords} "
+            f"codewords in each group and the fingerprint {mark.hex()}, this one "
+            f"{weights.shape[1]} and {expected.hex()}."
+        )
+    shape = struct.unpack_from(f"<{rank}I", rest)
+    words = np.frombuffer(rest[4 * rank :], "<u4").astype("uint32")
+    coder = stream.queue.RangeDecoder(words)
+    count = examples * math.prod(shape[:-1])
+    parts = [coder.decode(law, count) for law in _laws(stream, weights)]
+    return np.stack(parts, axis=-1).reshape(examples, *shape)
+
+
+def _weights(quantizer):
+    """Whole numbers (groups, codewords) proportional to the probabilities.
+
+    No sum of floats is in it, whose last bits could differ between machines.
+    """
+    probabilities = quantizer.code_probabilities()
+    if not np.all(np.isfinite(probabilities)):
+        raise ValueError(
+            "The quantiser's frequencies are not finite: its training went wrong."
+        )
+    return np.maximum(np.rint(2.0**30 * probabilities), 1).astype("int64")
+
+
+def _laws(stream, weights):
+    """The coder's model of each group."""
+    return [
+        stream.model.Categorical(row.astype("float64"), perfect=False)
+        for row in weights
+    ]
+
+
+def _fingerprint(quantizer, weights):
+    digest = hashlib.sha256(weights.astype("<i8").tobytes())
+    codebook = ops.convert_to_numpy(quantizer.codebook())
+    digest.update(repr(codebook.shape).encode())
+    digest.update(codebook.astype("<f4").tobytes())
+    return digest.digest()[:8]
+
+
+def _constriction():
+    try:
+        import constriction
+    except ImportError as error:
+        raise ImportError(
+            "echo_keras.codec writes files with constriction, which is not installed: "
+            "pip install 'echo-keras[codec]'."
+        ) from error
+    return constriction
