@@ -310,10 +310,10 @@ def shannon_ae(encoder, decoder, units, codewords, beta=0.0, **quantizer_argumen
     r"""Compression: \(\beta R_Q + C\), a deterministic code of finite rate.
 
     Args:
-        encoder, decoder, units: See the module. codewords: Int, codewords of each group
-        of dimensions. beta: Float >= 0, weight of the rate. It has a gradient only with
-        a `temperature`;
-            else the number of codewords bounds it.
+        encoder, decoder, units: See the module.
+        codewords: Int, codewords of each group of dimensions.
+        beta: Float >= 0, weight of the rate, which has a gradient only with a
+            `temperature`; else the number of codewords bounds it.
         **quantizer_arguments: As `VectorQuantizer` takes them: groups, commitment,
             update, temperature, ...
 
