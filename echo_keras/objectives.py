@@ -149,10 +149,11 @@ def aae(encoder, decoder, units, weight=1.0, critic=None, prior=None, stochastic
     r"""Adversarial autoencoder: \(D + \lambda\, KL[q(z) \,\|\, p(z)]\), terms B and C.
 
     Args:
-        encoder, decoder, units: See the module. weight: Float >= 0, \(\lambda\).
-        critic, prior: See `AggregateDivergence`. stochastic: If True, the encoder gives
-        mean and variance of a Gaussian, whose rate
-            has no weight; else it is deterministic.
+        encoder, decoder, units: See the module.
+        weight: Float >= 0, \(\lambda\).
+        critic, prior: See `AggregateDivergence`.
+        stochastic: If True, the encoder gives mean and variance of a Gaussian, whose
+            rate has no weight; else it is deterministic.
 
     Returns:
         A `RateDistortionModel`; the term is the layer "divergence".
