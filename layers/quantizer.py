@@ -33,7 +33,8 @@ class VectorQuantizer(Channel):
     \(-\sum_g \log p_{g j_g(x)}\). Its mean is the cross-entropy, which is at least
     \(H(\hat Z) = I(X; \hat Z)\) and, for codes that follow the frequencies,
     \(R_Q = -\sum_j p_j \log p_j\) (`entropy`). `echo_keras.codec` writes files of this
-    length. A training batch is measured with the frequencies of those before it.
+    length. A training batch is measured with the frequencies of those before it;
+    `set_frequencies` replaces the moving ones by those of a whole data set.
 
     The assignment is hard, and so the rate has no gradient by default: the number
     of codewords bounds it. With a `temperature` T it has the gradient of the rate of
@@ -54,11 +55,13 @@ class VectorQuantizer(Channel):
     To both, `commitment` \(\|z - sg(c)\|^2\) is added, which keeps codes close to
     their codewords. Terms are sums over the code and means over the batch.
 
-    A codeword that has gone unused for `revive_after` training batches is replaced
-    by a random code of the batch. The first training batch provides all codewords,
-    unless there is an `initializer`. With `trainable = False` codewords and
-    frequencies stay as they are. (Under `tf.distribute` each replica would keep
-    codebooks of its own: train on one device.)
+    The first training batch provides all codewords, unless there is an `initializer`.
+    A codeword that has gone unused for `revive_after` training batches is replaced by
+    a random code of the batch, and shares the frequency of the codeword which that
+    code was assigned to. (Beside a temperature this works against the rate's gradient,
+    which empties codewords to save nats: choose None there.) With `trainable = False`
+    codewords and frequencies stay as they are. (Under `tf.distribute` each replica
+    would keep codebooks of its own: train on one device.)
 
     With `dither` the output has uniform noise added, in training and at inference:
     generation then is not limited to as many codes as there are codewords. It
@@ -202,16 +205,15 @@ class VectorQuantizer(Channel):
         z = self._vectors(inputs)
         fixed = ops.stop_gradient(z)
         base = ops.copy(self.base)  # PyTorch must not find what it saved changed
-        fresh = None
-        if learn and (self.initializer is None or self.revive_after is not None):
-            fresh = self._some(fixed)
+        if learn:
+            picks = self._picks(ops.shape(z)[0])
         if learn and self.initializer is None:
-            base = ops.where(self.steps == 0, fresh, base)
+            base = ops.where(self.steps == 0, take_codes(fixed, picks), base)
         codebook = base if self.shift is None else base + self.shift
         log_p = ops.log(with_floor(ops.copy(self.frequencies)))
 
         scores = distances(z, ops.stop_gradient(codebook))
-        index = ops.argmin(scores, axis=2)
+        index = ops.cast(ops.argmin(scores, axis=2), "int32")
         chosen = take_codewords(codebook, index)
         chosen_fixed = ops.stop_gradient(chosen)
 
@@ -230,13 +232,13 @@ class VectorQuantizer(Channel):
             error = self._per_example(ops.square(fixed - chosen), inputs)
             self.add_loss(ops.mean(error))
         if learn:
-            self._learn(index, fixed - chosen_fixed, base, fresh)
+            self._learn(fixed, index, fixed - chosen_fixed, base, picks)
 
         # z - z is exactly 0: the value is the codeword's, the gradient z's.
         z = self._with_dither(chosen_fixed + (z - fixed))
         return ops.cast(ops.reshape(z, ops.shape(inputs)), self.compute_dtype)
 
-    def _learn(self, index, residual, base, fresh):
+    def _learn(self, z, index, residual, base, picks):
         """Moves frequencies and codewords after a batch has been assigned."""
         hits = ops.one_hot(index, self.codewords, dtype="float32")
         count = ops.cast(ops.shape(index)[0], "float32")
@@ -244,7 +246,6 @@ class VectorQuantizer(Channel):
         self.steps.assign(self.steps + 1.0)
         rate = ops.maximum(1.0 - self.decay, 1.0 / self.steps)
         frequencies = self.frequencies + rate * (share - self.frequencies)
-        self.frequencies.assign(frequencies)
         if self.update == "ema":
             # share (mean - codeword), by group and codeword.
             pull = ops.einsum("vgk,vgw->gkw", hits, residual) / count
@@ -254,22 +255,20 @@ class VectorQuantizer(Channel):
         if self.revive_after is not None:
             dead = unused >= self.revive_after
             unused = ops.where(dead, 0.0, unused)
-            base = ops.where(ops.expand_dims(dead, 2), self._less_shift(fresh), base)
+            fresh = take_codes(z, picks)
+            fresh = fresh if self.shift is None else fresh - self.shift
+            base = ops.where(ops.expand_dims(dead, 2), fresh, base)
+            # A codeword with codes in this batch, and so not a dead one.
+            parents = ops.transpose(ops.take(index, picks, axis=0))
+            frequencies = divide_frequencies(frequencies, dead, parents)
         self.unused.assign(unused)
+        self.frequencies.assign(frequencies)
         self.base.assign(base)
 
-    def _less_shift(self, codebook):
-        return codebook if self.shift is None else codebook - self.shift
-
-    def _some(self, vectors):
-        """A random code of the batch for each codeword: (groups, codewords, width).
-
-        All are different ones if there are enough.
-        """
-        count = ops.shape(vectors)[0]
+    def _picks(self, count):
+        """A code of the batch for each codeword, all different if there are enough."""
         order = ops.argsort(self.uniform((count,)))
-        picks = ops.take(order, ops.arange(self.codewords, dtype="int32") % count)
-        return ops.transpose(ops.take(vectors, picks, axis=0), (1, 0, 2))
+        return ops.take(order, ops.arange(self.codewords, dtype="int32") % count)
 
     def _vectors(self, inputs):
         """Float32 sub-vectors, (batch x positions, groups, width)."""
@@ -342,6 +341,31 @@ class VectorQuantizer(Channel):
         frequencies = ops.convert_to_numpy(self.frequencies).astype("float64")
         return with_floor(frequencies)
 
+    def set_frequencies(self, indices):
+        """Replaces the moving frequencies by those of given indices.
+
+        Moving frequencies trail codes that still change. Once the model is trained,
+        those of all training examples are closer to what new examples have.
+
+        Args:
+            indices: Ints (examples, ..., groups) in [0, codewords), at least one.
+
+        Raises:
+            ValueError: the indices are not as above, or the layer is not built.
+        """
+        self._check_built()
+        indices = np.asarray(indices)
+        ok = indices.ndim > 1 and indices.shape[-1] == self.groups and indices.size
+        if not ok or not 0 <= indices.min() <= indices.max() < self.codewords:
+            raise ValueError(
+                f"Indices must be at least one, of shape (examples, ..., groups) with "
+                f"groups = {self.groups}, and in [0, {self.codewords}); received "
+                f"shape {indices.shape}."
+            )
+        rows = indices.reshape(-1, self.groups).T
+        counts = [np.bincount(row, minlength=self.codewords) for row in rows]
+        self.frequencies.assign(np.array(counts) / rows.shape[1])
+
     def entropy(self):
         r"""\(R_Q = -\sum_j p_j \log p_j\), summed over groups and positions: nats.
 
@@ -405,6 +429,36 @@ class VectorQuantizer(Channel):
 def with_floor(frequencies):
     """Probabilities > 0 from frequencies (groups, codewords)."""
     return (1.0 - FLOOR) * frequencies + FLOOR / frequencies.shape[1]
+
+
+def divide_frequencies(frequencies, dead, parents):
+    """Frequencies after dead codewords have moved to codes of other ones.
+
+    A codeword and those that moved to its codes share what they had, evenly.
+
+    Args:
+        frequencies: Tensor (groups, codewords).
+        dead: Booleans of that shape.
+        parents: Ints of that shape: each one's codeword, not dead, that had the code.
+    """
+    groups, codewords = frequencies.shape
+    rows = parents + codewords * ops.expand_dims(ops.arange(groups, dtype="int32"), 1)
+    rows = ops.reshape(rows, (-1,))
+
+    def gathered(values):
+        flat = ops.reshape(ops.where(dead, values, 0.0), (-1,))
+        total = ops.segment_sum(flat, rows, num_segments=groups * codewords)
+        return ops.reshape(total, (groups, codewords))
+
+    heirs = gathered(ops.ones_like(frequencies))
+    each = (frequencies + gathered(frequencies)) / (1.0 + heirs)
+    of_parent = ops.reshape(ops.take(ops.reshape(each, (-1,)), rows), each.shape)
+    return ops.where(dead, of_parent, each)
+
+
+def take_codes(vectors, picks):
+    """Sub-vectors (n, groups, width) as a codebook: (groups, picks, width)."""
+    return ops.transpose(ops.take(vectors, picks, axis=0), (1, 0, 2))
 
 
 def distances(z, codebook):

@@ -13,7 +13,7 @@ from tools import array, frozen_call, gradients
 
 from echo_keras import RateDistortionModel
 from echo_keras.layers import VectorQuantizer, collect_rates
-from echo_keras.layers.quantizer import FLOOR
+from echo_keras.layers.quantizer import FLOOR, divide_frequencies
 
 pytestmark = pytest.mark.core
 
@@ -229,7 +229,23 @@ def test_an_unused_codeword_comes_back_after_so_many_training_batches(update):
     layer(z, training=True)
     revived = array(layer.codebook())[1, 2]
     assert np.abs(z[:, 2:] - revived).max(1).min() < 1e-6
+    # It takes half of what belonged to the codeword whose code it is now.
+    of_first = np.abs(z[0, 2:] - revived).max() < 1e-6
+    expected = [0.3, 0.4, 0.3] if of_first else [0.6, 0.2, 0.2]
+    np.testing.assert_allclose(array(layer.frequencies)[1], expected, rtol=1e-5)
     assert np.abs(array(layer.codebook())).max() < 10
+
+
+def test_revived_codewords_share_the_frequency_of_a_parent():
+    frequencies = np.array([[0.5, 0.1, 0.3, 0.1], [0.2, 0.3, 0.4, 0.1]], "float32")
+    dead = np.array([[False, True, False, True], [False, True, False, False]])
+    parents = np.array([[2, 0, 0, 0], [1, 2, 3, 0]], "int32")
+    found = divide_frequencies(
+        *map(ops.convert_to_tensor, (frequencies, dead, parents))
+    )
+    share = (0.5 + 0.1 + 0.1) / 3
+    expected = [[share, share, 0.3, share], [0.2, 0.35, 0.35, 0.1]]
+    np.testing.assert_allclose(array(found), expected, rtol=1e-6)
 
 
 def test_a_frozen_layer_does_not_learn():
@@ -278,6 +294,31 @@ def test_a_codeword_never_seen_costs_what_is_set_aside():
     rate = array(layer.rate(np.array([[3.0], [0.0]])))
     np.testing.assert_allclose(rate[0], np.log(4 / FLOOR), rtol=1e-5)
     assert 0 < rate[1] < FLOOR
+
+
+def test_frequencies_of_given_indices_make_the_rate_their_entropy():
+    layer = VectorQuantizer(5, groups=2, seed=0)
+    z = normal((30, 3, 4))
+    layer(z, training=True)
+    index = array(layer.indices(z))
+    layer.set_frequencies(index)
+    entropy = 0.0
+    for group in range(2):
+        shares = np.unique(index[..., group], return_counts=True)[1] / 90
+        entropy -= 3 * np.sum(shares * np.log(shares))
+    rate = array(layer.rate(z)).mean()
+    assert entropy < rate + 1e-4 < entropy + 6 * FLOOR
+    assert abs(layer.entropy() - entropy) < 0.05
+
+
+@pytest.mark.parametrize(
+    "indices", [np.zeros((3, 1), int), np.zeros((0, 2), int), [[0, 5]], [[-1, 0]]]
+)
+def test_frequencies_of_bad_indices_raise(indices):
+    layer = VectorQuantizer(5, groups=2)
+    layer.build((None, 4))
+    with pytest.raises(ValueError, match="^Indices must be .* groups = 2, and in"):
+        layer.set_frequencies(indices)
 
 
 def test_rates_of_groups_and_positions_add_up():
