@@ -1,0 +1,171 @@
+r"""Is an image unlike what a model was trained on? Scores for novelty detection.
+
+Each score is a number for each image, higher where it is more novel: a term of the
+model's loss at that image alone. `roc_auc` says how well a score tells novel images
+from known ones.
+
+| score | term of the information bottleneck | for models with |
+| --- | --- | --- |
+| `distortion` | C, \(-E \log p(x\|z)\) | any loss of `echo_keras.losses` |
+| `rate` | A, \(KL[q(z\|x) \,\|\, m(z)]\) | a channel |
+| `neg_elbo` | A + C | a channel |
+| `data` | D, \(-\log p_D(x) / p(x)\) as its critic learned it | a `DataDivergence` |
+
+References:
+    Voloshynovskiy et al., Information Bottleneck through Variational Glasses (2019),
+    the BIB-AE paper, Sec. 4.3; Pidhorskyi et al., Generative Probabilistic Novelty
+    Detection with Adversarial Autoencoders (2018).
+"""
+
+import functools
+
+import numpy as np
+from keras import ops
+from sklearn.metrics import roc_auc_score
+
+from echo_keras import evaluation
+from echo_keras.layers import Channel, DataDivergence
+
+# What `combined` averages. `neg_elbo` is a sum of others.
+TERMS = ("distortion", "rate", "data")
+
+
+def scores(model, x, samples=1, batch_size=100):
+    r"""How novel each image is to a trained model, by each term that the model has.
+
+    Args:
+        model: A `RateDistortionModel`, compiled with a loss of `echo_keras.losses`,
+            with at most one `DataDivergence`.
+        x: Images, shape (n, ...).
+        samples: Int >= 1, codes drawn for each image, over which rate and distortion
+            are averaged.
+        batch_size: Int >= 1.
+
+    Returns:
+        A dict of arrays (n,), in nats: `distortion`; where the model has a channel,
+        `rate` and their sum `neg_elbo`; and where it has a `DataDivergence`, `data`,
+        minus what its critic says of the image itself, which the autoencoder has not
+        touched.
+
+    Raises:
+        ValueError: an argument is out of range, there are no images, the model has
+            several critics of images, or its loss does not give one number for each
+            example.
+
+    Example:
+
+    >>> from echo_keras import losses, objectives
+    >>> model = objectives.vae(*objectives.networks(), 2)
+    >>> model.compile(loss=losses.SquaredError())
+    >>> found = scores(model, np.ones((5, 8)))
+    >>> [(name, values.shape) for name, values in found.items()]
+    [('distortion', (5,)), ('rate', (5,)), ('neg_elbo', (5,))]
+
+    References:
+        BIB-AE paper, Sec. 4.3.
+    """
+    if samples < 1 or batch_size < 1 or not len(x):
+        raise ValueError(
+            f"expected at least one image, samples >= 1 and batch_size >= 1; found "
+            f"{len(x)}, {samples} and {batch_size}."
+        )
+    layers = model._flatten_layers()
+    critics = [layer for layer in layers if isinstance(layer, DataDivergence)]
+    if len(critics) > 1:
+        raise ValueError(
+            f"expected a model with at most one DataDivergence, found {len(critics)}."
+        )
+    rate, distortion = evaluation.per_example(model, x, samples, batch_size=batch_size)
+    found = {"distortion": distortion}
+    if any(isinstance(layer, Channel) for layer in layers):
+        found |= {"rate": rate, "neg_elbo": rate + distortion}
+    for critic in critics:
+        found["data"] = -evaluation.in_batches(
+            functools.partial(_log_ratio, critic), x, batch_size
+        ).astype("float64")
+    return found
+
+
+def _log_ratio(critic, x):
+    with evaluation.no_gradients():
+        ratio = critic.log_ratio(ops.convert_to_tensor(x, "float32"))
+        return ops.convert_to_numpy(ratio)
+
+
+def combined(scores, reference):
+    r"""One score of several: the mean of the terms, each in its own standard units.
+
+    $$\frac1T \sum_{t=1}^T \frac{s_t(x) - \mu_t}{\sigma_t}$$
+
+    over the terms `TERMS` that the model has, where \(\mu_t\) and \(\sigma_t\) are mean
+    and standard deviation of \(s_t\) over training images. So all terms weigh the same,
+    however many nats they have, and nothing but known images says how.
+
+    Args:
+        scores: What `scores` returned for images, arrays (n,).
+        reference: What it returned for training images, arrays (m,), m >= 2.
+
+    Returns:
+        Array (n,), without unit. Over the reference itself its mean is 0.
+
+    Raises:
+        ValueError: the two do not have the same terms, or a term of the reference is
+            constant, or contains NaN or infinity.
+
+    Example:
+
+    >>> train = {"distortion": np.array([80.0, 100.0]), "rate": np.array([9.0, 11.0])}
+    >>> x = {"distortion": np.array([120.0]), "rate": np.array([10.0])}
+    >>> combined(x, train).tolist()  # three deviations and none
+    [1.5]
+    """
+    terms = [term for term in TERMS if term in reference]
+    if not terms or terms != [term for term in TERMS if term in scores]:
+        raise ValueError(
+            f"expected the same terms, out of {', '.join(TERMS)}, in scores and "
+            f"reference; found {', '.join(scores)} and {', '.join(reference)}."
+        )
+    standardised = []
+    for term in terms:
+        mean, spread = np.mean(reference[term]), np.std(reference[term])
+        if not 0 < spread < np.inf:
+            raise ValueError(
+                f"expected finite values of {term} that differ between training "
+                f"images; found a standard deviation of {spread} over "
+                f"{len(reference[term])}. Leave the term out of both."
+            )
+        standardised.append((scores[term] - mean) / spread)
+    return np.mean(standardised, axis=0)
+
+
+def roc_auc(novel, known):
+    r"""Area under the ROC curve of a score, \(P(s_{novel} > s_{known})\), ties half.
+
+    1 if every novel image has a higher score than every known one, 1/2 for a score
+    that says nothing.
+
+    Args:
+        novel: Scores of novel images, (n,), n >= 1.
+        known: Scores of known images, (m,), m >= 1.
+
+    Returns:
+        Float in [0, 1].
+
+    Raises:
+        ValueError: an array is empty, not of that shape, or contains NaN or infinity.
+
+    Example:
+
+    >>> roc_auc([2.0, 3.0], [1.0, 2.0])  # three of four pairs, and one tie
+    0.875
+    """
+    novel, known = np.asarray(novel, "float64"), np.asarray(known, "float64")
+    for name, values in (("novel", novel), ("known", known)):
+        finite = np.isfinite(values).all()
+        if values.ndim != 1 or not len(values) or not finite:
+            raise ValueError(
+                f"expected finite scores of {name} images, shape (n,), n >= 1; found "
+                f"shape {values.shape}{'' if finite else ' with NaN or infinity'}."
+            )
+    is_novel = np.repeat([1, 0], [len(novel), len(known)])
+    return float(roc_auc_score(is_novel, np.concatenate([novel, known])))

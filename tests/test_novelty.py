@@ -1,0 +1,203 @@
+"""Scores of novelty: models whose terms are known, and areas in closed form."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import layers
+from scipy import stats
+
+from echo_keras import losses, models, novelty
+from echo_keras.layers import (
+    DataDivergence,
+    DeterministicBottleneck,
+    GaussianBottleneck,
+)
+
+pytestmark = pytest.mark.core
+
+CENTRE = np.array([0.5, -1.0, 2.0])
+VARIANCE = 0.25
+KERNEL = np.array([1.0, -2.0, 0.5])
+
+
+def known_model(bottleneck, critic=False):
+    """The code's mean is x, the decoder says `CENTRE`, and the critic is linear."""
+    encoder = keras.Sequential([keras.Input((3,)), layers.Identity()], name="encoder")
+    decoder = keras.Sequential([keras.Input((3,)), layers.Dense(3)], name="decoder")
+    divergence = None
+    if critic:
+        linear = keras.Sequential([layers.Dense(1)])
+        divergence = DataDivergence(critic=linear, name="data_divergence")
+    model = models.autoencoder(encoder, bottleneck, decoder, data_divergence=divergence)
+    model.get_layer("bottleneck").heads[0].set_weights([np.eye(3), np.zeros(3)])
+    decoder.set_weights([np.zeros((3, 3)), CENTRE])
+    if critic:
+        linear.set_weights([KERNEL[:, None], np.array([0.7])])
+    model.compile(loss=losses.SquaredError())
+    return model
+
+
+def gaussian():
+    return GaussianBottleneck(3, noise_variance=VARIANCE, name="bottleneck")
+
+
+def data(n=7):
+    return np.random.RandomState(0).normal(size=(n, 3)).astype("float32")
+
+
+def test_every_score_is_its_term():
+    x = data()
+    found = novelty.scores(known_model(gaussian(), critic=True), x, batch_size=3)
+    assert set(found) == {"distortion", "rate", "neg_elbo", "data"}
+    distortion = np.square(x - CENTRE).sum(axis=1)
+    constant = 3 * (VARIANCE - np.log(VARIANCE) - 1)
+    rate = 0.5 * (np.square(x).sum(axis=1) + constant)
+    for name, expected in {
+        "distortion": distortion,
+        "rate": rate,
+        "neg_elbo": distortion + rate,
+        "data": -(x @ KERNEL + 0.7),
+    }.items():
+        np.testing.assert_allclose(found[name], expected, rtol=1e-4, err_msg=name)
+
+
+def test_a_model_has_the_scores_of_its_terms_only():
+    found = novelty.scores(known_model(gaussian()), data())
+    assert set(found) == {"distortion", "rate", "neg_elbo"}
+    deterministic = DeterministicBottleneck(3, name="bottleneck")
+    assert set(novelty.scores(known_model(deterministic), data())) == {"distortion"}
+
+
+def test_more_samples_are_a_mean_over_codes():
+    model = known_model(gaussian())
+    model.get_layer("decoder").set_weights([np.eye(3), np.zeros(3)])
+    x = np.zeros((400, 3), "float32")
+    one, many = (novelty.scores(model, x, n)["distortion"] for n in (1, 25))
+    # Sums of three squares of variance V: mean 3 V, variance 6 V^2 / samples.
+    for found, samples in ((one, 1), (many, 25)):
+        spread = np.sqrt(6 / samples) * VARIANCE
+        assert abs(found.mean() - 3 * VARIANCE) < 5 * spread / np.sqrt(400)
+        assert found.std() == pytest.approx(spread, rel=0.25)
+
+
+def test_several_critics_raise():
+    inputs = x = keras.Input((3,))
+    for _ in range(2):
+        x = DataDivergence(critic=keras.Sequential([layers.Dense(1)]))([inputs, x])
+    model = models.RateDistortionModel(inputs, x)
+    with pytest.raises(ValueError, match="at most one DataDivergence, found 2"):
+        novelty.scores(model, data())
+
+
+@pytest.mark.parametrize(
+    ("n", "arguments", "found"),
+    [
+        (0, {}, "0, 1 and 100"),
+        (7, {"samples": 0}, "7, 0 and 100"),
+        (7, {"batch_size": 0}, "7, 1 and 0"),
+    ],
+)
+def test_bad_arguments_of_scores_raise(n, arguments, found):
+    with pytest.raises(ValueError, match=f"at least one image, .*found {found}"):
+        novelty.scores(None, data(n), **arguments)
+
+
+# Several terms in one
+
+
+def terms(n=50, seed=0):
+    generator = np.random.RandomState(seed)
+    found = {
+        "distortion": 30 * generator.normal(size=n) + 100,
+        "rate": generator.normal(size=n) + 10,
+        "data": 0.1 * generator.normal(size=n) - 2,
+    }
+    return {**found, "neg_elbo": found["distortion"] + found["rate"]}
+
+
+def test_combined_is_a_mean_in_standard_units():
+    reference, x = terms(), terms(5, seed=1)
+    expected = 0.0
+    for name in ("distortion", "rate", "data"):
+        values = reference[name]
+        spread = np.sqrt(np.mean(values**2) - values.mean() ** 2)
+        expected += (x[name] - values.mean()) / spread / 3
+    np.testing.assert_allclose(novelty.combined(x, reference), expected)
+    of_itself = novelty.combined(reference, reference)
+    assert abs(of_itself.mean()) < 1e-9
+    # Three independent terms of variance 1 have a mean of variance 1/3.
+    assert of_itself.var() == pytest.approx(1 / 3, rel=0.4)
+
+
+def test_combined_has_no_unit():
+    reference, x = terms(), terms(5, seed=1)
+    scaled = [{k: 7 * v - 3 for k, v in found.items()} for found in (x, reference)]
+    expected = novelty.combined(x, reference)
+    np.testing.assert_allclose(novelty.combined(*scaled), expected)
+
+
+def test_one_term_keeps_its_order():
+    reference, x = ({"distortion": terms(9, s)["distortion"]} for s in (0, 1))
+    order = np.argsort(novelty.combined(x, reference))
+    np.testing.assert_array_equal(order, np.argsort(x["distortion"]))
+
+
+def test_combined_of_other_terms_raises():
+    without = {k: v for k, v in terms().items() if k != "data"}
+    for pair in ((terms(), without), (without, terms()), ({}, {})):
+        with pytest.raises(ValueError, match="expected the same terms, out of dist"):
+            novelty.combined(*pair)
+
+
+@pytest.mark.parametrize("value", [1.0, np.nan, np.inf])
+def test_a_reference_without_a_spread_raises(value):
+    reference = {**terms(), "rate": np.full(50, value)}
+    with (
+        np.errstate(invalid="ignore"),
+        pytest.raises(ValueError, match="finite values of rate that differ"),
+    ):
+        novelty.combined(terms(), reference)
+
+
+# Areas under the ROC curve
+
+
+@pytest.mark.parametrize(("d", "spread"), [(0.0, 1.0), (1.0, 1.0), (1.5, 2.0)])
+def test_area_of_two_gaussians(d, spread):
+    generator, n = np.random.RandomState(0), 20_000
+    novel = d + spread * generator.normal(size=n)
+    area = novelty.roc_auc(novel, generator.normal(size=n))
+    expected = stats.norm.cdf(d / np.sqrt(1 + spread**2))  # for one: Phi(d / sqrt 2)
+    # Its standard error is at most 1 / (2 sqrt n) for equal numbers.
+    assert abs(area - expected) < 5 * 0.5 / np.sqrt(n)
+
+
+values = st.lists(st.integers(-5, 5), min_size=1, max_size=12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(novel=values, known=values)
+def test_area_counts_pairs_and_only_their_order(novel, known):
+    novel, known = np.array(novel, float), np.array(known, float)
+    difference = novel[:, None] - known
+    area = novelty.roc_auc(novel, known)
+    assert area == pytest.approx(np.mean((np.sign(difference) + 1) / 2))
+    for transform in (np.exp, np.arctan, lambda s: 3 * s**3 - 1):
+        assert novelty.roc_auc(transform(novel), transform(known)) == area
+    assert novelty.roc_auc(known, novel) == pytest.approx(1 - area)
+
+
+@pytest.mark.parametrize(
+    ("novel", "known", "found"),
+    [
+        ([], [1.0], r"of novel .*found shape \(0,\)\.$"),
+        ([1.0], [[1.0]], r"of known .*found shape \(1, 1\)\.$"),
+        ([1.0], [np.nan], r"of known .*shape \(1,\) with NaN or infinity\.$"),
+        ([np.inf], [1.0], r"of novel .*shape \(1,\) with NaN"),
+    ],
+)
+def test_bad_scores_raise(novel, known, found):
+    with pytest.raises(ValueError, match=found):
+        novelty.roc_auc(novel, known)
