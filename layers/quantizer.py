@@ -39,7 +39,9 @@ class VectorQuantizer(Channel):
     The assignment is hard, and so the rate has no gradient by default: the number
     of codewords bounds it. With a `temperature` T it has the gradient of the rate of
     the soft assignment \(\mathrm{softmax}_j(-\|z_g - c_{gj}\|^2 / T)\) to z; value
-    and output stay those of the hard one.
+    and output stay those of the hard one. Pressed from the start, the rate empties
+    the codebook before the decoder has learnt to read it: let beta warm up
+    (`BetaSchedule`).
 
     Training moves the codewords in one of two ways, with rate
     \(a = \max(1 - decay, 1 / t)\) in the t-th training batch, in which a share
