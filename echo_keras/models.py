@@ -274,7 +274,7 @@ def autoencoder(
     """A `RateDistortionModel` of an encoder, a bottleneck, penalties and a decoder.
 
     Args:
-        encoder: Keras model from inputs to features.
+        encoder: Keras model from inputs to features, or a function that makes one.
         bottleneck: Layer from features to codes, such as `EchoBottleneck(32)`.
         decoder: Keras model from codes to what the distortion compares, or a function
             that makes one for so many code dimensions; or a `PixelCNN`, which also
@@ -303,6 +303,8 @@ def autoencoder(
     >>> model.output_shape
     (None, 64, 64, 1)
     """
+    if not isinstance(encoder, keras.Model):
+        encoder = encoder()
     inputs = keras.Input(encoder.input_shape[1:])
     features = encoder(inputs if input_noise is None else input_noise(inputs))
     if pseudo_inputs is not None:
@@ -310,12 +312,12 @@ def autoencoder(
     z = bottleneck(features)
     for penalty in penalties:
         z = penalty(z)
+    if not isinstance(decoder, keras.layers.Layer):
+        decoder = decoder(z.shape[-1])
     if isinstance(decoder, PixelCNN):
         if data_divergence is not None:
             raise ValueError("A PixelCNN decoder takes no data_divergence.")
         return RateDistortionModel(inputs, decoder([inputs, z]))
-    if not isinstance(decoder, keras.Model):
-        decoder = decoder(z.shape[-1])
     outputs = decoder(z)
     if data_divergence is not None:
         images = [outputs]

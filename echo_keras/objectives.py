@@ -1,8 +1,11 @@
 r"""Objectives of autoencoders: functions from networks to a trainable model.
 
-Each takes an encoder (inputs to features), a decoder (codes to outputs, or a function
-from the number of code dimensions to one) and the number of code dimensions, and
-returns a `RateDistortionModel`, not yet compiled. All are choices among four terms of
+Each takes an encoder (inputs to features, or a function that makes one), a decoder
+(codes to outputs, or a function from the number of code dimensions to one) and the
+number of code dimensions, and returns a `RateDistortionModel`, not yet compiled.
+`penalties` are more layers that codes pass, such as a `TotalCorrelationPenalty`.
+
+All are choices among four terms of
 the information bottleneck \(I(X; Z) - \beta\, I(Z; X)\), each a part of the model:
 
 | term | | what it is here |
@@ -60,16 +63,25 @@ UNIT_LOGISTIC = math.sqrt(3) / math.pi
 IMAGES = ("reconstructions", "samples", "both")
 
 
-def vae(encoder, decoder, units, beta=1.0, **bottleneck_arguments):
+def vae(
+    encoder,
+    decoder,
+    units,
+    beta=1.0,
+    penalties=(),
+    pseudo_inputs=None,
+    **bottleneck_arguments,
+):
     r"""VAE and beta-VAE: \(D + \beta\, E\,KL[q(z|x) \,\|\, m(z)]\).
 
     With a flow, `flow=IAFBlock(...), context=True, context_units=units`, it is a VAE
     with an inverse autoregressive flow.
 
     Args:
-        encoder, decoder, units: See the module.
+        encoder, decoder, units, penalties: See the module.
         beta: Float >= 0, or a rule; see `GaussianSample`.
-        **bottleneck_arguments: As `GaussianBottleneck` takes them.
+        pseudo_inputs: `PseudoInputs` of a `VampPrior`, or None.
+        **bottleneck_arguments: As `GaussianBottleneck` takes them: marginal, flow, ...
 
     Returns:
         A `RateDistortionModel` with the layers "encoder", "bottleneck" and "decoder".
@@ -86,17 +98,17 @@ def vae(encoder, decoder, units, beta=1.0, **bottleneck_arguments):
     bottleneck = GaussianBottleneck(
         units, beta=beta, name="bottleneck", **bottleneck_arguments
     )
-    return models.autoencoder(encoder, bottleneck, decoder)
+    return models.autoencoder(encoder, bottleneck, decoder, penalties, pseudo_inputs)
 
 
-def echo(encoder, decoder, units, beta=1.0, **bottleneck_arguments):
+def echo(encoder, decoder, units, beta=1.0, penalties=(), **bottleneck_arguments):
     r"""Echo autoencoder: \(D + \beta\, I(X; Z)\), with the information exact.
 
     The channel's rate is A - B for the marginal that the channel itself has, so that no
     prior is chosen and nothing is bounded.
 
     Args:
-        encoder, decoder, units: See the module.
+        encoder, decoder, units, penalties: See the module.
         beta: Float >= 0, or a rule; see `EchoSample`.
         **bottleneck_arguments: As `EchoBottleneck` takes them, such as d_max.
 
@@ -114,10 +126,12 @@ def echo(encoder, decoder, units, beta=1.0, **bottleneck_arguments):
     bottleneck = EchoBottleneck(
         units, beta=beta, name="bottleneck", **bottleneck_arguments
     )
-    return models.autoencoder(encoder, bottleneck, decoder)
+    return models.autoencoder(encoder, bottleneck, decoder, penalties)
 
 
-def info_vae(encoder, decoder, units, divergence=None, beta=1.0):
+def info_vae(
+    encoder, decoder, units, divergence=None, beta=1.0, **bottleneck_arguments
+):
     r"""InfoVAE: A, a divergence of q(z) from the prior, and C.
 
     Args:
@@ -126,6 +140,7 @@ def info_vae(encoder, decoder, units, divergence=None, beta=1.0):
             information A - B (Eq. 33); `MMDPenalty()`, the default, is what the Echo
             paper has under the name.
         beta: Float >= 0, weight of A; at 0 information is free.
+        **bottleneck_arguments: As `GaussianBottleneck` takes them: marginal, flow, ...
 
     Returns:
         A `RateDistortionModel`.
@@ -141,8 +156,7 @@ def info_vae(encoder, decoder, units, divergence=None, beta=1.0):
     """
     if divergence is None:
         divergence = MMDPenalty(name="mmd")
-    bottleneck = GaussianBottleneck(units, beta=beta, name="bottleneck")
-    return models.autoencoder(encoder, bottleneck, decoder, [divergence])
+    return vae(encoder, decoder, units, beta, [divergence], **bottleneck_arguments)
 
 
 def aae(encoder, decoder, units, weight=1.0, critic=None, prior=None, stochastic=False):
@@ -446,7 +460,13 @@ def information_bottleneck(encoder, bottleneck, classes):
 
 
 def wae(
-    encoder, decoder, units, weight=10.0, noise_variance=None, estimator="unbiased"
+    encoder,
+    decoder,
+    units,
+    weight=10.0,
+    noise_variance=None,
+    estimator="unbiased",
+    penalties=(),
 ):
     r"""Wasserstein autoencoder: \(D + \lambda\, MMD^2[q(z), N(0, I)]\).
 
@@ -455,7 +475,7 @@ def wae(
     Rate VAE: what the code carries is at most `GaussianSample.capacity`.
 
     Args:
-        encoder, decoder, units: See the module.
+        encoder, decoder, units, penalties: See the module.
         weight: Float >= 0, \(\lambda\).
         noise_variance: Float > 0, or None for a deterministic encoder.
         estimator: See `MMDPenalty`; WAE leaves out pairs of an example with itself.
@@ -474,16 +494,23 @@ def wae(
         Constrained Autoencoding, Eq. 2 and 3, App. B.
     """
     penalty = MMDPenalty(weight, kernel="imq", estimator=estimator, name="mmd")
-    return models.autoencoder(
-        encoder, _with_fixed_noise(units, noise_variance), decoder, [penalty]
-    )
+    bottleneck = _with_fixed_noise(units, noise_variance)
+    return models.autoencoder(encoder, bottleneck, decoder, [penalty, *penalties])
 
 
-def vcae(encoder, decoder, units, weight=1.0, noise_variance=None, variance=None):
+def vcae(
+    encoder,
+    decoder,
+    units,
+    weight=1.0,
+    noise_variance=None,
+    variance=None,
+    penalties=(),
+):
     r"""Variance-constrained autoencoder: \(D + \lambda\, |\sum_j Var(z_j) - v|\).
 
     Args:
-        encoder, decoder, units: See the module.
+        encoder, decoder, units, penalties: See the module.
         weight: Float >= 0, \(\lambda\).
         noise_variance: Float > 0, or None for a deterministic encoder.
         variance: Float >= 0, v; `units` if None.
@@ -501,9 +528,8 @@ def vcae(encoder, decoder, units, weight=1.0, noise_variance=None, variance=None
         Variance Constrained Autoencoding, Eq. 6 and 7, Algorithm 1.
     """
     penalty = VariancePenalty(weight, variance=variance, name="variance")
-    return models.autoencoder(
-        encoder, _with_fixed_noise(units, noise_variance), decoder, [penalty]
-    )
+    bottleneck = _with_fixed_noise(units, noise_variance)
+    return models.autoencoder(encoder, bottleneck, decoder, [penalty, *penalties])
 
 
 def vim(encoder, decoder, units, weight=10.0, prior="normal", input_noise=0.01):

@@ -5,13 +5,13 @@ and reads their records. Each record is written once, to --out_dir, under a name
 that tells its configuration; a finished run is never run twice.
 """
 
+import functools
+
 from absl import flags
 
-from echo_keras import experiments, image_experiments, models
+from echo_keras import experiments, image_experiments, models, objectives
 from echo_keras.image_experiments import protocol_name
 from echo_keras.layers import (
-    EchoBottleneck,
-    GaussianBottleneck,
     IAFBlock,
     MAFMarginal,
     MMDPenalty,
@@ -132,36 +132,38 @@ def build(config, images):
     method, beta = config["method"], config["beta"]
     published = config.get("as_published", False)
     if method == "echo":
-        bottleneck = EchoBottleneck(
+        return objectives.echo(
+            models.conv_encoder,
+            models.conv_decoder,
             CODE,
+            beta,
             parametrization=config["parametrization"],
             d_max=config["d_max"],
-            beta=beta,
-            name="bottleneck",
         )
-        return models.conv_autoencoder(bottleneck)
     encoder, marginal = method.split("-") if "-" in method else ("vae", method)
-    parts, arguments = {}, {}
+    arguments, decoder = {"beta": beta}, models.conv_decoder
     if encoder == "iaf" and marginal != "vamp":
         arguments["flow"] = IAFBlock(name="iaf")
     if marginal == "maf":
         arguments["marginal"] = MAFMarginal(name="maf")
     if marginal == "vamp":
         arguments["marginal"] = VampPrior(as_published=published, name="vamp")
-        pseudo = parts["pseudo_inputs"] = PseudoInputs(PSEUDO_INPUTS, name="pseudo")
+        pseudo = PseudoInputs(PSEUDO_INPUTS, name="pseudo")
         # The code that was published starts all of them at one and the same image.
         pseudo.adapt(images, "mean", noise=1e-12 if published else 0.05)
+        arguments["pseudo_inputs"] = pseudo
         if encoder == "iaf":
             # The mixture is evaluated before the flow, which then belongs to the
             # decoder: densities of new codes would be slow to evaluate (App. E).
-            parts["flow"] = IAFBlock(name="iaf")
+            flow = IAFBlock(name="iaf")
+            decoder = functools.partial(models.conv_decoder, flow=flow)
     if marginal in ("infovae", "mmd"):
         # In the code that was published, the kernel of this row is so narrow that
         # the penalty vanishes.
         weight = 0.0 if published else 999.0
-        parts["penalty"] = MMDPenalty(weight=weight, name="mmd")
-    bottleneck = GaussianBottleneck(CODE, beta=beta, name="bottleneck", **arguments)
-    return models.conv_autoencoder(bottleneck, **parts)
+        arguments["divergence"] = MMDPenalty(weight=weight, name="mmd")
+        return objectives.info_vae(models.conv_encoder, decoder, CODE, **arguments)
+    return objectives.vae(models.conv_encoder, decoder, CODE, **arguments)
 
 
 def train_and_measure(config, out, data_dir=None, tensorboard=False):

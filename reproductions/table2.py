@@ -23,13 +23,9 @@ import json
 import numpy as np
 from absl import app, flags
 
-from echo_keras import experiments, factors, models, records
+from echo_keras import experiments, factors, models, objectives, records
 from echo_keras.experiments import number
-from echo_keras.layers import (
-    EchoBottleneck,
-    GaussianBottleneck,
-    TotalCorrelationPenalty,
-)
+from echo_keras.layers import TotalCorrelationPenalty
 
 OUT_DIR = "runs/table2"
 CHANNELS = {"echo": "Echo", "vae": "VAE"}
@@ -114,18 +110,13 @@ def run_name(config):
 
 def build(config):
     """The network of Locatello et al. (2019) around the channel."""
-    if config["method"] == "echo":
-        bottleneck = EchoBottleneck(
-            CODE, d_max=config["d_max"], beta=config["beta"], name="bottleneck"
-        )
-    else:
-        bottleneck = GaussianBottleneck(CODE, beta=config["beta"], name="bottleneck")
-    penalties = []
+    arguments = {"beta": config["beta"], "penalties": []}
     if config["gamma"]:
-        penalties = [TotalCorrelationPenalty(config["gamma"], name="tc")]
-    return models.autoencoder(
-        models.factor_encoder(), bottleneck, models.factor_decoder(CODE), penalties
-    )
+        arguments["penalties"] = [TotalCorrelationPenalty(config["gamma"], name="tc")]
+    networks = models.factor_encoder, models.factor_decoder, CODE
+    if config["method"] == "echo":
+        return objectives.echo(*networks, d_max=config["d_max"], **arguments)
+    return objectives.vae(*networks, **arguments)
 
 
 def train_and_measure(config, out, data_dir=None, tensorboard=False):

@@ -9,16 +9,15 @@ A script defines what it varies, calls `run_all` with the configurations it want
 reads their records. A finished run is never run twice.
 """
 
+import functools
 import itertools
 
 import keras
 from absl import flags
 
-from echo_keras import experiments, image_experiments, models, training
+from echo_keras import experiments, image_experiments, models, objectives, training
 from echo_keras.layers import (
     BetaSchedule,
-    EchoBottleneck,
-    GaussianBottleneck,
     IAFBlock,
     MAFMarginal,
     PixelCNN,
@@ -173,29 +172,30 @@ def build(config, images, steps_per_epoch):
         beta = RateDeviation(config["target"])
     elif config["annealing"]:
         beta = BetaSchedule(config["annealing"] * steps_per_epoch, end=beta)
-    arguments = {"beta": beta, "name": "bottleneck"}
-    on_the_way, pseudo = [], None
-    if family[0] == "e":
-        bottleneck = EchoBottleneck(CODE, d_max=config["batch_size"] - 1, **arguments)
-    else:
-        if family[2] == "+":
-            arguments["marginal"] = MAFMarginal(name="maf")
-        if family[2] == "v":
-            arguments["marginal"] = VampPrior(learned_weights=True, name="vamp")
-            pseudo = PseudoInputs(config["pseudo_inputs"], name="pseudo")
-            pseudo.adapt(images, "mean", noise=0.05)
-        if family[0] == "+" and family[2] == "v":
-            on_the_way = [IAFBlock(name="iaf")]
-        elif family[0] == "+":
-            arguments["flow"] = IAFBlock(name="iaf")
-        bottleneck = GaussianBottleneck(
-            CODE, variance_activation="softplus", **arguments
-        )
     if family[1] == "+":
-        decoder = PixelCNN(config["features"], name="decoder")
+
+        def decoder(units):
+            return PixelCNN(config["features"], name="decoder")
+
     else:
-        decoder = models.conv_decoder(CODE, gated=True)
-    return models.autoencoder(encoder, bottleneck, decoder, on_the_way, pseudo)
+        decoder = functools.partial(models.conv_decoder, gated=True)
+    if family[0] == "e":
+        d_max = config["batch_size"] - 1
+        return objectives.echo(encoder, decoder, CODE, beta, d_max=d_max)
+    arguments = {}
+    if family[2] == "+":
+        arguments["marginal"] = MAFMarginal(name="maf")
+    if family[2] == "v":
+        arguments["marginal"] = VampPrior(learned_weights=True, name="vamp")
+        pseudo = PseudoInputs(config["pseudo_inputs"], name="pseudo")
+        pseudo.adapt(images, "mean", noise=0.05)
+        arguments["pseudo_inputs"] = pseudo
+    if family[0] == "+":
+        flow = IAFBlock(name="iaf")
+        arguments |= {"penalties": [flow]} if family[2] == "v" else {"flow": flow}
+    return objectives.vae(
+        encoder, decoder, CODE, beta, variance_activation="softplus", **arguments
+    )
 
 
 def train_and_measure(config, out, data_dir=None, tensorboard=False):

@@ -21,14 +21,9 @@ import json
 
 from absl import app, flags
 
-from echo_keras import experiments, factors, models, records
+from echo_keras import experiments, factors, models, objectives, records
 from echo_keras.experiments import number
-from echo_keras.layers import (
-    GaussianBottleneck,
-    MMDPenalty,
-    TotalCorrelationPenalty,
-    VariancePenalty,
-)
+from echo_keras.layers import TotalCorrelationPenalty
 
 OUT_DIR = "runs/vcae_table3"
 CODE = 6
@@ -106,22 +101,19 @@ def run_name(config):
 
 def build(objective):
     """The network of Kim & Mnih (2018), as Table 4 of the paper lists it."""
-    fixed = {"noise_variance": NOISE_VARIANCE, "beta": 0.0}
-    bottleneck = GaussianBottleneck(
-        CODE, name="bottleneck", **({} if objective == "factorvae" else fixed)
+    networks = (
+        lambda: models.factor_encoder((64, 64, 3), (4, 4, 4, 4), activation=None),
+        lambda units: models.factor_decoder(units, 3),
+        CODE,
     )
-    penalties = {
-        # v is the number of code dimensions, as in all of the paper (Sec. 4).
-        "tc-vcae": [VariancePenalty(1.0, variance=CODE, name="variance")],
-        "tc-cwae": [MMDPenalty(2500.0, kernel="imq", estimator="unbiased", name="mmd")],
-        "factorvae": [],
-    }[objective]
-    return models.autoencoder(
-        models.factor_encoder((64, 64, 3), (4, 4, 4, 4), activation=None),
-        bottleneck,
-        models.factor_decoder(CODE, 3),
-        [*penalties, TotalCorrelationPenalty(GAMMA, name="tc")],
-    )
+    penalties = [TotalCorrelationPenalty(GAMMA, name="tc")]
+    if objective == "factorvae":
+        return objectives.vae(*networks, penalties=penalties)
+    fixed = {"noise_variance": NOISE_VARIANCE, "penalties": penalties}
+    if objective == "tc-cwae":
+        return objectives.wae(*networks, weight=2500.0, **fixed)
+    # v is the number of code dimensions, as in all of the paper (Sec. 4).
+    return objectives.vcae(*networks, weight=1.0, variance=CODE, **fixed)
 
 
 def train_and_measure(config, out, data_dir=None, tensorboard=False):
