@@ -71,6 +71,35 @@ def read(folder):
     return records
 
 
+def by_protocol(records, keys):
+    """Records grouped by what they have in common, for a table each.
+
+    Args:
+        records: List of records.
+        keys: Names in their configurations; one that a configuration lacks is None.
+
+    Returns:
+        A list of pairs, in the order of first appearance: a dict of the keys, and the
+        records that share it.
+
+    Example:
+
+    >>> runs = [{"config": {"epochs": n}} for n in (2, 9, 2)]
+    >>> [(protocol, len(of_it)) for protocol, of_it in by_protocol(runs, ["epochs"])]
+    [({'epochs': 2}, 2), ({'epochs': 9}, 1)]
+    """
+    groups = []
+    for record in records:
+        protocol = {key: record["config"].get(key) for key in keys}
+        for other, of_it in groups:
+            if other == protocol:
+                of_it.append(record)
+                break
+        else:
+            groups.append((protocol, [record]))
+    return groups
+
+
 def summarize(records, metric="neg_elbo", echoes="batch"):
     """Means over runs by the Echo paper's rule (Sec. 5.1).
 

@@ -132,6 +132,22 @@ def some(x, n):
     return x[rows]
 
 
+def own_protocol(protocol):
+    """Describes a protocol that no paper gives: what is reported of ours.
+
+    Example:
+
+    >>> own_protocol({"dataset": "mnist", "epochs": 20, "train_limit": None})
+    'a protocol of our own, the paper gives none (epochs 20)'
+    """
+    shown = ", ".join(
+        f"{name.replace('_', ' ')} {value:,}"
+        for name, value in protocol.items()
+        if name != "dataset" and value is not None
+    )
+    return f"a protocol of our own, the paper gives none ({shown})"
+
+
 def provenance(runs):
     """On which data and device the runs were made, for the line under a table."""
     devices = {f"{run['device']}, {run['versions']['backend']}" for run in runs}

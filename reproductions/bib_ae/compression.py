@@ -144,16 +144,9 @@ def measured(model, dataset):
 
 def write_table(out):
     """Writes compression.md from the records in `out`; returns it."""
-    groups = {}
-    for run in records.read(out):
-        config = run["config"]
-        protocol = ", ".join(
-            f"{k.replace('_', ' ')} {config[k]:,}"
-            for k in ("epochs", "train_limit")
-            if config[k] is not None
-        )
-        groups.setdefault((config["dataset"], protocol), []).append(run)
-    parts = [section(*key, runs) for key, runs in sorted(groups.items())]
+    keys = ["dataset", "epochs", "train_limit"]
+    groups = records.by_protocol(records.read(out), keys)
+    parts = [section(protocol, runs) for protocol, runs in groups]
     text = "\n\n".join(["# Compression (BIB-AE paper, Sec. 4.2)", *parts])
     (out / "compression.md").write_text(text + "\n")
     return text
@@ -165,7 +158,7 @@ def order(run):
     return list(CHANNELS).index(config["method"]), varied, config["seed"]
 
 
-def section(name, protocol, runs):
+def section(protocol, runs):
     """One table in Markdown: what shares data and a protocol."""
     body = []
     for run in sorted(runs, key=order):
@@ -203,7 +196,7 @@ def section(name, protocol, runs):
     header += ["file, bytes", "over the rate, %", "exact"]
     coded = [run["file"]["examples"] for run in runs if "file" in run]
     return (
-        f"## {name}: a protocol of our own, the paper gives none ({protocol})\n\n"
+        f"## {protocol['dataset']}: {wae_experiments.own_protocol(protocol)}\n\n"
         f"{records.markdown(header, body)}\n\n"
         "Nats per test image; distortion is the cross-entropy of grey pixels. The rate "
         "of quantised codes is their length under the moving frequencies of the "

@@ -219,22 +219,15 @@ def generated(model, n):
 
 def write_table(out):
     """Writes objectives.md from the records in `out`; returns it."""
-    groups = {}
-    for run in records.read(out):
-        config = run["config"]
-        protocol = ", ".join(
-            f"{k.replace('_', ' ')} {config[k]:,}"
-            for k in ("epochs", "train_limit")
-            if config[k] is not None
-        )
-        groups.setdefault((config["dataset"], protocol), []).append(run)
-    parts = [section(*key, runs) for key, runs in sorted(groups.items())]
+    keys = ["dataset", "epochs", "train_limit"]
+    groups = records.by_protocol(records.read(out), keys)
+    parts = [section(protocol, runs) for protocol, runs in groups]
     text = "\n\n".join(["# The objectives of the BIB-AE paper", *parts])
     (out / "objectives.md").write_text(text + "\n")
     return text
 
 
-def section(name, protocol, runs):
+def section(protocol, runs):
     """One table in Markdown: what shares data and a protocol."""
     order = list(NAMED)
     runs = sorted(
@@ -263,7 +256,7 @@ def section(name, protocol, runs):
     features = runs[0]["fid"]["features"]
     header = ["Objective", "Eq.", "seed", "A", "B", "MMD", "C", "D", "rate", features]
     return (
-        f"## {name}: a protocol of our own, the paper gives none ({protocol})\n\n"
+        f"## {protocol['dataset']}: {wae_experiments.own_protocol(protocol)}\n\n"
         f"{records.markdown(header, body)}\n\n"
         "Nats per test image. A: KL[q(z|x) || N(0, I)]; B: KL[q(z) || N(0, I)] by a "
         "critic trained after the model; MMD to N(0, I); C: cross-entropy of grey "

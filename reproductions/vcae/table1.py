@@ -12,9 +12,6 @@ The paper says neither for how many epochs nor whether errors are of codes with 
 here both kinds are given, and the default is 100 epochs of 3 batches.
 """
 
-import collections
-import json
-
 import numpy as np
 import vcae_paper
 from absl import app, flags
@@ -74,12 +71,9 @@ def reduction(protocol):
 
 def write_table(out):
     """Writes table1.md from the records in `out`; returns it."""
-    groups = collections.defaultdict(list)
     shared = [k for k in PAPER if k not in ("noise", "flow_epochs")]
-    for run in records.read(out):
-        config = run["config"]
-        groups[json.dumps({k: config[k] for k in ("dataset", *shared)})].append(run)
-    parts = [section(json.loads(key), runs) for key, runs in groups.items()]
+    groups = records.by_protocol(records.read(out), ["dataset", *shared])
+    parts = [section(protocol, runs) for protocol, runs in groups]
     text = "\n\n".join(["# Table 1 of Variance Constrained Autoencoding", *parts])
     (out / "table1.md").write_text(text + "\n")
     return text

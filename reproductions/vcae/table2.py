@@ -16,9 +16,6 @@ InceptionV3 where there are none (CelebA). Distances of different networks do no
 compare, and the paper's are of Inception.
 """
 
-import collections
-import json
-
 import keras
 import numpy as np
 import vcae_paper
@@ -83,12 +80,10 @@ def configuration(method, seed):
 
 def write_table(out):
     """Writes table2.md from the records in `out`; returns it."""
-    groups = collections.defaultdict(list)
     # VAE + IAF has epochs and a learning rate of its own.
     shared = ["dataset", "code", "batch_size", "train_limit", "filters", "flow_epochs"]
-    for run in records.read(out):
-        groups[json.dumps({k: run["config"][k] for k in shared})].append(run)
-    parts = [section(json.loads(key), runs) for key, runs in groups.items()]
+    groups = records.by_protocol(records.read(out), shared)
+    parts = [section(protocol, runs) for protocol, runs in groups]
     text = "\n\n".join(["# Table 2 of Variance Constrained Autoencoding", *parts])
     (out / "table2.md").write_text(text + "\n")
     return text

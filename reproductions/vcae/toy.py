@@ -204,8 +204,8 @@ def protocol_of(config):
     """Says what of the protocol is not the paper's."""
     if config["dataset"] != "mixture":
         return experiments.reduction(config, {**IMAGES, **vcae_paper.UNKNOWN})
-    ours = ", ".join(f"{name} {config[name]:,}" for name in ("examples", "epochs"))
-    return f"a protocol of our own, the paper gives none ({ours})"
+    ours = {name: config[name] for name in ("examples", "epochs")}
+    return wae_experiments.own_protocol(ours)
 
 
 def order(run):

@@ -7,7 +7,6 @@ which another script may have made. A finished run is never run twice.
 
 import collections
 import dataclasses
-import json
 import pathlib
 from collections.abc import Callable
 
@@ -301,14 +300,9 @@ def write_table(out, table):
         out: Folder of the records.
         table: A `Table`.
     """
-    groups = collections.defaultdict(list)
-    for run in records.read(out):
-        config = run["config"]
-        shared = {k: config[k] for k in ("dataset", "labelled", *PROTOCOL)}
-        groups[json.dumps(shared)].append(run)
+    shared = ["dataset", "labelled", *PROTOCOL]
     sections = []
-    for key, runs in groups.items():
-        protocol = json.loads(key)
+    for protocol, runs in records.by_protocol(records.read(out), shared):
         paper = {**paper_of(protocol["dataset"]), "labelled": 1000}
         order = list(METHODS)
         runs.sort(

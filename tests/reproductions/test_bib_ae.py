@@ -1,31 +1,20 @@
 """The BIB-AE paper: the scripts of every objective and of compression, on tiny data."""
 
-import importlib.util
 import json
-import pathlib
 
 import numpy as np
 import pytest
-import table1 as echo_table1
 from absl import flags
 from absl.testing import flagsaver
+from tools import script
 
 from echo_keras import objectives as library
 from echo_keras.layers import AggregateDivergence, DataDivergence
 
-FOLDER = pathlib.Path(echo_table1.__file__).parent / "bib_ae"
-
-
-def script(name):
-    """A script of the folder; its name may stand in other folders too."""
-    path = FOLDER / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"bib_ae_{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-objectives, compression = script("objectives"), script("compression")
+objectives, compression = (
+    script("bib_ae", "objectives"),
+    script("bib_ae", "compression"),
+)
 TINY = ["--epochs=1", "--train_limit=100", "--batch_size=20"]
 
 

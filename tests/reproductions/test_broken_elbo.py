@@ -1,35 +1,19 @@
 """Fixing a Broken ELBO: the families of models, Figures 3 and 4, on tiny data."""
 
-import importlib.util
 import json
 import pathlib
-import sys
 
 import keras
 import numpy as np
 import pytest
-import table1
 from absl import app, flags
 from absl.testing import flagsaver
+from tools import script
 
 from echo_keras import data, evaluation, image_experiments, losses, training
 
-FOLDER = pathlib.Path(table1.__file__).parent / "broken_elbo"
-sys.path.append(str(FOLDER))
-
-import families  # noqa: E402
-
-
-def script(name):
-    """A script of the folder; its name may stand in reproductions/ too."""
-    path = FOLDER / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"broken_elbo_{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-figure3, figure4 = script("figure3"), script("figure4")
+figure3, figure4 = script("broken_elbo", "figure3"), script("broken_elbo", "figure4")
+families = figure3.families
 BACKEND = keras.backend.backend()
 TINY = {"batch_size": 10, "features": 2, "pseudo_inputs": 5}
 

@@ -1,35 +1,20 @@
 """Variance Constrained Autoencoding: every script but Table 3's, on tiny data."""
 
-import importlib.util
 import json
 import pathlib
-import sys
 
 import numpy as np
 import pytest
-import table1 as echo_table1
 from absl import flags
 from absl.testing import flagsaver
+from tools import script
 
 from echo_keras import data, evaluation, training
 from echo_keras.layers import DeterministicBottleneck, MAFBlock
 
-FOLDER = pathlib.Path(echo_table1.__file__).parent / "vcae"
-sys.path.append(str(FOLDER))
-
-import vcae_paper  # noqa: E402
-
-
-def script(name):
-    """A script of the folder; its name may stand in other folders too."""
-    spec = importlib.util.spec_from_file_location(f"vcae_{name}", FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-table1, table2, table6 = (script(f"table{n}") for n in (1, 2, 6))
-toy, figure8 = script("toy"), script("figure8")
+table1, table2, table6 = (script("vcae", f"table{n}") for n in (1, 2, 6))
+toy, figure8 = script("vcae", "toy"), script("vcae", "figure8")
+vcae_paper = table1.vcae_paper
 
 TINY = ["--epochs=1", "--filters=2", "--train_limit=60", "--batch_size=20"]
 OF_FLOWS = [*TINY, "--flow_epochs=1", "--compared=100"]

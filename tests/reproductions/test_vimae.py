@@ -1,37 +1,20 @@
 """The Variational InfoMax Autoencoder: every script on tiny data."""
 
 import dataclasses
-import importlib.util
 import json
-import pathlib
-import sys
 
 import numpy as np
 import pytest
-import table1 as echo_table1
 from absl import flags
 from absl.testing import flagsaver
+from tools import script
 
 from echo_keras import data, training
 from echo_keras.layers import DeterministicBottleneck, Logistic
 
-FOLDER = pathlib.Path(echo_table1.__file__).parent / "vimae"
-sys.path.append(str(FOLDER))
-
-import vimae_paper  # noqa: E402
-
-
-def script(name):
-    """A script of the folder; its name may stand in other folders too."""
-    path = FOLDER / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"vimae_{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tables = {n: script(f"table{n}") for n in range(1, 6)}
-figure1 = script("figure1")
+tables = {n: script("vimae", f"table{n}") for n in range(1, 6)}
+figure1 = script("vimae", "figure1")
+vimae_paper = figure1.vimae_paper
 
 TINY = ["--epochs=1", "--train_limit=100", "--batch_size=20"]
 TWO = ["--infomax=vae", "--infomax=vimae-l"]
