@@ -40,7 +40,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from echo_keras.layers import VectorQuantizer
+from echo_keras.layers import DataDivergence, QuantizedBottleneck, VectorQuantizer
 
 MAGIC = b"EKVQ"
 VERSION = 1
@@ -53,8 +53,10 @@ def split(model):
     """The three parts of a quantised model.
 
     Args:
-        model: Functional Keras model with one `VectorQuantizer` among its layers, all
-            of whose outputs depend on the inputs through it alone.
+        model: Functional Keras model with one `VectorQuantizer` or
+            `QuantizedBottleneck` among its layers, all of whose outputs depend on the
+            inputs through it alone. (Of a `DataDivergence`, which looks at the inputs
+            too, the images count that it hands on.)
 
     Returns:
         encoder, a Keras model from inputs to what the quantiser receives; the
@@ -74,10 +76,11 @@ def split(model):
     >>> encoder.output_shape, decoder.input_shape
     ((None, 2), (None, 2))
     """
-    quantizer = _quantizer(model)
+    layer, quantizer = _quantizer(model)
     try:
-        encoder = keras.Model(model.inputs, quantizer.input, name="encoder_part")
-        decoder = keras.Model(quantizer.output, model.outputs, name="decoder_part")
+        code = layer.input if layer is quantizer else layer.encode(layer.input)
+        encoder = keras.Model(model.inputs, code, name="encoder_part")
+        decoder = keras.Model(layer.output, _images(model), name="decoder_part")
     except ValueError as error:
         raise ValueError(
             "The codec takes a model whose outputs depend on its inputs through one "
@@ -87,19 +90,28 @@ def split(model):
     return encoder, quantizer, decoder
 
 
+def _images(model):
+    """The outputs, or what a `DataDivergence` at the end hands on as such."""
+    last = model.layers[-1]
+    return last.input[1] if isinstance(last, DataDivergence) else model.outputs
+
+
 def _quantizer(model):
+    """The layer of the model that quantises, and the quantiser in it."""
     if not getattr(model, "inputs", None):
         raise ValueError(
             "The codec takes a functional or built sequential Keras model; this one "
             "does not know its inputs."
         )
-    found = [x for x in model.layers if isinstance(x, VectorQuantizer)]
+    kinds = VectorQuantizer, QuantizedBottleneck
+    found = [x for x in model.layers if isinstance(x, kinds)]
     if len(found) != 1:
         raise ValueError(
-            f"The codec takes a model with one VectorQuantizer among its layers (not "
-            f"within a layer); this one has {len(found)}."
+            f"The codec takes a model with one VectorQuantizer or QuantizedBottleneck "
+            f"among its layers (not within another layer); this one has {len(found)}."
         )
-    return found[0]
+    (layer,) = found
+    return layer, getattr(layer, "channel", layer)
 
 
 def encode(model, x, batch_size=100):
@@ -142,7 +154,7 @@ def compress(model, x, path, batch_size=100):
 
     Example: see `decompress`.
     """
-    quantizer = _quantizer(model)
+    _, quantizer = _quantizer(model)
     indices = encode(model, x, batch_size)
     data = pack(quantizer, indices)
     pathlib.Path(path).write_bytes(data)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from echo_keras import codec
+from echo_keras import codec, objectives
 from echo_keras.layers import VectorQuantizer
 
 core = pytest.mark.core
@@ -278,6 +278,28 @@ def test_a_model_trained_on_does_not_read_its_older_files(tmp_path):
     trained(data(50), training=True)
     with pytest.raises(ValueError, match="written by another model"):
         codec.decompress(trained, tmp_path / "codes")
+
+
+@pytest.mark.parametrize("adversarial", [False, True])
+def test_models_of_the_objectives_are_split(adversarial, tmp_path):
+    networks = *objectives.networks(), 4, 8
+    if adversarial:
+        critic = keras.Sequential([keras.layers.Dense(1)])
+        made = objectives.generative_compression(
+            *networks, dither=0.0, quantizer_arguments={"groups": 2}, critic=critic
+        )
+    else:
+        made = objectives.shannon_ae(*networks, groups=2)
+    x = np.random.RandomState(0).random_sample((50, 8)).astype("float32")
+    made(x, training=True)  # which gives the codewords
+    path = tmp_path / "codes.ekvq"
+    report = codec.compress(made, x, path)
+    assert report["examples"] == 50
+    features = made.get_layer("encoder")(x)
+    indices = ops.convert_to_numpy(made.get_layer("bottleneck").indices(features))
+    np.testing.assert_array_equal(codec.encode(made, x), indices)
+    found = codec.decompress(made, path)
+    np.testing.assert_allclose(found, made.predict(x, verbose=0), atol=1e-5)
 
 
 def test_dither_is_the_decoders(tmp_path):
