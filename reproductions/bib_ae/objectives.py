@@ -113,7 +113,7 @@ def build(config, image_shape):
     # The decoder's gradient is not normalised as GANs' are: distortions are of the
     # order of 100 nats, and term D of 1.
     images = {"critic": conv_critic((32, 64)), "logits": True, "weight": 5.0}
-    quantized = {"codewords": 16, "groups": CODE}
+    of_each_dimension = {"groups": CODE}
     if name == "gan":
         return objectives.gan(decoder, CODE, image_shape, **images)
     if name == "info_vae":
@@ -126,8 +126,12 @@ def build(config, image_shape):
         "stochastic_aae": {"weight": 10.0, "stochastic": True, **codes},
         "vae_gan": images,
         "bib_ae": {"code_critic": codes["critic"], **images},
-        "shannon_ae": quantized,
-        "generative_compression": {**quantized, **images},
+        "shannon_ae": {"codewords": 16, **of_each_dimension},
+        "generative_compression": {
+            "codewords": 16,
+            "quantizer_arguments": of_each_dimension,
+            **images,
+        },
         "echo": {"d_max": config["batch_size"] - 1},
         "wae": {"weight": 1000.0},
         "vim": {"weight": 1000.0, "prior": "logistic"},
