@@ -18,7 +18,6 @@ The paper says what could be done and gives neither a protocol nor numbers.
 
 import collections
 import dataclasses
-import json
 
 import keras
 import numpy as np
@@ -97,6 +96,7 @@ def configurations(dataset):
     return [
         {
             "dataset": dataset.name,
+            "task": "all" if known == "all" else "one class",
             "known": known,
             "others": FLAGS.others if known == "all" else [],
             "method": method,
@@ -148,19 +148,22 @@ def build(config, image_shape):
         config["code"],
     )
     filters = [times * config["critic_filters"] for times in (1, 2, 4)]
-    of_images = {"critic": conv_critic(filters), "logits": True}
+    # Weights, since distortions are of the order of 100 nats, and B and D of 1.
+    of_images = {"critic": conv_critic(filters), "logits": True, "weight": 5.0}
     of_codes = dense_critic(hidden)
     if config["method"] == "vae":
         return objectives.vae(*networks)
     if config["method"] == "aae":
-        return objectives.aae(*networks, critic=of_codes)
+        return objectives.aae(*networks, weight=10.0, critic=of_codes)
     if config["method"] == "vae-gan":
         return objectives.vae_gan(*networks, **of_images)
     return objectives.bib_ae(*networks, code_critic=of_codes, **of_images)
 
 
 def optimizer(rate):
-    return training.critics_apart(keras.optimizers.Adam(rate))
+    """Adam, and for critics Adam at the same rate with less memory."""
+    critics = keras.optimizers.Adam(rate, beta_1=0.5)
+    return training.critics_apart(keras.optimizers.Adam(rate), critics)
 
 
 def only_known(dataset, known, limit=None):
@@ -226,20 +229,16 @@ def train_and_measure(config, out, data_dir=None, tensorboard=False):
 
 def write_table(out):
     """Writes novelty.md from the records in `out`; returns it."""
-    groups = collections.defaultdict(list)
-    for run in records.read(out):
-        config = run["config"]
-        one_class = config["known"] != "all"
-        shared = {k: config[k] for k in ("dataset", *PROTOCOL)}
-        groups[json.dumps([one_class, shared])].append(run)
-    sections = [section(*json.loads(key), runs) for key, runs in groups.items()]
+    groups = records.by_protocol(records.read(out), ["task", "dataset", *PROTOCOL])
+    sections = [section(protocol, runs) for protocol, runs in groups]
     text = "\n\n".join(["# Novelty detection with the terms of the BIB-AE", *sections])
     (out / "novelty.md").write_text(text + "\n")
     return text
 
 
-def section(one_class, protocol, runs):
+def section(protocol, runs):
     """One table in Markdown: what shares data and a protocol."""
+    one_class = protocol["task"] == "one class"
     areas = collections.defaultdict(list)
     for run in runs:
         for label, of_label in run["roc_auc"].items():
@@ -266,21 +265,17 @@ def section(one_class, protocol, runs):
         if one_class
         else f"{protocol['dataset']} is known, the data set in a column is novel."
     )
-    described = ", ".join(
-        f"{name.replace('_', ' ')} {value}"
-        for name, value in protocol.items()
-        if name not in ("dataset", "train_limit")
-    )
+    own = {k: v for k, v in protocol.items() if k not in ("task", "schedule")}
     return (
-        f"## {protocol['dataset']}: {'one class' if one_class else 'all'} known\n\n"
+        f"## {protocol['dataset']}, {protocol['task']} known: "
+        f"{wae_experiments.own_protocol(own)}\n\n"
         f"{records.markdown(header, body)}\n\n"
         "Area under the ROC curve in percent, 50 for a score that says nothing; test "
         f"images, means over {seeds} seed{'s' * (seeds > 1)}. {known} Scores: the "
         "rate (A), the distortion (C), both, minus the critic's log-ratio of the image "
         "itself (D), and the mean of A, C and D, as far as the model has them, each "
-        "standardised by training images. The paper gives no numbers and no protocol; "
-        f"this is our own: {images} training images, {described}. "
-        f"{wae_experiments.provenance(runs)}"
+        f"standardised by training images, of which there are {images}. The paper "
+        f"gives no numbers. {wae_experiments.provenance(runs)}"
     )
 
 

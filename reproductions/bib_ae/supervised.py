@@ -17,7 +17,6 @@ each test image.
 """
 
 import collections
-import json
 
 import numpy as np
 from absl import app, flags
@@ -170,12 +169,8 @@ def corrupted(x, seed):
 
 
 def grouped(out):
-    """Records by what they share: pairs of a dict and its records."""
-    groups = collections.defaultdict(list)
-    for run in records.read(out):
-        shared = {k: run["config"][k] for k in ("dataset", *PROTOCOL)}
-        groups[json.dumps(shared)].append(run)
-    return [(json.loads(key), runs) for key, runs in groups.items()]
+    """Records by data and protocol."""
+    return records.by_protocol(records.read(out), ["dataset", *PROTOCOL])
 
 
 def by_beta(runs):
@@ -234,13 +229,10 @@ def section(protocol, runs):
     seeds = len({run["config"]["seed"] for run in runs})
     lowest = [run["min_rate"] for run in runs if run["config"]["method"] == "echo"]
     echo = f" Echo's lowest rate is {lowest[0]:.3f} nats." if lowest else ""
-    described = ", ".join(
-        f"{name.replace('_', ' ')} {value}"
-        for name, value in protocol.items()
-        if name not in ("dataset", "samples", "train_limit")
-    )
+    own = {k: v for k, v in protocol.items() if k not in ("samples", "schedule")}
     return (
-        f"## {protocol['dataset']}\n\n{records.markdown(header, body)}\n\n"
+        f"## {protocol['dataset']}: {wae_experiments.own_protocol(own)}\n\n"
+        f"{records.markdown(header, body)}\n\n"
         "Test images. Nats with standard errors over images: I(X; Z) is exact for Echo "
         "and an upper bound for the Gaussian channel; I(Z; C) is the lower bound H(C) "
         f"less the cross-entropy, of H(C) = {mean(runs, 'test', 'label_entropy'):.3f} "
@@ -248,9 +240,8 @@ def section(protocol, runs):
         f"probabilities averaged over {protocol['samples']} codes for each image; the "
         "last columns have noise of the given standard deviation on each pixel, or the "
         f"given share of pixels set to 0. Means over {seeds} seed{'s' * (seeds > 1)}. "
-        "beta weighs I(X; Z): the reciprocal of the paper's, which gives no numbers "
-        f"and no protocol; this is our own: {runs[0]['data']['training_images']:,} "
-        f"training images, {described}. {wae_experiments.provenance(runs)}"
+        "beta weighs I(X; Z): the reciprocal of the paper's, which gives no numbers. "
+        f"{wae_experiments.provenance(runs)}"
     )
 
 
