@@ -276,6 +276,7 @@ def draw(out):
             [0, entropy], [0, entropy], "--", color="0.6", label="I(Z; C) = I(X; Z)"
         )
         axes.set(xlabel="I(X; Z) (nats)", ylabel="bound on I(Z; C) (nats)")
+        axes.margins(x=0.12)  # room for names
         axes.grid(alpha=0.3)
         axes.legend()
         suffix = f"-{i}" if i else ""
