@@ -267,7 +267,8 @@ def section(protocol, runs):
         "pixels; D: KL[p_D(x) || p(x)] by the model's own critic; rate: what the "
         "channel reports, exact for Echo, a code length for quantised codes. "
         f"{features}: Fréchet distance of generated images, from N(0, I) or, for Echo "
-        "and quantised codes, from their own marginals. "
+        "and quantised codes, from their own marginals; Echo's is made of the codes of "
+        "training images in its bank, and so nearer to reconstructions. "
         f"{wae_experiments.provenance(runs)}"
     )
 
