@@ -13,6 +13,7 @@ from echo_keras import data, evaluation, experiments, records, training
 from echo_keras.layers import MaskedDense
 
 VALIDATION_IMAGES = 2000
+SAVE_SECONDS = 20.0  # to save a model of short epochs takes longer than to train it
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("dataset", "digits", data.names(), "Data set.")
@@ -119,6 +120,7 @@ def train_and_measure(
         binarize=dataset.binarize == "dynamic",
         validation=dataset.x_test[::every],
         tensorboard=tensorboard,
+        save_seconds=SAVE_SECONDS,
     )
     test = {
         way: evaluation.evaluate(

@@ -250,11 +250,11 @@ class StopOnNaN(keras.callbacks.Callback):
 class Checkpoint(keras.callbacks.Callback):
     """Saves model and history after an epoch, each by an atomic replacement.
 
-    After every epoch, unless epochs are short: then the model is saved after the first,
-    the last and those that end `seconds` or more after it was saved before.
+    The model after the first, the last and those that end `seconds` or more after it
+    was saved before: after all, if that is 0.
     """
 
-    def __init__(self, directory, history, seconds=20.0):
+    def __init__(self, directory, history, seconds=0.0):
         super().__init__()
         self.seconds, self.saved = seconds, -math.inf
         self.path = pathlib.Path(directory) / "checkpoint.keras"
@@ -293,6 +293,7 @@ def train(
     validation=None,
     tensorboard=False,
     verbose=None,
+    save_seconds=0.0,
 ):
     """Trains a model by the Echo paper's protocol; goes on where it was interrupted.
 
@@ -315,6 +316,7 @@ def train(
         validation: Images on which `val_` logs are computed after every epoch.
         tensorboard: If True, writes TensorBoard logs into `directory`/tensorboard.
         verbose: As in `fit`; a bar on a terminal, a line per epoch elsewhere if None.
+        save_seconds: Float, see `Checkpoint`: short epochs need not all be saved.
 
     Returns:
         The trained model and its history, a list with a dict of logs for each epoch.
@@ -335,7 +337,7 @@ def train(
     directory.mkdir(parents=True, exist_ok=True)
     batches = x if hasattr(x, "callback") else Batches(x, batch_size, seed, binarize)
     rate = learning_rates(learning_rate, epochs, len(batches), schedule)
-    checkpoint = Checkpoint(directory, history=[])
+    checkpoint = Checkpoint(directory, [], save_seconds)
     arguments = {
         "epochs": epochs,
         "batch_size": batch_size,
