@@ -5,8 +5,8 @@ Each takes an encoder (inputs to features, or a function that makes one), a deco
 number of code dimensions, and returns a `RateDistortionModel`, not yet compiled.
 `penalties` are more layers that codes pass, such as a `TotalCorrelationPenalty`.
 
-All are choices among four terms of
-the information bottleneck \(I(X; Z) - \beta\, I(Z; X)\), each a part of the model:
+All are choices among four terms of the information bottleneck
+\(I(X; Z) - \beta\, I(Z; X)\), each a part of the model:
 
 | term | | what it is here |
 | --- | --- | --- |
@@ -72,7 +72,7 @@ def vae(
     pseudo_inputs=None,
     **bottleneck_arguments,
 ):
-    r"""VAE and beta-VAE: \(D + \beta\, E\,KL[q(z|x) \,\|\, m(z)]\).
+    r"""VAE and beta-VAE: \(C + \beta\, E\,KL[q(z|x) \,\|\, m(z)]\).
 
     With a flow, `flow=IAFBlock(...), context=True, context_units=units`, it is a VAE
     with an inverse autoregressive flow.
@@ -102,7 +102,7 @@ def vae(
 
 
 def echo(encoder, decoder, units, beta=1.0, penalties=(), **bottleneck_arguments):
-    r"""Echo autoencoder: \(D + \beta\, I(X; Z)\), with the information exact.
+    r"""Echo autoencoder: \(C + \beta\, I(X; Z)\), with the information exact.
 
     The channel's rate is A - B for the marginal that the channel itself has, so that no
     prior is chosen and nothing is bounded.
@@ -160,7 +160,7 @@ def info_vae(
 
 
 def aae(encoder, decoder, units, weight=1.0, critic=None, prior=None, stochastic=False):
-    r"""Adversarial autoencoder: \(D + \lambda\, KL[q(z) \,\|\, p(z)]\), terms B and C.
+    r"""Adversarial autoencoder: \(C + \lambda\, KL[q(z) \,\|\, p(z)]\), terms B and C.
 
     Args:
         encoder, decoder, units: See the module.
@@ -468,7 +468,7 @@ def wae(
     estimator="unbiased",
     penalties=(),
 ):
-    r"""Wasserstein autoencoder: \(D + \lambda\, MMD^2[q(z), N(0, I)]\).
+    r"""Wasserstein autoencoder: \(C + \lambda\, MMD^2[q(z), N(0, I)]\).
 
     The kernel is the inverse multiquadric with C = 2 `units`. With noise of fixed
     variance on the code it is the constrained WAE, the same as the Bounded Information
@@ -507,7 +507,7 @@ def vcae(
     variance=None,
     penalties=(),
 ):
-    r"""Variance-constrained autoencoder: \(D + \lambda\, |\sum_j Var(z_j) - v|\).
+    r"""Variance-constrained autoencoder: \(C + \lambda\, |\sum_j Var(z_j) - v|\).
 
     Args:
         encoder, decoder, units, penalties: See the module.
@@ -533,7 +533,7 @@ def vcae(
 
 
 def vim(encoder, decoder, units, weight=10.0, prior="normal", input_noise=0.01):
-    r"""Variational InfoMax autoencoder: \(D + \lambda\, MMD^2[q(z), p(z)]\).
+    r"""Variational InfoMax autoencoder: \(C + \lambda\, MMD^2[q(z), p(z)]\).
 
     There is no penalty on the information that the encoder lets through; the prior's
     entropy bounds what the code can carry. The encoder is random because its input is.
