@@ -73,7 +73,7 @@ def error(model, x, noisy=True, seed=0):
     }
 
 
-def features(name, data_dir, out, limit=None):
+def features(name, data_dir, out):
     """The feature network of a data set, and a dict that describes it for records.
 
     A classifier trained on the data set's own labels, kept in `out`/features; where
@@ -82,13 +82,12 @@ def features(name, data_dir, out, limit=None):
     Args:
         name, data_dir: See `data.load`.
         out: Path of the output folder.
-        limit: Int, images that train the classifier; all if None.
     """
-    dataset = data.load(name, data_dir, limit=limit)
+    # All training images, whatever a run has: so that distances compare.
+    dataset = data.load(name, data_dir)
     if dataset.y_train is None:
         model = sample_quality.inception_features(dataset.x_train.shape[1:])
         return model, {"features": sample_quality.fid_name(model)}
-    # One data set for all protocols: so that their distances compare.
     model, accuracy = sample_quality.classifier_features(
         dataset.x_train, dataset.y_train, f"{name}_classifier", out / "features"
     )

@@ -16,7 +16,7 @@ import numpy as np
 import vcae_paper
 from absl import app, flags
 
-from echo_keras import experiments, image_experiments, records, wae_experiments
+from echo_keras import data, experiments, records, wae_experiments
 from echo_keras.experiments import number
 
 OUT_DIR = "runs/vcae_table1"
@@ -37,14 +37,14 @@ FLAGS = flags.FLAGS
 
 
 def main(argv):
-    out, dataset = image_experiments.prepare(argv, OUT_DIR)
+    out = experiments.prepare(argv, OUT_DIR)
     configs = [
         configuration(method, noise, seed)
         for seed in range(FLAGS.seed, FLAGS.seed + FLAGS.runs)
         for method, noise, *_ in ROWS
     ]
     limit = configs[0]["train_limit"]
-    dataset = image_experiments.data.load(FLAGS.dataset, FLAGS.data_dir, limit=limit)
+    dataset = data.load(FLAGS.dataset, FLAGS.data_dir, limit=limit)
     try:
         vcae_paper.run_all(out, dataset, configs)
     finally:  # what is finished is worth a table, whatever failed
@@ -81,7 +81,7 @@ def write_table(out):
 
 def section(protocol, runs):
     """One table in Markdown: what shares data and a protocol."""
-    body, beyond = [], {}
+    body = []
     for method, noise, *paper in ROWS:
         of_it = [
             run
@@ -100,7 +100,6 @@ def section(protocol, runs):
         mean, spread = errors.mean(axis=0), np.full(4, np.nan)
         if len(of_it) > 1:
             spread = errors.std(axis=0, ddof=1)
-        beyond[method, noise] = mean[1] - mean[0]
         body.append(
             [
                 vcae_paper.label(of_it[0]["config"]),

@@ -22,6 +22,7 @@ import vcae_paper
 from absl import app, flags
 
 from echo_keras import (
+    data,
     evaluation,
     experiments,
     image_experiments,
@@ -219,7 +220,7 @@ def draw(out, configs, name):
         x, plane, classes = mixture(5000, seed=1)
         panels = {"data": (plane, classes)}
     else:
-        dataset = image_experiments.data.load(FLAGS.dataset, FLAGS.data_dir)
+        dataset = data.load(FLAGS.dataset, FLAGS.data_dir)
         x, classes = dataset.x_test[:5000], dataset.y_test
         classes = classes if classes is None else classes[:5000]
         panels = {}
