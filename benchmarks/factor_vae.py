@@ -3,19 +3,19 @@
     python benchmarks/factor_vae.py
 
 Three ways to train the same networks (the disentanglement papers' encoder and decoder
-on 64 x 64 images, and a critic of 6 x 1000) on a batch already in memory:
+on 64 x 64 images, and a discriminator of 6 x 1000) on a batch already in memory:
 
 - one pass: `TotalCorrelationPenalty` in a Keras train step, as `fit` runs it;
-- alternating: a step of encoder and decoder, then a step of the critic on the codes
+- alternating: a step of encoder and decoder, then a step of the discriminator on the codes
   that the updated encoder gives, each a compiled function;
-- alternating, shared: the same, but the critic learns from the codes of the first
+- alternating, shared: the same, but the discriminator learns from the codes of the first
   step, which need not be encoded again.
 
 Prints milliseconds per update of everything and the ratio to one pass, in turn in one
 process: median (min to max).
 
 Expected: one pass is no slower than either. It saves encoding again, and evaluates
-the critic on the codes twice, as the loops do.
+the discriminator on the codes twice, as the loops do.
 """
 
 import keras
@@ -24,9 +24,14 @@ import tensorflow as tf
 import timing
 from absl import app, flags
 
-from echo_keras import models, training
-from echo_keras.layers import GaussianBottleneck, TotalCorrelationPenalty, dense_critic
+from echo_keras import networks, training
+from echo_keras.layers import (
+    GaussianBottleneck,
+    TotalCorrelationPenalty,
+    dense_discriminator,
+)
 from echo_keras.losses import Bernoulli
+from echo_keras.model import autoencoder
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("batch_size", 64, "Images per step.", lower_bound=2)
@@ -35,18 +40,20 @@ GAMMA = 20.0
 
 
 def optimizers():
-    critics = keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9)
-    return keras.optimizers.Adam(1e-4), critics
+    discriminators = keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9)
+    return keras.optimizers.Adam(1e-4), discriminators
 
 
 def one_pass(x):
-    model = models.autoencoder(
-        models.factor_encoder(),
+    model = autoencoder(
+        networks.factor_encoder(),
         GaussianBottleneck(10),
-        models.factor_decoder(10),
+        networks.factor_decoder(10),
         [TotalCorrelationPenalty(GAMMA)],
     )
-    model.compile(training.critics_apart(*optimizers()), loss=Bernoulli())
+    model.compile(
+        training.with_discriminator_optimizer(*optimizers()), loss=Bernoulli()
+    )
     model.optimizer.build(model.trainable_variables)
     image = tf.TensorSpec((None, *x.shape[1:]), x.dtype)
     step = tf.function(model.train_step, input_signature=[(image, image)])
@@ -54,14 +61,14 @@ def one_pass(x):
 
 
 def alternating(x, shared):
-    encoder, decoder = models.factor_encoder(), models.factor_decoder(10)
-    heads, critic = keras.layers.Dense(20), dense_critic()
+    encoder, decoder = networks.factor_encoder(), networks.factor_decoder(10)
+    heads, discriminator = keras.layers.Dense(20), dense_discriminator()
     heads.build((None, 256))
-    critic.build((None, 10))
+    discriminator.build((None, 10))
     others = [w for part in (encoder, heads, decoder) for w in part.trainable_variables]
-    of_others, of_critic = optimizers()
+    of_others, is_discriminator = optimizers()
     of_others.build(others)
-    of_critic.build(critic.trainable_variables)
+    is_discriminator.build(discriminator.trainable_variables)
 
     def encode(x):
         mean, log_var = tf.split(heads(encoder(x)), 2, axis=1)
@@ -70,7 +77,7 @@ def alternating(x, shared):
         return z, tf.reduce_mean(kl)
 
     def ratio(z):
-        logits = critic(z)
+        logits = discriminator(z)
         return logits[:, 0] - logits[:, 1]
 
     image = tf.TensorSpec((None, *x.shape[1:]), x.dtype)
@@ -88,7 +95,7 @@ def alternating(x, shared):
         return loss, z
 
     @tf.function(input_signature=[tf.TensorSpec((None, 10))])
-    def critic_step(z):
+    def discriminator_step(z):
         order = tf.argsort(tf.random.uniform(tf.shape(z)), axis=0)
         shuffled = tf.transpose(
             tf.gather(tf.transpose(z), tf.transpose(order), axis=1, batch_dims=1)
@@ -96,15 +103,15 @@ def alternating(x, shared):
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(tf.nn.softplus(-ratio(z)))
             loss = 0.5 * (loss + tf.reduce_mean(tf.nn.softplus(ratio(shuffled))))
-        weights = critic.trainable_variables
-        of_critic.apply(tape.gradient(loss, [w.value for w in weights]), weights)
+        weights = discriminator.trainable_variables
+        is_discriminator.apply(tape.gradient(loss, [w.value for w in weights]), weights)
         return loss
 
     encode_again = tf.function(lambda x: encode(x)[0], input_signature=[image])
 
     def step():
         _, z = autoencoder_step(x)
-        return float(critic_step(z if shared else encode_again(x)))
+        return float(discriminator_step(z if shared else encode_again(x)))
 
     return step
 

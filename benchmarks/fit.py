@@ -36,7 +36,7 @@ def epoch_function(x, jit_compile):
 
     from echo_keras.layers import EchoBottleneck
     from echo_keras.losses import Bernoulli
-    from echo_keras.models import conv_autoencoder
+    from echo_keras.model import conv_autoencoder
 
     model = conv_autoencoder(EchoBottleneck(32))
     model.compile(

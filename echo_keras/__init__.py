@@ -1,19 +1,65 @@
 """Autoencoders whose rate and distortion, in nats, are first-class.
 
-The layers are in `echo_keras.layers`; what stands around them is here.
+The layers are in `echo_keras.layers`. Around them stand the losses, the model that
+logs rate and distortion, networks and objectives, training, data, metrics, and
+studies of many runs; each is a module of that name, an attribute of this package.
 """
 
+import importlib as _importlib
+import importlib.util as _util
 import pathlib as _pathlib
+import sys as _sys
 
 __version__ = "0.1.0"
 
-# In a checkout `layers/` stands beside this package rather than inside it. This
-# lets a checkout be used from its own folder, however the package was installed.
-if not (_pathlib.Path(__path__[0]) / "layers").is_dir():
-    __path__.append(str(_pathlib.Path(__path__[0]).parent))
+
+def _load_layers_beside(package):
+    """In a checkout `layers/` stands beside this package rather than inside it."""
+    folder = package.parent / "layers"
+    spec = _util.spec_from_file_location(
+        f"{__name__}.layers",
+        folder / "__init__.py",
+        submodule_search_locations=[str(folder)],
+    )
+    _sys.modules[spec.name] = module = _util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+
+if not (_pathlib.Path(__file__).parent / "layers").is_dir():
+    _load_layers_beside(_pathlib.Path(__file__).resolve().parent)
 
 # Imported here so that Keras finds their classes when it loads a saved model.
-from echo_keras import layers, losses, models, training  # noqa: E402
-from echo_keras.models import RateDistortionModel  # noqa: E402
+from echo_keras import layers, losses, model, networks, training  # noqa: E402
+from echo_keras.model import RateDistortionModel, autoencoder  # noqa: E402
 
-__all__ = ["RateDistortionModel", "layers", "losses", "models", "training"]
+_LAZY = ("codec", "data", "interop", "latent_flow", "metrics", "objectives", "plots")
+_LAZY += ("studies",)
+
+__all__ = [
+    "RateDistortionModel",
+    "autoencoder",
+    "codec",
+    "data",
+    "interop",
+    "latent_flow",
+    "layers",
+    "losses",
+    "metrics",
+    "model",
+    "networks",
+    "objectives",
+    "plots",
+    "studies",
+    "training",
+]
+
+
+def __getattr__(name):
+    # These load scikit-learn, SciPy or Matplotlib: not before they are needed.
+    if name in _LAZY:
+        return _importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(set(globals()) | set(__all__))

@@ -40,7 +40,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from echo_keras.layers import DataDivergence, QuantizedBottleneck, VectorQuantizer
+from echo_keras.layers import GANPenalty, QuantizedBottleneck, VectorQuantizer
 
 MAGIC = b"EKVQ"
 VERSION = 1
@@ -55,7 +55,7 @@ def split(model):
     Args:
         model: Functional Keras model with one `VectorQuantizer` or
             `QuantizedBottleneck` among its layers, all of whose outputs depend on the
-            inputs through it alone. (Of a `DataDivergence`, which looks at the inputs
+            inputs through it alone. (Of a `GANPenalty`, which looks at the inputs
             too, the images count that it hands on.)
 
     Returns:
@@ -91,9 +91,9 @@ def split(model):
 
 
 def _images(model):
-    """The outputs, or what a `DataDivergence` at the end hands on as such."""
+    """The outputs, or what a `GANPenalty` at the end hands on as such."""
     last = model.layers[-1]
-    return last.input[1] if isinstance(last, DataDivergence) else model.outputs
+    return last.input[1] if isinstance(last, GANPenalty) else model.outputs
 
 
 def _quantizer(model):

@@ -12,14 +12,10 @@ import keras
 import numpy as np
 from absl import app, flags
 
-from echo_keras import (
-    disentanglement,
-    evaluation,
-    factors,
-    records,
-    runners,
-    training,
-)
+from echo_keras import metrics, training
+from echo_keras.data import factors
+from echo_keras.metrics import disentanglement
+from echo_keras.studies import records, runners
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("runs", 1, "Runs of each kind, with seeds from --seed on.", 1)
@@ -180,7 +176,7 @@ TEST_IMAGES = 5000
 def train_on_factors(config, build, folder, data_dir=None, tensorboard=False):
     """Trains on random batches of a data set with factors; returns model and record.
 
-    Adam with a constant rate, as in Locatello et al. (2019); critics have their own.
+    Adam with a constant rate, as in Locatello et al. (2019); discriminators have their own.
     Rate and distortion are measured on random images, which the model may have been
     trained on: these data sets have no test set. The FactorVAE score and MIG are
     those of the code without noise.
@@ -200,7 +196,7 @@ def train_on_factors(config, build, folder, data_dir=None, tensorboard=False):
 
     def optimizer(rate):
         adam = keras.optimizers.Adam(rate, epsilon=1e-8)
-        return training.critics_apart(adam)
+        return training.with_discriminator_optimizer(adam)
 
     model, history = training.train(
         build,
@@ -218,10 +214,10 @@ def train_on_factors(config, build, folder, data_dir=None, tensorboard=False):
     count = min(TEST_IMAGES, 10 * config["votes"])  # few of all for a quick look
     x = dataset.images(dataset.sample(count, rng))
     test = {
-        echoes: evaluation.evaluate(
+        echoes: metrics.evaluate(
             model, x, echoes=echoes, batch_size=config["batch_size"]
         )
-        for echoes in evaluation.ECHOES
+        for echoes in metrics.ECHOES
     }
     represent = disentanglement.representation(model)
     scores = {

@@ -9,8 +9,9 @@ import math
 import keras
 from absl import flags
 
-from echo_keras import data, evaluation, experiments, records, training
+from echo_keras import data, experiments, metrics, training
 from echo_keras.layers import MaskedDense
+from echo_keras.studies import records
 
 VALIDATION_IMAGES = 2000
 SAVE_SECONDS = 20.0  # to save a model of short epochs takes longer than to train it
@@ -73,7 +74,7 @@ def train_and_measure(
     folder,
     data_dir=None,
     tensorboard=False,
-    echoes=evaluation.ECHOES,
+    echoes=metrics.ECHOES,
     optimizer=keras.optimizers.Adam,
     loss=None,
     schedule=None,
@@ -89,7 +90,7 @@ def train_and_measure(
             an uncompiled `RateDistortionModel`.
         folder: For the checkpoint, from which an interrupted run goes on.
         data_dir, tensorboard: See `data.load` and `training.train`.
-        echoes: The ways to evaluate; see `evaluation.evaluate`.
+        echoes: The ways to evaluate; see `metrics.evaluate`.
         optimizer, loss: See `training.train`.
         schedule: In the place of the configuration's; see `training.train`.
         treat: Function from the data set to the one that is trained and measured on.
@@ -123,7 +124,7 @@ def train_and_measure(
         save_seconds=SAVE_SECONDS,
     )
     test = {
-        way: evaluation.evaluate(
+        way: metrics.evaluate(
             model,
             dataset.x_test,
             samples=config["samples"],

@@ -16,14 +16,14 @@ import keras
 import numpy as np
 
 from echo_keras.layers import (
+    Chain,
     Coupling,
     Flow,
-    FlowChain,
     FlowMarginal,
-    LinearScale,
-    LinearShift,
     MAFBlock,
     Permutation,
+    Scale,
+    Shift,
 )
 from echo_keras.training import Batches, train, write_json
 
@@ -32,7 +32,7 @@ def maf_chain(steps=6, hidden=(64, 64), seed=None):
     """The paper's flow for the codes of MNIST: affine MAFs between permutations.
 
     `transform` runs from base noise w to a code z: MAF, then Permutation and MAF for
-    every further step, LinearScale, LinearShift. The paper's table lists the links in
+    every further step, Scale, Shift. The paper's table lists the links in
     this order but from z to w. Here scale and shift stand next to z instead, where
     `adapt` standardises the codes before any network sees them.
 
@@ -45,7 +45,7 @@ def maf_chain(steps=6, hidden=(64, 64), seed=None):
         seed: Int or None, for the random permutations.
 
     Returns:
-        A `FlowChain`.
+        A `Chain`.
 
     Raises:
         ValueError: an argument is not as above.
@@ -65,7 +65,7 @@ def maf_chain(steps=6, hidden=(64, 64), seed=None):
         return MAFBlock(steps=1, hidden=hidden, mean_only=False, name=f"maf_{number}")
 
     links = _interleave(steps, maf, ("reverse", "random"), seed)
-    return FlowChain([*links, LinearScale(name="scale"), LinearShift(name="shift")])
+    return Chain([*links, Scale(name="scale"), Shift(name="shift")])
 
 
 def real_nvp_chain(steps=8, hidden=(256, 256, 256), seed=None):
@@ -76,7 +76,7 @@ def real_nvp_chain(steps=8, hidden=(256, 256, 256), seed=None):
     dimension (two where d is even).
 
     It has no scale and shift of its own. Codes far from mean 0 and variance 1 want
-    them: `FlowChain([real_nvp_chain(), LinearScale(), LinearShift()])`.
+    them: `Chain([real_nvp_chain(), Scale(), Shift()])`.
 
     Args:
         steps: Int >= 1, the number of couplings.
@@ -84,7 +84,7 @@ def real_nvp_chain(steps=8, hidden=(256, 256, 256), seed=None):
         seed: Int or None, for the random permutations.
 
     Returns:
-        A `FlowChain`, for codes of at least 2 dimensions.
+        A `Chain`, for codes of at least 2 dimensions.
 
     Raises:
         ValueError: an argument is not as above.
@@ -103,7 +103,7 @@ def real_nvp_chain(steps=8, hidden=(256, 256, 256), seed=None):
     def coupling(number):
         return Coupling(hidden, name=f"coupling_{number}")
 
-    return FlowChain(_interleave(steps, coupling, ("swap", "swap", "random"), seed))
+    return Chain(_interleave(steps, coupling, ("swap", "swap", "random"), seed))
 
 
 def _interleave(steps, link, orders, seed):
@@ -187,7 +187,7 @@ def fit_latent_flow(
 
     Maximises the mean of \(\log m(z) = \log b(w) + \log |\det dw/dz|\), w the image of
     z under the flow's inverse and b the standard normal (Eq. 9), by Adam at a constant
-    rate. Where the flow has an `adapt`, as a `FlowChain` does, its scales and shifts
+    rate. Where the flow has an `adapt`, as a `Chain` does, its scales and shifts
     start from mean and variance of the codes.
 
     `noise_variance` is that of a channel's fixed noise (0.05 in the paper), for codes

@@ -200,13 +200,13 @@ class SquaredError(Distortion):
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
-class Nothing(Distortion):
+class ZeroLoss(Distortion):
     """No distortion: 0 for every example, for models that other terms train alone.
 
     Example:
 
     >>> import numpy as np
-    >>> float(Nothing()(np.ones((3, 4)), np.zeros((3, 4))))
+    >>> float(ZeroLoss()(np.ones((3, 4)), np.zeros((3, 4))))
     0.0
 
     References:
@@ -218,7 +218,7 @@ class Nothing(Distortion):
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
-class Categorical(Distortion):
+class CategoricalNLL(Distortion):
     r"""Cross-entropy of class labels: \(-\log p(c|z)\) for logits of the classes.
 
     Its mean bounds the conditional entropy H(C|Z) from above, so that H(C) less its
@@ -231,7 +231,7 @@ class Categorical(Distortion):
     Example:
 
     >>> import numpy as np
-    >>> round(float(Categorical()(np.array([0, 3]), np.zeros((2, 4)))), 3)  # log 4
+    >>> round(float(CategoricalNLL()(np.array([0, 3]), np.zeros((2, 4)))), 3)  # log 4
     1.386
 
     References:
@@ -241,7 +241,7 @@ class Categorical(Distortion):
     def call(self, y_true, y_pred):
         if len(y_pred.shape) != 2 or tuple(y_true.shape[1:]) not in ((), (1,)):
             raise ValueError(
-                f"Categorical needs logits of shape (batch, classes) and labels of "
+                f"CategoricalNLL needs logits of shape (batch, classes) and labels of "
                 f"shape (batch,); received {tuple(y_pred.shape)} and "
                 f"{tuple(y_true.shape)}."
             )

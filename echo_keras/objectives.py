@@ -11,9 +11,9 @@ All are choices among four terms of the information bottleneck
 | term | | what it is here |
 | --- | --- | --- |
 | A | \(E\, KL[q(z\|x) \,\|\, p(z)]\) | the rate of a channel, with the weight `beta` |
-| B | \(KL[q(z) \,\|\, p(z)]\) | `AggregateDivergence`, or `MMDPenalty` in its place |
+| B | \(KL[q(z) \,\|\, p(z)]\) | `MarginalKLPenalty`, or `MMDPenalty` in its place |
 | C | \(-E \log p(x\|z)\) | the loss that the model is compiled with |
-| D | \(KL[p_D(x) \,\|\, p(x)]\) | `DataDivergence` |
+| D | \(KL[p_D(x) \,\|\, p(x)]\) | `GANPenalty` |
 
 | function | loss | equation in the BIB-AE paper |
 | --- | --- | --- |
@@ -41,20 +41,21 @@ import math
 import keras
 
 from echo_keras.layers import (
-    AggregateDivergence,
-    DataDivergence,
     DeterministicBottleneck,
     EchoBottleneck,
+    GANPenalty,
     GaussianBottleneck,
     InputNoise,
     Logistic,
+    MarginalKLPenalty,
     MMDPenalty,
     PriorSamples,
     QuantizedBottleneck,
     VariancePenalty,
 )
 
-from . import models
+from . import networks
+from .model import RateDistortionModel, autoencoder
 
 # The InfoMax paper's priors, all of variance 1.
 PRIORS = ("normal", "logistic")
@@ -66,7 +67,7 @@ IMAGES = ("reconstructions", "samples", "both")
 def vae(
     encoder,
     decoder,
-    units,
+    latent_dim,
     beta=1.0,
     penalties=(),
     pseudo_inputs=None,
@@ -74,11 +75,11 @@ def vae(
 ):
     r"""VAE and beta-VAE: \(C + \beta\, E\,KL[q(z|x) \,\|\, m(z)]\).
 
-    With a flow, `flow=IAFBlock(...), context=True, context_units=units`, it is a VAE
+    With a flow, `flow=IAFBlock(...), context=True, context_units=latent_dim`, it is a VAE
     with an inverse autoregressive flow.
 
     Args:
-        encoder, decoder, units, penalties: See the module.
+        encoder, decoder, latent_dim, penalties: See the module.
         beta: Float >= 0, or a rule; see `GaussianSample`.
         pseudo_inputs: `PseudoInputs` of a `VampPrior`, or None.
         **bottleneck_arguments: As `GaussianBottleneck` takes them: marginal, flow, ...
@@ -88,7 +89,7 @@ def vae(
 
     Example:
 
-    >>> model = vae(*networks(), 2, beta=0.2)
+    >>> model = vae(*tiny_networks(), 2, beta=0.2)
     >>> float(model.get_layer("bottleneck").channel.initial_beta)
     0.2
 
@@ -96,19 +97,19 @@ def vae(
         Kingma & Welling (2014); Higgins et al. (2017); the InfoMax paper, Eq. 2.
     """
     bottleneck = GaussianBottleneck(
-        units, beta=beta, name="bottleneck", **bottleneck_arguments
+        latent_dim, beta=beta, name="bottleneck", **bottleneck_arguments
     )
-    return models.autoencoder(encoder, bottleneck, decoder, penalties, pseudo_inputs)
+    return autoencoder(encoder, bottleneck, decoder, penalties, pseudo_inputs)
 
 
-def echo(encoder, decoder, units, beta=1.0, penalties=(), **bottleneck_arguments):
+def echo(encoder, decoder, latent_dim, beta=1.0, penalties=(), **bottleneck_arguments):
     r"""Echo autoencoder: \(C + \beta\, I(X; Z)\), with the information exact.
 
     The channel's rate is A - B for the marginal that the channel itself has, so that no
     prior is chosen and nothing is bounded.
 
     Args:
-        encoder, decoder, units, penalties: See the module.
+        encoder, decoder, latent_dim, penalties: See the module.
         beta: Float >= 0, or a rule; see `EchoSample`.
         **bottleneck_arguments: As `EchoBottleneck` takes them, such as d_max.
 
@@ -117,26 +118,26 @@ def echo(encoder, decoder, units, beta=1.0, penalties=(), **bottleneck_arguments
 
     Example:
 
-    >>> echo(*networks(), 2, d_max=7).get_layer("bottleneck").units
+    >>> echo(*tiny_networks(), 2, d_max=7).get_layer("bottleneck").latent_dim
     2
 
     References:
         Echo paper, Eq. 8; BIB-AE paper, Eq. 11.
     """
     bottleneck = EchoBottleneck(
-        units, beta=beta, name="bottleneck", **bottleneck_arguments
+        latent_dim, beta=beta, name="bottleneck", **bottleneck_arguments
     )
-    return models.autoencoder(encoder, bottleneck, decoder, penalties)
+    return autoencoder(encoder, bottleneck, decoder, penalties)
 
 
 def info_vae(
-    encoder, decoder, units, divergence=None, beta=1.0, **bottleneck_arguments
+    encoder, decoder, latent_dim, divergence=None, beta=1.0, **bottleneck_arguments
 ):
     r"""InfoVAE: A, a divergence of q(z) from the prior, and C.
 
     Args:
-        encoder, decoder, units: See the module.
-        divergence: Layer that codes pass. `AggregateDivergence(-1.0)` gives the
+        encoder, decoder, latent_dim: See the module.
+        divergence: Layer that codes pass. `MarginalKLPenalty(-1.0)` gives the
             information A - B (Eq. 33); `MMDPenalty()`, the default, is what the Echo
             paper has under the name.
         beta: Float >= 0, weight of A; at 0 information is free.
@@ -147,7 +148,7 @@ def info_vae(
 
     Example:
 
-    >>> info_vae(*networks(), 2, MMDPenalty(50.0, name="mmd")).get_layer("mmd").kernel
+    >>> info_vae(*tiny_networks(), 2, MMDPenalty(50.0, name="mmd")).get_layer("mmd").kernel
     'rbf'
 
     References:
@@ -156,63 +157,71 @@ def info_vae(
     """
     if divergence is None:
         divergence = MMDPenalty(name="mmd")
-    return vae(encoder, decoder, units, beta, [divergence], **bottleneck_arguments)
+    return vae(encoder, decoder, latent_dim, beta, [divergence], **bottleneck_arguments)
 
 
-def aae(encoder, decoder, units, weight=1.0, critic=None, prior=None, stochastic=False):
+def aae(
+    encoder,
+    decoder,
+    latent_dim,
+    weight=1.0,
+    discriminator=None,
+    prior=None,
+    stochastic=False,
+):
     r"""Adversarial autoencoder: \(C + \lambda\, KL[q(z) \,\|\, p(z)]\), terms B and C.
 
     Args:
-        encoder, decoder, units: See the module.
+        encoder, decoder, latent_dim: See the module.
         weight: Float >= 0, \(\lambda\).
-        critic, prior: See `AggregateDivergence`.
+        discriminator, prior: See `MarginalKLPenalty`.
         stochastic: If True, the encoder gives mean and variance of a Gaussian, whose
             rate has no weight; else it is deterministic.
 
     Returns:
-        A `RateDistortionModel`; the term is the layer "divergence".
+        A `RateDistortionModel`; the term is the layer "marginal_kl".
 
     Example:
 
-    >>> from echo_keras.layers import dense_critic
-    >>> model = aae(*networks(), 2, critic=dense_critic((8,)))
+    >>> from echo_keras.layers import dense_discriminator
+    >>> model = aae(*tiny_networks(), 2, discriminator=dense_discriminator((8,)))
     >>> type(model.get_layer("bottleneck")).__name__
     'DeterministicBottleneck'
 
     References:
         Makhzani et al., Adversarial Autoencoders (2015); BIB-AE paper, Eq. 32.
     """
-    bottleneck = DeterministicBottleneck(units, name="bottleneck")
+    bottleneck = DeterministicBottleneck(latent_dim, name="bottleneck")
     if stochastic:
-        bottleneck = GaussianBottleneck(units, beta=0.0, name="bottleneck")
-    divergence = AggregateDivergence(weight, critic, prior, name="divergence")
-    return models.autoencoder(encoder, bottleneck, decoder, [divergence])
+        bottleneck = GaussianBottleneck(latent_dim, beta=0.0, name="bottleneck")
+    divergence = MarginalKLPenalty(weight, discriminator, prior, name="marginal_kl")
+    return autoencoder(encoder, bottleneck, decoder, [divergence])
 
 
-def gan(decoder, units, image_shape, prior=None, **divergence_arguments):
+def gan(decoder, latent_dim, image_shape, prior=None, **divergence_arguments):
     """Generative adversarial network: D of images decoded from the prior.
 
-    Compiled with `losses.Nothing()` it is the original GAN. Compiled with a likelihood,
+    Compiled with `losses.ZeroLoss()` it is the original GAN. Compiled with a likelihood,
     it has the term C of Eq. 25 as well: of each image given the code that happened to
     be drawn for it.
 
     Args:
-        decoder: Keras model from codes to images, or a function from `units` to one.
-        units: Int, number of code dimensions.
+        decoder: Keras model from codes to images, or a function from `latent_dim` to one.
+        latent_dim: Int, number of code dimensions.
         image_shape: (height, width, channels).
         prior: Layer with `sample(n)`; the standard normal if None.
-        **divergence_arguments: As `DataDivergence` takes them: weight, critic,
+        **divergence_arguments: As `GANPenalty` takes them: weight, discriminator,
             generator_loss, logits.
 
     Returns:
         A `RateDistortionModel` from images, of which there are as many generated, to
-        generated images; the term is the layer "data_divergence".
+        generated images; the term is the layer "gan_penalty".
 
     Example:
 
-    >>> from echo_keras.layers import conv_critic
-    >>> decoder = models.wae_decoder(2, (8, 8, 1), filters=2)
-    >>> gan(decoder, 2, (8, 8, 1), critic=conv_critic((4,))).output_shape
+    >>> from echo_keras.layers import conv_discriminator
+    >>> decoder = networks.wae_decoder(2, (8, 8, 1), filters=2)
+    >>> gan(decoder, 2, (8, 8, 1), discriminator=conv_discriminator((4,))).output_shape
     (None, 8, 8, 1)
 
     References:
@@ -220,17 +229,17 @@ def gan(decoder, units, image_shape, prior=None, **divergence_arguments):
         25.
     """
     inputs = keras.Input(image_shape)
-    z = PriorSamples(units, prior, name="prior")(inputs)
+    z = PriorSamples(latent_dim, prior, name="prior")(inputs)
     if not isinstance(decoder, keras.Model):
-        decoder = decoder(units)
-    divergence = DataDivergence(name="data_divergence", **divergence_arguments)
-    return models.RateDistortionModel(inputs, divergence([inputs, decoder(z)]))
+        decoder = decoder(latent_dim)
+    divergence = GANPenalty(name="gan_penalty", **divergence_arguments)
+    return RateDistortionModel(inputs, divergence([inputs, decoder(z)]))
 
 
 def vae_gan(
     encoder,
     decoder,
-    units,
+    latent_dim,
     beta=1.0,
     images="both",
     bottleneck=None,
@@ -239,30 +248,30 @@ def vae_gan(
     """VAE/GAN: terms A, C and D.
 
     Args:
-        encoder, decoder, units: See the module.
+        encoder, decoder, latent_dim: See the module.
         beta: Float >= 0, weight of A.
         images: What is compared with the data: "reconstructions", "samples" from the
             prior, or "both".
-        bottleneck: Layer from features to codes; `GaussianBottleneck(units)` if None.
-        **divergence_arguments: As `DataDivergence` takes them: weight, critic,
+        bottleneck: Layer from features to codes; `GaussianBottleneck(latent_dim)` if None.
+        **divergence_arguments: As `GANPenalty` takes them: weight, discriminator,
             generator_loss, logits.
 
     Returns:
-        A `RateDistortionModel`; D is the layer "data_divergence".
+        A `RateDistortionModel`; D is the layer "gan_penalty".
 
     Raises:
         ValueError: images is unknown.
 
     Example:
 
-    >>> from echo_keras.layers import conv_critic
+    >>> from echo_keras.layers import conv_discriminator
     >>> model = vae_gan(
-    ...     models.dense_encoder((8, 8, 1), (4,)),
-    ...     models.dense_decoder(2, (8, 8, 1), (4,)),
+    ...     networks.dense_encoder((8, 8, 1), (4,)),
+    ...     networks.dense_decoder(2, (8, 8, 1), (4,)),
     ...     2,
-    ...     critic=conv_critic((4,)),
+    ...     discriminator=conv_discriminator((4,)),
     ... )
-    >>> model.get_layer("data_divergence").against
+    >>> model.get_layer("gan_penalty").against
     'all'
 
     References:
@@ -270,8 +279,8 @@ def vae_gan(
         BIB-AE paper, Eq. 34 and footnote 8.
     """
     if bottleneck is None:
-        bottleneck = GaussianBottleneck(units, beta=beta, name="bottleneck")
-    return _with_data_divergence(
+        bottleneck = GaussianBottleneck(latent_dim, beta=beta, name="bottleneck")
+    return _with_gan_penalty(
         encoder, bottleneck, decoder, [], images, divergence_arguments
     )
 
@@ -279,53 +288,55 @@ def vae_gan(
 def bib_ae(
     encoder,
     decoder,
-    units,
+    latent_dim,
     beta=1.0,
-    code_critic=None,
+    code_discriminator=None,
     images="both",
     **divergence_arguments,
 ):
     r"""Bounded information bottleneck autoencoder: \(\beta (A - B) + C + D\).
 
     Args:
-        encoder, decoder, units: See the module.
+        encoder, decoder, latent_dim: See the module.
         beta: Float >= 0, weight of A and of -B.
-        code_critic: The critic of B; see `AggregateDivergence`.
+        code_discriminator: The discriminator of B; see `MarginalKLPenalty`.
         images: As for `vae_gan`.
-        **divergence_arguments: As `DataDivergence` takes them: weight, critic,
+        **divergence_arguments: As `GANPenalty` takes them: weight, discriminator,
             generator_loss, logits.
 
     Returns:
-        A `RateDistortionModel`; B is the layer "divergence", D "data_divergence".
+        A `RateDistortionModel`; B is the layer "marginal_kl", D "gan_penalty".
 
     Example:
 
-    >>> from echo_keras.layers import conv_critic, dense_critic
+    >>> from echo_keras.layers import conv_discriminator, dense_discriminator
     >>> model = bib_ae(
-    ...     models.dense_encoder((8, 8, 1), (4,)),
-    ...     models.dense_decoder(2, (8, 8, 1), (4,)),
+    ...     networks.dense_encoder((8, 8, 1), (4,)),
+    ...     networks.dense_decoder(2, (8, 8, 1), (4,)),
     ...     2,
-    ...     code_critic=dense_critic((8,)),
-    ...     critic=conv_critic((4,)),
+    ...     code_discriminator=dense_discriminator((8,)),
+    ...     discriminator=conv_discriminator((4,)),
     ... )
-    >>> model.get_layer("divergence").initial_weight
+    >>> model.get_layer("marginal_kl").initial_weight
     -1.0
 
     References:
         BIB-AE paper, Eq. 26 to 29.
     """
-    divergence = AggregateDivergence(-beta, code_critic, name="divergence")
-    bottleneck = GaussianBottleneck(units, beta=beta, name="bottleneck")
-    return _with_data_divergence(
+    divergence = MarginalKLPenalty(-beta, code_discriminator, name="marginal_kl")
+    bottleneck = GaussianBottleneck(latent_dim, beta=beta, name="bottleneck")
+    return _with_gan_penalty(
         encoder, bottleneck, decoder, [divergence], images, divergence_arguments
     )
 
 
-def shannon_ae(encoder, decoder, units, codewords, beta=0.0, **quantizer_arguments):
+def shannon_ae(
+    encoder, decoder, latent_dim, codewords, beta=0.0, **quantizer_arguments
+):
     r"""Compression: \(\beta R_Q + C\), a deterministic code of finite rate.
 
     Args:
-        encoder, decoder, units: See the module.
+        encoder, decoder, latent_dim: See the module.
         codewords: Int, codewords of each group of dimensions.
         beta: Float >= 0, weight of the rate, which has a gradient only with a
             `temperature`; else the number of codewords bounds it.
@@ -338,7 +349,7 @@ def shannon_ae(encoder, decoder, units, codewords, beta=0.0, **quantizer_argumen
 
     Example:
 
-    >>> model = shannon_ae(*networks(), 4, codewords=8, groups=2)
+    >>> model = shannon_ae(*tiny_networks(), 4, codewords=8, groups=2)
     >>> model.get_layer("bottleneck").channel.codewords
     8
 
@@ -346,15 +357,15 @@ def shannon_ae(encoder, decoder, units, codewords, beta=0.0, **quantizer_argumen
         BIB-AE paper, Eq. 35.
     """
     bottleneck = QuantizedBottleneck(
-        units, codewords, beta=beta, name="bottleneck", **quantizer_arguments
+        latent_dim, codewords, beta=beta, name="bottleneck", **quantizer_arguments
     )
-    return models.autoencoder(encoder, bottleneck, decoder)
+    return autoencoder(encoder, bottleneck, decoder)
 
 
 def generative_compression(
     encoder,
     decoder,
-    units,
+    latent_dim,
     codewords,
     beta=0.0,
     dither=0.1,
@@ -365,26 +376,26 @@ def generative_compression(
     r"""Generative compression: \(\beta R_Q + C + D\), noise added to the codewords.
 
     Args:
-        encoder, decoder, units, codewords, beta: As for `shannon_ae`.
+        encoder, decoder, latent_dim, codewords, beta: As for `shannon_ae`.
         dither: Float >= 0, half the width of the noise; see `VectorQuantizer`.
         quantizer_arguments: Dict of other arguments of `VectorQuantizer`, or None.
         images: What is compared with the data; see `vae_gan`. "samples" are decoded
             draws from N(0, I), which the codewords do not follow of themselves.
-        **divergence_arguments: As `DataDivergence` takes them: weight, critic,
+        **divergence_arguments: As `GANPenalty` takes them: weight, discriminator,
             generator_loss, logits.
 
     Returns:
-        A `RateDistortionModel`; D is the layer "data_divergence".
+        A `RateDistortionModel`; D is the layer "gan_penalty".
 
     Example:
 
-    >>> from echo_keras.layers import conv_critic
+    >>> from echo_keras.layers import conv_discriminator
     >>> model = generative_compression(
-    ...     models.dense_encoder((8, 8, 1), (4,)),
-    ...     models.dense_decoder(2, (8, 8, 1), (4,)),
+    ...     networks.dense_encoder((8, 8, 1), (4,)),
+    ...     networks.dense_decoder(2, (8, 8, 1), (4,)),
     ...     2,
     ...     codewords=8,
-    ...     critic=conv_critic((4,)),
+    ...     discriminator=conv_discriminator((4,)),
     ... )
     >>> model.get_layer("bottleneck").channel.dither
     0.1
@@ -393,32 +404,30 @@ def generative_compression(
         BIB-AE paper, Eq. 36 and footnote 10.
     """
     bottleneck = QuantizedBottleneck(
-        units,
+        latent_dim,
         codewords,
         beta=beta,
         dither=dither,
         name="bottleneck",
         **(quantizer_arguments or {}),
     )
-    return _with_data_divergence(
+    return _with_gan_penalty(
         encoder, bottleneck, decoder, [], images, divergence_arguments
     )
 
 
-def _with_data_divergence(encoder, bottleneck, decoder, penalties, images, arguments):
+def _with_gan_penalty(encoder, bottleneck, decoder, penalties, images, arguments):
     if images not in IMAGES:
         raise ValueError(
             f"images must be one of {', '.join(IMAGES)}; received {images!r}."
         )
     against = "others" if images == "samples" else "all"
-    return models.autoencoder(
+    return autoencoder(
         encoder,
         bottleneck,
         decoder,
         penalties,
-        data_divergence=DataDivergence(
-            against=against, name="data_divergence", **arguments
-        ),
+        gan_penalty=GANPenalty(against=against, name="gan_penalty", **arguments),
         generated=images != "reconstructions",
     )
 
@@ -435,7 +444,7 @@ def information_bottleneck(encoder, bottleneck, classes):
 
     Returns:
         A `RateDistortionModel` from inputs to logits, for the loss
-        `losses.Categorical()`: `distortion` is the bound on H(C|Z), and H(C) less it a
+        `losses.CategoricalNLL()`: `distortion` is the bound on H(C|Z), and H(C) less it a
         bound on I(Z; C).
 
     Example:
@@ -451,18 +460,18 @@ def information_bottleneck(encoder, bottleneck, classes):
     """
     decoder = keras.Sequential(
         [
-            keras.layers.Input((bottleneck.units,)),
+            keras.layers.Input((bottleneck.latent_dim,)),
             keras.layers.Dense(classes, dtype="float32"),
         ],
         name="decoder",
     )
-    return models.autoencoder(encoder, bottleneck, decoder)
+    return autoencoder(encoder, bottleneck, decoder)
 
 
 def wae(
     encoder,
     decoder,
-    units,
+    latent_dim,
     weight=10.0,
     noise_variance=None,
     estimator="unbiased",
@@ -470,12 +479,12 @@ def wae(
 ):
     r"""Wasserstein autoencoder: \(C + \lambda\, MMD^2[q(z), N(0, I)]\).
 
-    The kernel is the inverse multiquadric with C = 2 `units`. With noise of fixed
+    The kernel is the inverse multiquadric with C = 2 `latent_dim`. With noise of fixed
     variance on the code it is the constrained WAE, the same as the Bounded Information
     Rate VAE: what the code carries is at most `GaussianSample.capacity`.
 
     Args:
-        encoder, decoder, units, penalties: See the module.
+        encoder, decoder, latent_dim, penalties: See the module.
         weight: Float >= 0, \(\lambda\).
         noise_variance: Float > 0, or None for a deterministic encoder.
         estimator: See `MMDPenalty`; WAE leaves out pairs of an example with itself.
@@ -485,7 +494,7 @@ def wae(
 
     Example:
 
-    >>> model = wae(*networks(), 16, noise_variance=0.25)
+    >>> model = wae(*tiny_networks(), 16, noise_variance=0.25)
     >>> model.get_layer("bottleneck").channel.capacity_bits()
     16.0
 
@@ -494,14 +503,14 @@ def wae(
         Constrained Autoencoding, Eq. 2 and 3, App. B.
     """
     penalty = MMDPenalty(weight, kernel="imq", estimator=estimator, name="mmd")
-    bottleneck = _with_fixed_noise(units, noise_variance)
-    return models.autoencoder(encoder, bottleneck, decoder, [penalty, *penalties])
+    bottleneck = _with_fixed_noise(latent_dim, noise_variance)
+    return autoencoder(encoder, bottleneck, decoder, [penalty, *penalties])
 
 
 def vcae(
     encoder,
     decoder,
-    units,
+    latent_dim,
     weight=1.0,
     noise_variance=None,
     variance=None,
@@ -510,17 +519,17 @@ def vcae(
     r"""Variance-constrained autoencoder: \(C + \lambda\, |\sum_j Var(z_j) - v|\).
 
     Args:
-        encoder, decoder, units, penalties: See the module.
+        encoder, decoder, latent_dim, penalties: See the module.
         weight: Float >= 0, \(\lambda\).
         noise_variance: Float > 0, or None for a deterministic encoder.
-        variance: Float >= 0, v; `units` if None.
+        variance: Float >= 0, v; `latent_dim` if None.
 
     Returns:
         A `RateDistortionModel`; the penalty is the layer "variance".
 
     Example:
 
-    >>> model = vcae(*networks(), 16, noise_variance=0.05)
+    >>> model = vcae(*tiny_networks(), 16, noise_variance=0.05)
     >>> model.get_layer("variance").target
     16.0
 
@@ -528,18 +537,18 @@ def vcae(
         Variance Constrained Autoencoding, Eq. 6 and 7, Algorithm 1.
     """
     penalty = VariancePenalty(weight, variance=variance, name="variance")
-    bottleneck = _with_fixed_noise(units, noise_variance)
-    return models.autoencoder(encoder, bottleneck, decoder, [penalty, *penalties])
+    bottleneck = _with_fixed_noise(latent_dim, noise_variance)
+    return autoencoder(encoder, bottleneck, decoder, [penalty, *penalties])
 
 
-def vim(encoder, decoder, units, weight=10.0, prior="normal", input_noise=0.01):
+def vim(encoder, decoder, latent_dim, weight=10.0, prior="normal", input_noise=0.01):
     r"""Variational InfoMax autoencoder: \(C + \lambda\, MMD^2[q(z), p(z)]\).
 
     There is no penalty on the information that the encoder lets through; the prior's
     entropy bounds what the code can carry. The encoder is random because its input is.
 
     Args:
-        encoder, decoder, units: See the module.
+        encoder, decoder, latent_dim: See the module.
         weight: Float >= 0, \(\lambda\).
         prior: "normal" or "logistic", both of variance 1 in each dimension.
         input_noise: Float >= 0, bound of the noise on the encoder's input in training;
@@ -554,7 +563,7 @@ def vim(encoder, decoder, units, weight=10.0, prior="normal", input_noise=0.01):
 
     Example:
 
-    >>> vim(*networks(), 2, prior="logistic").get_layer("mmd").prior.name
+    >>> vim(*tiny_networks(), 2, prior="logistic").get_layer("mmd").prior.name
     'logistic'
 
     References:
@@ -571,27 +580,27 @@ def vim(encoder, decoder, units, weight=10.0, prior="normal", input_noise=0.01):
         prior=Logistic(UNIT_LOGISTIC, name="logistic") if prior == "logistic" else None,
         name="mmd",
     )
-    return models.autoencoder(
+    return autoencoder(
         encoder,
-        DeterministicBottleneck(units, name="bottleneck"),
+        DeterministicBottleneck(latent_dim, name="bottleneck"),
         decoder,
         [penalty],
         input_noise=InputNoise(input_noise, name="input_noise"),
     )
 
 
-def _with_fixed_noise(units, noise_variance):
+def _with_fixed_noise(latent_dim, noise_variance):
     """The bottleneck whose rate no objective weighs: bounded by its noise alone."""
     if noise_variance is None:
-        return DeterministicBottleneck(units, name="bottleneck")
+        return DeterministicBottleneck(latent_dim, name="bottleneck")
     return GaussianBottleneck(
-        units, noise_variance=noise_variance, beta=0.0, name="bottleneck"
+        latent_dim, noise_variance=noise_variance, beta=0.0, name="bottleneck"
     )
 
 
-def networks():
+def tiny_networks():
     """A small encoder and decoder of 8 numbers, for the examples of this module."""
     encoder = keras.Sequential(
         [keras.Input((8,)), keras.layers.Dense(4)], name="encoder"
     )
-    return encoder, lambda units: models.dense_decoder(units, (8,), (4,))
+    return encoder, lambda latent_dim: networks.dense_decoder(latent_dim, (8,), (4,))

@@ -4,8 +4,8 @@ import numpy as np
 from keras import ops
 from matplotlib import figure as mpl
 
-from echo_keras.evaluation import no_gradients
-from echo_keras.rate_distortion import convex_front, entropy_bound, pareto_front
+from echo_keras.layers.backend import no_gradients
+from echo_keras.metrics.fronts import convex_front, entropy_bound, pareto_front
 
 MARKERS = "osD^vPpX<>hd"
 

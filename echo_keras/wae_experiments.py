@@ -10,7 +10,8 @@ import numpy as np
 from absl import flags
 from keras import ops
 
-from echo_keras import data, evaluation, sample_quality
+from echo_keras import data, metrics
+from echo_keras.metrics import sample_quality
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer(
@@ -44,8 +45,8 @@ def run_name(config, paper):
 
 def decoded(decoder, codes):
     """What a decoder makes of codes, (n, ...), NumPy."""
-    with evaluation.no_gradients():
-        return evaluation.in_batches(
+    with metrics.no_gradients():
+        return metrics.map_batches(
             lambda z: ops.convert_to_numpy(decoder(z, training=False)), codes
         )
 
@@ -64,7 +65,7 @@ def error(model, x, noisy=True, seed=0):
         noisy: If False, codes have no noise.
         seed: Int, of the noise.
     """
-    z = evaluation.codes(model, x, noisy, seed)
+    z = metrics.encode(model, x, noisy, seed)
     difference = decoded(model.get_layer("decoder"), z) - x
     errors = np.square(difference).reshape(len(x), -1).sum(axis=1)
     return {

@@ -1,6 +1,6 @@
 """Keras layers for autoencoders with a measured rate: channels, marginals, flows."""
 
-from .beta import BetaRule, BetaSchedule, RateDeviation, TargetRate
+from .beta import BetaRule, BetaSchedule, TargetRate, TargetRateL1
 from .bottleneck import (
     DeterministicBottleneck,
     EchoBottleneck,
@@ -9,13 +9,17 @@ from .bottleneck import (
     tanh16,
 )
 from .channel import Channel, collect_rates
-from .couplings import Coupling, FlowChain, LinearScale, LinearShift, Permutation
-from .critics import DensityRatioPenalty, TotalCorrelationPenalty, dense_critic
+from .couplings import Chain, Coupling, Permutation, Scale, Shift
+from .discriminators import (
+    DensityRatioPenalty,
+    TotalCorrelationPenalty,
+    dense_discriminator,
+)
 from .divergences import (
-    AggregateDivergence,
-    DataDivergence,
+    GANPenalty,
+    MarginalKLPenalty,
     PriorSamples,
-    conv_critic,
+    conv_discriminator,
 )
 from .echo import EchoSample, echoes_from_batch, max_scale
 from .flows import (
@@ -37,18 +41,18 @@ from .quantizer import VectorQuantizer
 from .terms import Penalty
 
 __all__ = [
-    "AggregateDivergence",
+    "MarginalKLPenalty",
     "BetaRule",
     "BetaSchedule",
     "Channel",
     "Coupling",
-    "DataDivergence",
+    "GANPenalty",
     "DensityRatioPenalty",
     "DeterministicBottleneck",
     "EchoBottleneck",
     "EchoSample",
     "Flow",
-    "FlowChain",
+    "Chain",
     "FlowMarginal",
     "GatedConv2D",
     "GatedConv2DTranspose",
@@ -57,8 +61,8 @@ __all__ = [
     "GaussianSample",
     "IAFBlock",
     "InputNoise",
-    "LinearScale",
-    "LinearShift",
+    "Scale",
+    "Shift",
     "Logistic",
     "MADE",
     "MAFBlock",
@@ -72,7 +76,7 @@ __all__ = [
     "PriorSamples",
     "PseudoInputs",
     "QuantizedBottleneck",
-    "RateDeviation",
+    "TargetRateL1",
     "StandardNormal",
     "TargetRate",
     "TotalCorrelationPenalty",
@@ -80,8 +84,8 @@ __all__ = [
     "VariancePenalty",
     "VectorQuantizer",
     "collect_rates",
-    "conv_critic",
-    "dense_critic",
+    "conv_discriminator",
+    "dense_discriminator",
     "echoes_from_batch",
     "max_scale",
     "tanh16",

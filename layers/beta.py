@@ -198,7 +198,7 @@ class BetaSchedule(BetaRule):
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
-class RateDeviation(BetaRule):
+class TargetRateL1(BetaRule):
     r"""Adds the distance of the rate from a target: \(D + \beta\, |R - R^*|\).
 
     Fixing a Broken ELBO's objective for the rate \(R^*\), where it has beta = 1. R is
@@ -218,7 +218,7 @@ class RateDeviation(BetaRule):
 
     >>> import numpy as np
     >>> from echo_keras.layers import GaussianSample
-    >>> channel = GaussianSample(beta=RateDeviation(3.0))
+    >>> channel = GaussianSample(beta=TargetRateL1(3.0))
     >>> mean, log_var = np.ones((5, 2)), np.zeros((5, 2))  # R = 1 nat
     >>> z = channel([mean, log_var], training=True)
     >>> float(channel.losses[0])

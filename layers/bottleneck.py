@@ -7,6 +7,7 @@ from keras import ops
 
 from .echo import EchoSample
 from .gaussian import GaussianSample
+from .numerics import log_softplus
 from .quantizer import VectorQuantizer, take_codewords
 
 
@@ -22,23 +23,6 @@ def tanh16(x):
     0.462
     """
     return ops.tanh(x / 16.0)
-
-
-def log_softplus(x):
-    r"""\(\log \log (1 + e^x)\), finite wherever x is, and so is its gradient.
-
-    Far below 0 it is x, where the softplus itself is too small for float32.
-
-    Example:
-
-    >>> [round(float(log_softplus(ops.convert_to_tensor(x))), 3) for x in (-1e4, 0.0)]
-    [-10000.0, -0.367]
-    """
-    # Each branch sees values at which it is finite: a gradient of NaN times 0 is NaN.
-    far = x < -10.0
-    below, above = ops.where(far, x, -10.0), ops.where(far, -10.0, x)
-    # log(1 + u) = u - u^2 / 2 + ...
-    return ops.where(far, below - 0.5 * ops.exp(below), ops.log(ops.softplus(above)))
 
 
 class Bottleneck(keras.layers.Layer):

@@ -92,7 +92,7 @@ class Channel(Seeded, LossTerm):
 
     To have beta follow the training inside `fit` and on every backend, give a rule
     in place of the number: `TargetRate`, which holds the rate at a target, or
-    `BetaSchedule`, a linear warm-up; or `RateDeviation`, for the distance from a target
+    `BetaSchedule`, a linear warm-up; or `TargetRateL1`, for the distance from a target
     in the place of the rate. A rule moves beta at each call with
     training=True and nowhere else; what it has to remember is saved with the
     weights. (Under `tf.distribute` each replica's beta follows its own share of
@@ -208,11 +208,6 @@ class Channel(Seeded, LossTerm):
         if self.beta_rule:
             beta = keras.saving.serialize_keras_object(self.beta_rule)
         return {**super().get_config(), "beta": beta}
-
-
-def sum_over_code(per_dimension):
-    """Sums all axes but the first: (batch, ...) -> (batch,)."""
-    return ops.sum(per_dimension, axis=tuple(range(1, len(per_dimension.shape))))
 
 
 def pair_shape(layer, names, input_shape):

@@ -1,6 +1,6 @@
 """Flows that are as fast in both directions, and chains of flows.
 
-`Coupling`, `Permutation`, `LinearScale` and `LinearShift` are links; `FlowChain` puts
+`Coupling`, `Permutation`, `Scale` and `Shift` are links; `Chain` puts
 them, or the flows of flows.py, one after another.
 """
 
@@ -249,7 +249,7 @@ class Permutation(Flow):
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
-class LinearScale(Flow):
+class Scale(Flow):
     r"""Scales each dimension by a trained factor: \(y = x \exp(s)\).
 
     s starts at zero, the identity; `adapt` starts it from data.
@@ -267,7 +267,7 @@ class LinearScale(Flow):
     Example:
 
     >>> import numpy as np
-    >>> flow = LinearScale()
+    >>> flow = Scale()
     >>> flow.adapt(np.array([[0.0], [4.0]]))  # of standard deviation 2
     >>> y, log_det = flow.transform(np.ones((1, 1)))
     >>> print(ops.convert_to_numpy(y), ops.convert_to_numpy(log_det).round(3))
@@ -321,7 +321,7 @@ class LinearScale(Flow):
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
-class LinearShift(Flow):
+class Shift(Flow):
     r"""Shifts each dimension by a trained number: \(y = x + b\).
 
     b starts at zero, the identity; `adapt` starts it from data. The log-determinant
@@ -340,7 +340,7 @@ class LinearShift(Flow):
     Example:
 
     >>> import numpy as np
-    >>> flow = LinearShift()
+    >>> flow = Shift()
     >>> flow.adapt(np.array([[1.0], [3.0]]))
     >>> ops.convert_to_numpy(flow.transform(np.zeros((1, 1)))[0]).tolist()
     [[2.0]]
@@ -385,7 +385,7 @@ class LinearShift(Flow):
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
-class FlowChain(Flow):
+class Chain(Flow):
     r"""Applies flows one after another: \(y = f_m(\dots f_1(x))\).
 
     `inverse` undoes them from the last to the first. Log-determinants add up. A
@@ -408,7 +408,7 @@ class FlowChain(Flow):
     Example:
 
     >>> import numpy as np
-    >>> flow = FlowChain([LinearScale(), LinearShift()])
+    >>> flow = Chain([Scale(), Shift()])
     >>> flow.adapt(np.array([[1.0], [5.0]]))
     >>> x, log_det = flow.inverse(np.array([[3.0]]))
     >>> print(ops.convert_to_numpy(x), ops.convert_to_numpy(log_det).round(3))
@@ -475,7 +475,7 @@ class FlowChain(Flow):
 
         Raises:
             ValueError: z has another shape, is not finite, or has a constant dimension
-                where a `LinearScale` meets it.
+                where a `Scale` meets it.
         """
         z = check_data(self, z)
         able = [hasattr(flow, "adapt") for flow in self.flows]

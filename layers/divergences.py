@@ -1,4 +1,4 @@
-"""Divergences of codes from a prior and of images from a model, learned by critics.
+"""Divergences of codes from a prior and of images from a model, learned by discriminators.
 
 Terms B and D of the bounded information bottleneck (BIB-AE paper, Eq. 27 and 28).
 """
@@ -7,19 +7,19 @@ import keras
 from keras import layers, ops
 
 from .channel import Seeded
-from .critics import DensityRatioPenalty, log_ratio
+from .discriminators import DensityRatioPenalty, log_ratio
 from .marginals import StandardNormal
 
 GENERATOR_LOSSES = ("non_saturating", "reverse_kl")
 AGAINST = ("all", "others")
 
 
-def conv_critic(filters=(32, 64, 128), kernel=4, slope=0.2):
-    """A critic of images: strided convolutions under spectral normalisation.
+def conv_discriminator(filters=(32, 64, 128), kernel=4, slope=0.2):
+    """A discriminator of images: strided convolutions under spectral normalisation.
 
     Each kernel is divided by an estimate of its largest singular value, so that the
     log-ratio changes at most as fast as the image, up to the leaky ReLUs. This is the
-    only regularisation: without it a critic of images soon tells them all apart, and
+    only regularisation: without it a discriminator of images soon tells them all apart, and
     its gradient says nothing any more.
 
     Args:
@@ -32,8 +32,8 @@ def conv_critic(filters=(32, 64, 128), kernel=4, slope=0.2):
 
     Example:
 
-    >>> critic = conv_critic((8,))
-    >>> critic.build((None, 28, 28, 1)); critic.output_shape
+    >>> discriminator = conv_discriminator((8,))
+    >>> discriminator.build((None, 28, 28, 1)); discriminator.output_shape
     (None, 1)
 
     References:
@@ -45,20 +45,20 @@ def conv_critic(filters=(32, 64, 128), kernel=4, slope=0.2):
         convolution = layers.Conv2D(count, kernel, strides=2, padding="same")
         stack += [layers.SpectralNormalization(convolution), layers.LeakyReLU(slope)]
     dense = layers.SpectralNormalization(layers.Dense(1))
-    return keras.Sequential([*stack, layers.Flatten(), dense], name="critic")
+    return keras.Sequential([*stack, layers.Flatten(), dense], name="discriminator")
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
-class AggregateDivergence(DensityRatioPenalty):
+class MarginalKLPenalty(DensityRatioPenalty):
     r"""Divergence of the aggregate posterior from a prior: KL[q(z) || p(z)], term B.
 
-    A critic tells the codes of a batch from as many draws from the prior; see
+    A discriminator tells the codes of a batch from as many draws from the prior; see
     `DensityRatioPenalty` for the two terms of the loss. A negative weight makes the
     encoder seek a greater divergence, as the information I(X; Z) = A - B asks for.
 
     Args:
         weight: Float, any sign.
-        critic: See `DensityRatioPenalty`; six hidden layers of 1,000 if None.
+        discriminator: See `DensityRatioPenalty`; six hidden layers of 1,000 if None.
         prior: Layer with `sample(n)`; the standard normal if None. See `Marginal`.
         seed: Int or None, for the draws from the standard normal.
 
@@ -69,13 +69,13 @@ class AggregateDivergence(DensityRatioPenalty):
         z.
 
     Raises:
-        ValueError: weight is not finite, or the critic's output has another shape.
+        ValueError: weight is not finite, or the discriminator's output has another shape.
 
     Example:
 
     >>> import numpy as np
-    >>> from echo_keras.layers import dense_critic
-    >>> layer = AggregateDivergence(critic=dense_critic((16,)), seed=0)
+    >>> from echo_keras.layers import dense_discriminator
+    >>> layer = MarginalKLPenalty(discriminator=dense_discriminator((16,)), seed=0)
     >>> z = layer(np.random.default_rng(0).normal(size=(64, 2)))
     >>> len(layer.losses)
     2
@@ -87,8 +87,10 @@ class AggregateDivergence(DensityRatioPenalty):
 
     signed = True
 
-    def __init__(self, weight=1.0, critic=None, prior=None, seed=None, **kwargs):
-        super().__init__(weight=weight, critic=critic, seed=seed, **kwargs)
+    def __init__(self, weight=1.0, discriminator=None, prior=None, seed=None, **kwargs):
+        super().__init__(
+            weight=weight, discriminator=discriminator, seed=seed, **kwargs
+        )
         if isinstance(prior, dict):  # as `get_config` writes it
             prior = keras.saving.deserialize_keras_object(prior)
         if prior is None:
@@ -112,14 +114,14 @@ class AggregateDivergence(DensityRatioPenalty):
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
-class DataDivergence(DensityRatioPenalty):
+class GANPenalty(DensityRatioPenalty):
     r"""Divergence of the data from the images of a model: KL[p_D(x) || p(x)], term D.
 
-    A critic tells data from the decoder's images, reconstructions, decoded draws from
+    A discriminator tells data from the decoder's images, reconstructions, decoded draws from
     the prior, or both, and learns \(\ell(x) = \log p_D(x) / p(x)\). Its mean over the
     data estimates the divergence, and is what `last_value` holds. But the data do not
     depend on the decoder; what the decoder minimises is a function of \(\ell\) at its
-    own images, with the critic's weights stopped:
+    own images, with the discriminator's weights stopped:
 
     - "non_saturating": \(E \log(1 + e^{-\ell(\hat x)})\), the generator's loss of GANs.
     - "reverse_kl": \(-E\, \ell(\hat x)\), the estimate of KL[p(x) || p_D(x)].
@@ -128,10 +130,10 @@ class DataDivergence(DensityRatioPenalty):
 
     Args:
         weight: Float >= 0, weight of the decoder's term.
-        critic: Keras layer or model from images to one log-ratio or two logits, see
-            `DensityRatioPenalty`; `conv_critic()` if None.
+        discriminator: Keras layer or model from images to one log-ratio or two logits, see
+            `DensityRatioPenalty`; `conv_discriminator()` if None.
         generator_loss: "non_saturating" or "reverse_kl".
-        logits: If True, images are logits, and the critic sees their sigmoid.
+        logits: If True, images are logits, and the discriminator sees their sigmoid.
         against: "all" of the decoder's outputs, or "others" than the first, which then
             passes unseen: so a model can return reconstructions and be judged by what
             it generates.
@@ -150,7 +152,7 @@ class DataDivergence(DensityRatioPenalty):
     Example:
 
     >>> import numpy as np
-    >>> layer = DataDivergence(critic=conv_critic((4,)), logits=True)
+    >>> layer = GANPenalty(discriminator=conv_discriminator((4,)), logits=True)
     >>> x = np.random.default_rng(0).random((6, 8, 8, 1))
     >>> output = layer([x, np.zeros((6, 8, 8, 1))])
     >>> len(layer.losses)
@@ -165,14 +167,14 @@ class DataDivergence(DensityRatioPenalty):
     def __init__(
         self,
         weight=1.0,
-        critic=None,
+        discriminator=None,
         generator_loss="non_saturating",
         logits=False,
         against="all",
         **kwargs,
     ):
-        critic = conv_critic() if critic is None else critic
-        super().__init__(weight=weight, critic=critic, **kwargs)
+        discriminator = conv_discriminator() if discriminator is None else discriminator
+        super().__init__(weight=weight, discriminator=discriminator, **kwargs)
         if generator_loss not in GENERATOR_LOSSES:
             raise ValueError(
                 f"generator_loss must be one of {', '.join(GENERATOR_LOSSES)}; "
@@ -191,7 +193,7 @@ class DataDivergence(DensityRatioPenalty):
         least = 2 if self.against == "all" else 3
         if len(shapes) < least or any(s[1:] != shapes[0][1:] for s in shapes):
             raise ValueError(
-                f"DataDivergence takes x and at least {least - 1} outputs of the "
+                f"GANPenalty takes x and at least {least - 1} outputs of the "
                 f"decoder, all of one shape; received {input_shape}."
             )
         super().build(shapes[0])
@@ -201,14 +203,14 @@ class DataDivergence(DensityRatioPenalty):
         images = [first, *others] if self.against == "all" else others
         images = [ops.sigmoid(i) if self.logits else i for i in images]
         drawn = ops.concatenate([ops.cast(i, x.dtype) for i in images])
-        # One pass: a second would change a critic's state under PyTorch's first.
+        # One pass: a second would change a discriminator's state under PyTorch's first.
         both = ops.stop_gradient(ops.concatenate([x, drawn]))
-        ratio, n = log_ratio(self.critic(both)), ops.shape(x)[0]
+        ratio, n = log_ratio(self.discriminator(both)), ops.shape(x)[0]
         of_data, of_drawn = ratio[:n], ratio[n:]
         # Data and images weigh the same, however many there are of each.
         loss = ops.mean(ops.softplus(-of_data)) + ops.mean(ops.softplus(of_drawn))
         loss = 0.5 * loss
-        self.last_critic_loss.assign(loss)
+        self.last_discriminator_loss.assign(loss)
         self.add_loss(loss)
         self.last_value.assign(ops.mean(of_data))
         ratio = self.penalty(drawn)
@@ -220,11 +222,11 @@ class DataDivergence(DensityRatioPenalty):
         return first
 
     def log_ratio(self, x):
-        """What the critic says of images, log p_D(x) / p(x): nats, (batch,).
+        """What the discriminator says of images, log p_D(x) / p(x): nats, (batch,).
 
         A score for novelty detection: low where an image is unlike the data.
         """
-        return log_ratio(self.critic(x))
+        return log_ratio(self.discriminator(x))
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape[1])

@@ -10,9 +10,10 @@ import numpy as np
 from keras import ops
 from scipy import optimize
 
+from .backend import compiled_on_cpu
 from .beta import TargetRate
-from .channel import Channel, pair_shape, sum_over_code
-from .compiling import compiled_on_cpu
+from .channel import Channel, pair_shape
+from .numerics import matvec, matvec_transposed, project, sum_over_latent
 
 SCALES = ("diagonal", "triangular")
 SAMPLINGS = ("cyclic", "without_replacement", "with_replacement")
@@ -133,9 +134,9 @@ def ring_maps(depth, matrices):
     Some sixty small operations one after another, and therefore compiled.
     """
     if matrices:
-        apply, transposed, compose, outer = times, transposed_times, ops.matmul, pairs
+        apply, transposed, compose, pair = matvec, matvec_transposed, ops.matmul, outer
     else:
-        apply = transposed = compose = outer = ops.multiply
+        apply = transposed = compose = pair = ops.multiply
     steps = range((depth - 1).bit_length())
 
     def ahead(x, rows):
@@ -153,27 +154,9 @@ def ring_maps(depth, matrices):
         grad_f = ahead(upstream, -1)
         for k in reversed(steps):
             grad_f = grad_f + ahead(transposed(scales[k], grad_f), -(2**k))
-        return grad_f, outer(grad_f, noise)
+        return grad_f, pair(grad_f, noise)
 
     return compiled_on_cpu(forward), compiled_on_cpu(backward)
-
-
-def times(matrices, x):
-    """Each matrix (rows, d, d) times its vector (rows, d).
-
-    Not by `matmul`, which rounds to 10 bits on a GPU (TF32) unless told otherwise.
-    """
-    return ops.sum(matrices * ops.expand_dims(x, 1), axis=2)
-
-
-def transposed_times(matrices, x):
-    """The transpose of each matrix (rows, d, d) times its vector (rows, d)."""
-    return ops.sum(matrices * ops.expand_dims(x, 2), axis=1)
-
-
-def pairs(x, y):
-    """The outer product of each pair of vectors (rows, d): (rows, d, d)."""
-    return ops.expand_dims(x, 2) * ops.expand_dims(y, 1)
 
 
 def triangular_scale(log_s, lower, r):
@@ -253,31 +236,9 @@ def matrix_gathered_noise(f, s, index, depth):
     noise = ops.take(f, index[:, depth - 1], axis=0)
     for lag in reversed(range(depth - 1)):
         heard = index[:, lag]
-        noise = times(ops.take(s, heard, axis=0), noise)
+        noise = matvec(ops.take(s, heard, axis=0), noise)
         noise = noise + ops.take(f, heard, axis=0)
     return noise
-
-
-def project(x, low, high):
-    """Clips x to [low, high]; a gradient that leads back inside still passes.
-
-    An ordinary clip has gradient zero outside, so that a value which once left
-    the range never returns. Here the gradient is zero only where a descent step
-    would lead further out.
-    """
-
-    @ops.custom_gradient
-    def clip(x):
-        inside = ops.clip(x, low, high)
-        excess = x - inside  # its sign says which bound is broken
-
-        def grad(*args, upstream=None):
-            upstream = args[0] if upstream is None else upstream
-            return ops.where(excess * upstream < 0, 0.0, upstream)
-
-        return inside, grad
-
-    return clip(x)
 
 
 def triple_shape(layer, names, input_shape):
@@ -477,9 +438,9 @@ class EchoSample(Channel):
                 self._remember(rows)
         else:
             noise = self._noise_from_bank(ops.shape(f)[0])
-        self.add_rate(-sum_over_code(scale[0]), training)
+        self.add_rate(-sum_over_latent(scale[0]), training)
         if self.scale == "triangular":
-            return self._code(f + times(triangular_scale(*scale, self.r), noise))
+            return self._code(f + matvec(triangular_scale(*scale, self.r), noise))
         return self._code(f + ops.exp(*scale) * noise)
 
     def code(self, f):
@@ -492,7 +453,7 @@ class EchoSample(Channel):
 
         Its mean over the data is I(X; Z) (Echo paper, Eq. 4 and App. D.3).
         """
-        return -sum_over_code(self._bounded(inputs)[1])
+        return -sum_over_latent(self._bounded(inputs)[1])
 
     def rate_by_dimension(self, inputs):
         """What each dimension adds to the rate of each example: nats, (batch, ...).

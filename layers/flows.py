@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from .backend import repeat
 from .marginals import Marginal, StandardNormal
 
 # |log-scale| of a step stays below this, a factor of 20: a step can be inverted in
@@ -46,35 +47,6 @@ def check_hidden(name, units):
 def bounded(log_scale):
     """The log-scale, kept smoothly within MAX_LOG_SCALE."""
     return MAX_LOG_SCALE * ops.tanh(log_scale / MAX_LOG_SCALE)
-
-
-def repeat(n, body, state):
-    """`ops.fori_loop(0, n, body, state)` for a tuple, differentiable everywhere."""
-    if keras.backend.backend() == "tensorflow":
-        # fori_loop names no bound, and without one XLA has no gradient of a loop.
-        _, *state = ops.while_loop(
-            lambda k, *state: k < n,
-            lambda k, *state: (k + 1, *body(k, state)),
-            (0, *state),
-            maximum_iterations=n,
-        )
-        return state
-    state = body(0, state)
-    if keras.backend.backend() == "jax" and is_traced(state[0]):
-        return ops.fori_loop(1, n, body, state)
-    # Outside of a trace, JAX would compile a loop anew, and keep it, at every call.
-    for k in range(1, n):
-        state = body(k, state)
-    return state
-
-
-def is_traced(x):
-    """Whether a JAX array is a tracer, which has no values to look at."""
-    try:
-        ops.convert_to_numpy(x)
-    except TypeError:
-        return True
-    return False
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
@@ -667,8 +639,8 @@ class FlowMarginal(Marginal):
     Example:
 
     >>> import numpy as np
-    >>> from echo_keras.layers import LinearScale
-    >>> flow = LinearScale()
+    >>> from echo_keras.layers import Scale
+    >>> flow = Scale()
     >>> flow.adapt(np.array([[-3.0], [3.0]]))
     >>> marginal = FlowMarginal(flow)
     >>> log_m = marginal(np.zeros((1, 1)))  # of N(0, 3^2): -log 3 - 1/2 log 2 pi

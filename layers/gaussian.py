@@ -5,8 +5,9 @@ import math
 import keras
 from keras import ops
 
-from .channel import Channel, pair_shape, sum_over_code
+from .channel import Channel, pair_shape
 from .marginals import StandardNormal
+from .numerics import log_normal
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
@@ -266,8 +267,3 @@ class GaussianSample(Channel):
             "flow": None if flow is None else keras.saving.serialize_keras_object(flow),
             "context": self.context,
         }
-
-
-def log_normal(noise, log_var):
-    """log N(z; mean, exp(log_var)) at z = mean + exp(log_var / 2) noise, (batch,)."""
-    return -0.5 * sum_over_code(math.log(2 * math.pi) + log_var + ops.square(noise))

@@ -5,7 +5,8 @@ import math
 import keras
 from keras import ops
 
-from .marginals import StandardNormal, scaled_distances
+from .marginals import StandardNormal
+from .numerics import scaled_distances
 from .terms import Penalty
 
 KERNELS = ("rbf", "imq")

@@ -58,7 +58,7 @@ class VectorQuantizer(Channel):
     their codewords. Terms are sums over the code and means over the batch.
 
     The first training batch provides all codewords, unless there is an `initializer`.
-    A codeword that has gone unused for `revive_after` training batches is replaced by
+    A codeword that has gone unused for `dead_code_threshold` training batches is replaced by
     a random code of the batch, and shares the frequency of the codeword which that
     code was assigned to. (Beside a temperature this works against the rate's gradient,
     which empties codewords to save nats: choose None there.) With `trainable = False`
@@ -82,7 +82,7 @@ class VectorQuantizer(Channel):
         temperature: Float > 0, in the squared units of z, for the rate's gradient;
             or None for a rate without one.
         dither: Float >= 0, half the width of the uniform noise in each dimension.
-        revive_after: Int >= 1 or None, never.
+        dead_code_threshold: Int >= 1 or None, never.
         initializer: Keras initializer of the codebooks (groups, codewords, d / groups),
             or None for the codes of the first training batch. (Until then they are
             standard normal.)
@@ -124,7 +124,7 @@ class VectorQuantizer(Channel):
         commitment=0.25,
         temperature=None,
         dither=0.0,
-        revive_after=100,
+        dead_code_threshold=100,
         initializer=None,
         beta=1.0,
         seed=None,
@@ -146,12 +146,13 @@ class VectorQuantizer(Channel):
                 f"temperature must be None or a finite number > 0; received "
                 f"{temperature}."
             )
-        if revive_after is not None and not (
-            1 <= revive_after < math.inf and revive_after == int(revive_after)
+        if dead_code_threshold is not None and not (
+            1 <= dead_code_threshold < math.inf
+            and dead_code_threshold == int(dead_code_threshold)
         ):
             raise ValueError(
-                f"revive_after must be None or an integer >= 1; received "
-                f"{revive_after}."
+                f"dead_code_threshold must be None or an integer >= 1; received "
+                f"{dead_code_threshold}."
             )
         self.codewords = int(codewords)
         self.groups = int(groups)
@@ -160,7 +161,9 @@ class VectorQuantizer(Channel):
         self.commitment = self.check_weight("commitment", commitment)
         self.temperature = None if temperature is None else float(temperature)
         self.dither = self.check_weight("dither", dither)
-        self.revive_after = None if revive_after is None else int(revive_after)
+        self.dead_code_threshold = (
+            None if dead_code_threshold is None else int(dead_code_threshold)
+        )
         self.initializer = None
         if initializer is not None:
             self.initializer = keras.initializers.get(initializer)
@@ -254,8 +257,8 @@ class VectorQuantizer(Channel):
             weight = rate / ops.maximum(frequencies, 1e-12)
             base = base + ops.expand_dims(weight, 2) * pull
         unused = ops.where(share > 0, 0.0, self.unused + 1.0)
-        if self.revive_after is not None:
-            dead = unused >= self.revive_after
+        if self.dead_code_threshold is not None:
+            dead = unused >= self.dead_code_threshold
             unused = ops.where(dead, 0.0, unused)
             fresh = take_codes(z, picks)
             fresh = fresh if self.shift is None else fresh - self.shift
@@ -423,7 +426,7 @@ class VectorQuantizer(Channel):
             "commitment": self.commitment,
             "temperature": self.temperature,
             "dither": self.dither,
-            "revive_after": self.revive_after,
+            "dead_code_threshold": self.dead_code_threshold,
             "initializer": initializer,
         }
 

@@ -9,7 +9,7 @@ import functools
 
 from absl import flags
 
-from echo_keras import experiments, image_experiments, models, objectives
+from echo_keras import experiments, image_experiments, networks, objectives
 from echo_keras.image_experiments import protocol_name
 from echo_keras.layers import (
     IAFBlock,
@@ -133,15 +133,15 @@ def build(config, images):
     published = config.get("as_published", False)
     if method == "echo":
         return objectives.echo(
-            models.conv_encoder,
-            models.conv_decoder,
+            networks.conv_encoder,
+            networks.conv_decoder,
             CODE,
             beta,
             parametrization=config["parametrization"],
             d_max=config["d_max"],
         )
     encoder, marginal = method.split("-") if "-" in method else ("vae", method)
-    arguments, decoder = {"beta": beta}, models.conv_decoder
+    arguments, decoder = {"beta": beta}, networks.conv_decoder
     if encoder == "iaf" and marginal != "vamp":
         arguments["flow"] = IAFBlock(name="iaf")
     if marginal == "maf":
@@ -156,14 +156,14 @@ def build(config, images):
             # The mixture is evaluated before the flow, which then belongs to the
             # decoder: densities of new codes would be slow to evaluate (App. E).
             flow = IAFBlock(name="iaf")
-            decoder = functools.partial(models.conv_decoder, flow=flow)
+            decoder = functools.partial(networks.conv_decoder, flow=flow)
     if marginal in ("infovae", "mmd"):
         # In the code that was published, the kernel of this row is so narrow that
         # the penalty vanishes.
         weight = 0.0 if published else 999.0
-        arguments["divergence"] = MMDPenalty(weight=weight, name="mmd")
-        return objectives.info_vae(models.conv_encoder, decoder, CODE, **arguments)
-    return objectives.vae(models.conv_encoder, decoder, CODE, **arguments)
+        arguments["marginal_kl"] = MMDPenalty(weight=weight, name="mmd")
+        return objectives.info_vae(networks.conv_encoder, decoder, CODE, **arguments)
+    return objectives.vae(networks.conv_encoder, decoder, CODE, **arguments)
 
 
 def train_and_measure(config, out, data_dir=None, tensorboard=False):

@@ -17,8 +17,9 @@ from matplotlib import figure as mpl
 from scipy import stats
 from sklearn.neighbors import KNeighborsClassifier
 
-from echo_keras import experiments, records
+from echo_keras import experiments
 from echo_keras.layers import EchoSample
+from echo_keras.studies import records
 
 SCALE = 0.5
 D_MAX = 99

@@ -17,7 +17,10 @@ import numpy as np
 import table2
 from absl import app, flags
 
-from echo_keras import disentanglement, experiments, factors, plots, records
+from echo_keras import experiments, plots
+from echo_keras.data import factors
+from echo_keras.metrics import disentanglement
+from echo_keras.studies import records
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "A saved model, .keras.")

@@ -19,8 +19,9 @@ from echo_paper import label
 from matplotlib import figure as mpl
 from scipy import stats
 
-from echo_keras import image_experiments, records
+from echo_keras import image_experiments
 from echo_keras.experiments import number
+from echo_keras.studies import records
 
 TESTED = (200, 5000)
 

@@ -13,8 +13,9 @@ from absl import app, flags
 from matplotlib import figure as mpl
 from scipy import stats
 
-from echo_keras import evaluation, image_experiments, records
+from echo_keras import image_experiments, metrics
 from echo_keras.experiments import number
+from echo_keras.studies import records
 
 FLAGS = flags.FLAGS
 
@@ -26,7 +27,7 @@ def main(argv):
     model = echo_paper.load_model(out, config)
     if model is None:
         raise app.UsageError("Figure 7 needs the model: choose another --out_dir.")
-    information, distortion = evaluation.per_example(
+    information, distortion = metrics.per_example(
         model, dataset.x_test, samples=FLAGS.codes
     )
     features = model.get_layer("encoder").predict(dataset.x_test, verbose=0)

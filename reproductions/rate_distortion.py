@@ -18,14 +18,15 @@ import numpy as np
 from absl import app, flags
 from echo_paper import label
 
-from echo_keras import experiments, image_experiments, plots, records
+from echo_keras import experiments, image_experiments, plots
 from echo_keras.experiments import number
 from echo_keras.layers import max_scale
-from echo_keras.rate_distortion import (
+from echo_keras.metrics.fronts import (
     area_under_front,
     common_interval,
     pareto_front,
 )
+from echo_keras.studies import records
 
 PAPER_BETAS = [0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5]
 PAPER_BETAS += [0.6, 0.7, 0.8, 0.9, 1, 1.5, 2, 3, 4, 6]

@@ -20,8 +20,9 @@ import echo_paper
 from absl import app, flags
 from echo_paper import label
 
-from echo_keras import image_experiments, plots, records
+from echo_keras import image_experiments, plots
 from echo_keras.experiments import number
+from echo_keras.studies import records
 
 # Rate, distortion, -ELBO and sigma.
 PAPER = {

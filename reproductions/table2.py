@@ -23,9 +23,11 @@ import json
 import numpy as np
 from absl import app, flags
 
-from echo_keras import experiments, factors, models, objectives, records
+from echo_keras import experiments, networks, objectives
+from echo_keras.data import factors
 from echo_keras.experiments import number
 from echo_keras.layers import TotalCorrelationPenalty
+from echo_keras.studies import records
 
 OUT_DIR = "runs/table2"
 CHANNELS = {"echo": "Echo", "vae": "VAE"}
@@ -113,10 +115,10 @@ def build(config):
     arguments = {"beta": config["beta"], "penalties": []}
     if config["gamma"]:
         arguments["penalties"] = [TotalCorrelationPenalty(config["gamma"], name="tc")]
-    networks = models.factor_encoder, models.factor_decoder, CODE
+    pair = networks.factor_encoder, networks.factor_decoder, CODE
     if config["method"] == "echo":
-        return objectives.echo(*networks, d_max=config["d_max"], **arguments)
-    return objectives.vae(*networks, **arguments)
+        return objectives.echo(*pair, d_max=config["d_max"], **arguments)
+    return objectives.vae(*pair, **arguments)
 
 
 def train_and_measure(config, out, data_dir=None, tensorboard=False):
@@ -200,7 +202,7 @@ def section(protocol, rows, runs):
         "Scores of the code without noise, in [0, 1], MIG from as many images as there "
         "are votes; sigma is the standard deviation over runs, and the paper's are "
         "means of ten. Echo's code is standardized. Rate and distortion in nats per "
-        "image, with echoes from the bank; TC is what the critic estimated in the last "
+        "image, with echoes from the bank; TC is what the discriminator estimated in the last "
         f"epoch, in nats. Data: {'; '.join(described)}. Device: "
         f"{' and '.join(sorted(devices))}."
     )

@@ -17,9 +17,10 @@ import echo_paper
 import numpy as np
 from absl import app, flags
 
-from echo_keras import records, training
+from echo_keras import training
 from echo_keras.experiments import number
-from echo_keras.information import total_correlation
+from echo_keras.metrics.information import total_correlation
+from echo_keras.studies import records
 
 PAPER = {"binary_mnist": 7.3, "omniglot": 18.8, "fashion_mnist": 30.2}
 

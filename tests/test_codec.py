@@ -282,11 +282,14 @@ def test_a_model_trained_on_does_not_read_its_older_files(tmp_path):
 
 @pytest.mark.parametrize("adversarial", [False, True])
 def test_models_of_the_objectives_are_split(adversarial, tmp_path):
-    networks = *objectives.networks(), 4, 8
+    networks = *objectives.tiny_networks(), 4, 8
     if adversarial:
-        critic = keras.Sequential([keras.layers.Dense(1)])
+        discriminator = keras.Sequential([keras.layers.Dense(1)])
         made = objectives.generative_compression(
-            *networks, dither=0.0, quantizer_arguments={"groups": 2}, critic=critic
+            *networks,
+            dither=0.0,
+            quantizer_arguments={"groups": 2},
+            discriminator=discriminator,
         )
     else:
         made = objectives.shannon_ae(*networks, groups=2)

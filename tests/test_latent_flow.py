@@ -18,13 +18,13 @@ from echo_keras.latent_flow import (
     real_nvp_chain,
 )
 from echo_keras.layers import (
+    Chain,
     Coupling,
-    FlowChain,
     FlowMarginal,
-    LinearScale,
-    LinearShift,
     MAFBlock,
     Permutation,
+    Scale,
+    Shift,
 )
 
 core = pytest.mark.core
@@ -41,7 +41,7 @@ def gaussian(n, seed):
 
 def linear():
     """The smallest flow that adapts: its density is a diagonal Gaussian."""
-    return FlowChain([LinearScale(), LinearShift()])
+    return Chain([Scale(), Shift()])
 
 
 def log_prob(marginal, z):
@@ -59,7 +59,7 @@ def test_maf_chain_is_that_of_the_paper():
     maf, *rest = kinds[:-2]
     assert maf is MAFBlock and rest == 5 * [Permutation, MAFBlock]
     # Scale and shift next to z, where `transform` ends.
-    assert kinds[-2:] == [LinearScale, LinearShift]
+    assert kinds[-2:] == [Scale, Shift]
     # A MAF of 16 dimensions: 16 -> 64 -> 64 -> shift and log-scale.
     weights = (16 * 64 + 64) + (64 * 64 + 64) + (64 * 32 + 32)
     assert flow.count_params() == 6 * weights + 2 * 16 == 44_000
@@ -267,7 +267,7 @@ def test_two_modes_are_learnt():
         sign = np.where(generator.random_sample((n, 1)) < 0.5, -2.0, 2.0)
         return sign + 0.3 * generator.normal(size=(n, 2))
 
-    flow = FlowChain([real_nvp_chain(4, (16, 16), seed=0), *linear().flows])
+    flow = Chain([real_nvp_chain(4, (16, 16), seed=0), *linear().flows])
     marginal = fit_latent_flow(draw(4000, 0), flow, epochs=6, learning_rate=5e-3)
     z = draw(4000, 1)
     nats = -log_prob(marginal, z).mean()
@@ -408,7 +408,7 @@ def test_codes_that_are_not_finite_raise(bad, where):
         (GOOD, {"noise_variance": -0.1}, "noise_variance must be .* received -0.1"),
         (GOOD, {"noise_variance": np.nan}, "noise_variance must be .* received nan"),
         (GOOD, {"flow": keras.layers.Dense(3)}, "flow must be a Flow; received"),
-        (GOOD, {"flow": LinearScale}, "flow must be a Flow; received"),
+        (GOOD, {"flow": Scale}, "flow must be a Flow; received"),
         (GOOD, {"epochs": 0}, "epochs and batch_size must be >= 1; received 0"),
         (GOOD, {"batch_size": 0}, "epochs and batch_size must be >= 1; received"),
         (GOOD, {"learning_rate": 0.0}, "must be positive; received 0.0"),

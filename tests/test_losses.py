@@ -354,7 +354,7 @@ def test_categorical_is_minus_the_log_softmax_of_the_label():
     labels = np.arange(7) % 3
     expected = -special.log_softmax(logits.astype("float64"), axis=1)
     expected = expected[np.arange(7), labels]
-    loss = losses.Categorical()
+    loss = losses.CategoricalNLL()
     for y in (labels, labels[:, None], labels.astype("float32")):
         np.testing.assert_allclose(array(loss.call(y, logits)), expected, rtol=1e-5)
     assert float(loss(labels, logits)) == pytest.approx(expected.mean(), rel=1e-5)
@@ -362,7 +362,7 @@ def test_categorical_is_minus_the_log_softmax_of_the_label():
 
 def test_categorical_at_extreme_logits_is_finite():
     logits = np.array([[1e4, -1e4], [1e4, -1e4]], "float32")
-    found = array(losses.Categorical().call(np.array([0, 1]), logits))
+    found = array(losses.CategoricalNLL().call(np.array([0, 1]), logits))
     np.testing.assert_allclose(found, [0.0, 2e4])
 
 
@@ -370,10 +370,10 @@ def test_categorical_at_extreme_logits_is_finite():
     ("labels", "logits"), [((4, 2), (4, 3)), ((4,), (4, 3, 1)), ((4,), (4,))]
 )
 def test_categorical_of_other_shapes_raises(labels, logits):
-    with pytest.raises(ValueError, match=r"^Categorical needs logits of shape"):
-        losses.Categorical().call(np.zeros(labels), np.zeros(logits))
+    with pytest.raises(ValueError, match=r"^CategoricalNLL needs logits of shape"):
+        losses.CategoricalNLL().call(np.zeros(labels), np.zeros(logits))
 
 
 def test_nothing_is_nothing_for_every_example():
-    found = array(losses.Nothing().call(images(), outputs()))
+    found = array(losses.ZeroLoss().call(images(), outputs()))
     np.testing.assert_array_equal(found, np.zeros(7))

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from tools import array
 
-from echo_keras import evaluation, losses, objectives
+from echo_keras import losses, metrics, objectives
 from echo_keras.layers import (
-    AggregateDivergence,
     DeterministicBottleneck,
     GaussianBottleneck,
     IAFBlock,
     Logistic,
+    MarginalKLPenalty,
     PriorSamples,
     StandardNormal,
     max_scale,
@@ -46,7 +46,7 @@ def kl(mean, log_var):
 
 @pytest.mark.parametrize("beta", [1.0, 0.2])
 def test_vae(beta):
-    model = objectives.vae(*objectives.networks(), 2, beta=beta)
+    model = objectives.vae(*objectives.tiny_networks(), 2, beta=beta)
     x = data()
     log = loss_of(model, x)
     rate = kl(*heads(model, x))
@@ -57,7 +57,7 @@ def test_vae(beta):
 def test_vae_with_a_flow_and_a_context_of_its_own():
     flow = IAFBlock(steps=1, hidden=(4,))
     model = objectives.vae(
-        *objectives.networks(), 2, flow=flow, context=True, context_units=3
+        *objectives.tiny_networks(), 2, flow=flow, context=True, context_units=3
     )
     log = loss_of(model, data())
     assert log["loss"] == pytest.approx(log["distortion"] + log["rate"], rel=1e-5)
@@ -66,7 +66,7 @@ def test_vae_with_a_flow_and_a_context_of_its_own():
 
 def test_info_vae():
     penalty = MMDPenalty(50.0, name="mmd")
-    model = objectives.info_vae(*objectives.networks(), 2, penalty, beta=0.5)
+    model = objectives.info_vae(*objectives.tiny_networks(), 2, penalty, beta=0.5)
     x = data()
     log = loss_of(model, x)
     added = 0.5 * kl(*heads(model, x)) + 50.0 * log["mmd"]
@@ -75,7 +75,7 @@ def test_info_vae():
 
 
 def test_vcae_without_noise_is_its_equation():
-    model = objectives.vcae(*objectives.networks(), 2, weight=3.0, variance=1.5)
+    model = objectives.vcae(*objectives.tiny_networks(), 2, weight=3.0, variance=1.5)
     x = data()
     log = loss_of(model, x)
     (z,) = heads(model, x)
@@ -88,7 +88,7 @@ def test_vcae_without_noise_is_its_equation():
 
 
 def test_wae_without_noise_is_its_equation():
-    model = objectives.wae(*objectives.networks(), 2, weight=7.0)
+    model = objectives.wae(*objectives.tiny_networks(), 2, weight=7.0)
     penalty = model.get_layer("mmd")
     y = np.random.RandomState(1).normal(size=(20, 2)).astype("float32")
     penalty.prior.sample = lambda n: keras.ops.convert_to_tensor(y)
@@ -109,7 +109,7 @@ def test_wae_without_noise_is_its_equation():
 
 @pytest.mark.parametrize("objective", [objectives.vcae, objectives.wae])
 def test_fixed_noise_has_a_capacity_and_no_weight_on_the_rate(objective):
-    model = objective(*objectives.networks(), 4, weight=1.0, noise_variance=0.25)
+    model = objective(*objectives.tiny_networks(), 4, weight=1.0, noise_variance=0.25)
     log = loss_of(model, data())
     penalty = log.get("mmd", log.get("variance"))
     assert log["loss"] == pytest.approx(log["distortion"] + penalty, rel=1e-5)
@@ -117,7 +117,7 @@ def test_fixed_noise_has_a_capacity_and_no_weight_on_the_rate(objective):
 
 
 def test_vim_is_wae_with_noise_on_the_input():
-    model = objectives.vim(*objectives.networks(), 2, weight=5.0)
+    model = objectives.vim(*objectives.tiny_networks(), 2, weight=5.0)
     log = loss_of(model, data())
     expected = log["distortion"] + 5.0 * log["mmd"]
     assert log["loss"] == pytest.approx(expected, rel=1e-5)
@@ -132,21 +132,21 @@ def test_vim_is_wae_with_noise_on_the_input():
 
 
 def test_vims_logistic_prior_has_variance_one():
-    model = objectives.vim(*objectives.networks(), 3, prior="logistic")
+    model = objectives.vim(*objectives.tiny_networks(), 3, prior="logistic")
     prior = model.get_layer("mmd").prior
     assert type(prior) is Logistic
     assert prior.scale**2 * math.pi**2 / 3 == pytest.approx(1.0)
 
 
-# The terms B and D, whose critics are linear here and so known
+# The terms B and D, whose discriminators are linear here and so known
 
 
-def linear_critic():
+def linear_discriminator():
     return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(1)])
 
 
-def log_ratio(critic, x):
-    kernel, bias = (array(w) for w in critic.get_weights())
+def log_ratio(discriminator, x):
+    kernel, bias = (array(w) for w in discriminator.get_weights())
     return (x.reshape(len(x), -1) @ kernel + bias)[:, 0]
 
 
@@ -180,75 +180,79 @@ def squared(x, y):
 
 
 def test_aae_is_equation_32():
-    model = objectives.aae(*objectives.networks(), 2, 3.0, linear_critic())
-    term = model.get_layer("divergence")
+    model = objectives.aae(*objectives.tiny_networks(), 2, 3.0, linear_discriminator())
+    term = model.get_layer("marginal_kl")
     y, x = fixed_draws(term.prior), data()
     log = loss_of(model, x)
     (z,) = heads(model, x)
-    of_codes, of_prior = (log_ratio(term.critic, v) for v in (z, y))
+    of_codes, of_prior = (log_ratio(term.discriminator, v) for v in (z, y))
     expected = squared(decoded(model, z), x) + 3.0 * of_codes.mean()
     expected += cross_entropy(of_codes, of_prior)
     assert log["loss"] == pytest.approx(expected, rel=1e-4)
-    assert log["divergence"] == pytest.approx(of_codes.mean(), rel=1e-3, abs=1e-5)
+    assert log["marginal_kl"] == pytest.approx(of_codes.mean(), rel=1e-3, abs=1e-5)
 
 
 def test_aae_with_a_stochastic_encoder_has_a_rate_without_a_weight():
     model = objectives.aae(
-        *objectives.networks(), 2, 3.0, linear_critic(), stochastic=True
+        *objectives.tiny_networks(), 2, 3.0, linear_discriminator(), stochastic=True
     )
     log = loss_of(model, data())
-    expected = log["distortion"] + 3.0 * log["divergence"]
-    expected += log["divergence_critic_loss"]
+    expected = log["distortion"] + 3.0 * log["marginal_kl"]
+    expected += log["marginal_kl_discriminator_loss"]
     assert log["rate"] > 0
     assert log["loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_info_vae_with_the_information_is_equation_33():
-    term = AggregateDivergence(-1.0, linear_critic(), name="divergence")
-    model = objectives.info_vae(*objectives.networks(), 2, term)
+    term = MarginalKLPenalty(-1.0, linear_discriminator(), name="marginal_kl")
+    model = objectives.info_vae(*objectives.tiny_networks(), 2, term)
     without_noise(model)
     y, x = fixed_draws(term.prior), data()
     log = loss_of(model, x)
     mean, log_var = heads(model, x)
-    of_codes, of_prior = (log_ratio(term.critic, v) for v in (mean, y))
+    of_codes, of_prior = (log_ratio(term.discriminator, v) for v in (mean, y))
     expected = kl(mean, log_var) - of_codes.mean() + squared(decoded(model, mean), x)
     expected += cross_entropy(of_codes, of_prior)
     assert log["loss"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_gan_is_term_d_alone():
-    decoder = objectives.networks()[1]
-    model = objectives.gan(decoder, 2, (8,), critic=linear_critic())
+    decoder = objectives.tiny_networks()[1]
+    model = objectives.gan(decoder, 2, (8,), discriminator=linear_discriminator())
     y, x = fixed_draws(model.get_layer("prior").prior), data()
-    model.compile("sgd", loss=losses.Nothing())
+    model.compile("sgd", loss=losses.ZeroLoss())
     log = model.evaluate(x, x, batch_size=len(x), verbose=0, return_dict=True)
-    critic = model.get_layer("data_divergence").critic
-    of_data = log_ratio(critic, x)
+    discriminator = model.get_layer("gan_penalty").discriminator
+    of_data = log_ratio(discriminator, x)
     drawn = array(model.layers[2](y))
-    of_drawn = log_ratio(critic, drawn)
+    of_drawn = log_ratio(discriminator, drawn)
     expected = softplus(-of_drawn).mean() + cross_entropy(of_data, of_drawn)
     assert log["loss"] == pytest.approx(expected, rel=1e-4)
     assert log["distortion"] == 0.0
-    assert log["data_divergence"] == pytest.approx(of_data.mean(), rel=1e-3, abs=1e-5)
+    assert log["gan_penalty"] == pytest.approx(of_data.mean(), rel=1e-3, abs=1e-5)
 
 
 @pytest.mark.parametrize("images", objectives.IMAGES)
 @pytest.mark.parametrize("objective", ["vae_gan", "bib_ae"])
 def test_vae_gan_and_bib_ae_are_their_equations(objective, images):
-    arguments = {"critic": linear_critic(), "weight": 2.0, "images": images}
+    arguments = {
+        "discriminator": linear_discriminator(),
+        "weight": 2.0,
+        "images": images,
+    }
     if objective == "bib_ae":
-        arguments["code_critic"] = linear_critic()
+        arguments["code_discriminator"] = linear_discriminator()
     model = getattr(objectives, objective)(
-        *objectives.networks(), 2, beta=0.5, **arguments
+        *objectives.tiny_networks(), 2, beta=0.5, **arguments
     )
     without_noise(model)
-    term, x = model.get_layer("data_divergence"), data()
+    term, x = model.get_layer("gan_penalty"), data()
     z = fixed_draws(StandardNormal(), seed=6)
     for layer in model.layers:
         if isinstance(layer, PriorSamples):
             z = fixed_draws(layer.prior, seed=6)
     if objective == "bib_ae":
-        y = fixed_draws(model.get_layer("divergence").prior)
+        y = fixed_draws(model.get_layer("marginal_kl").prior)
     log = loss_of(model, x)
     mean, log_var = heads(model, x)
     reconstructions, samples = decoded(model, mean), decoded(model, z)
@@ -257,21 +261,21 @@ def test_vae_gan_and_bib_ae_are_their_equations(objective, images):
         "samples": samples,
         "both": np.concatenate([reconstructions, samples]),
     }[images]
-    of_data, of_drawn = (log_ratio(term.critic, v) for v in (x, drawn))
+    of_data, of_drawn = (log_ratio(term.discriminator, v) for v in (x, drawn))
     expected = 0.5 * kl(mean, log_var) + squared(reconstructions, x)
     expected += 2.0 * softplus(-of_drawn).mean() + cross_entropy(of_data, of_drawn)
     if objective == "bib_ae":
-        critic = model.get_layer("divergence").critic
-        of_codes = log_ratio(critic, mean)
+        discriminator = model.get_layer("marginal_kl").discriminator
+        of_codes = log_ratio(discriminator, mean)
         expected -= 0.5 * of_codes.mean()
-        expected += cross_entropy(of_codes, log_ratio(critic, y))
+        expected += cross_entropy(of_codes, log_ratio(discriminator, y))
     assert log["loss"] == pytest.approx(expected, rel=1e-4)
     assert log["distortion"] == pytest.approx(squared(reconstructions, x), rel=1e-4)
 
 
 def test_unknown_images_raise():
     with pytest.raises(ValueError, match=r"^images must be one of reconstructions"):
-        objectives.vae_gan(*objectives.networks(), 2, images="all")
+        objectives.vae_gan(*objectives.tiny_networks(), 2, images="all")
 
 
 # Quantised codes
@@ -287,18 +291,18 @@ def test_compression_is_equations_35_and_36(dither):
     }
     if dither is None:
         model = objectives.shannon_ae(
-            *objectives.networks(), 2, 5, beta=0.5, **quantizer
+            *objectives.tiny_networks(), 2, 5, beta=0.5, **quantizer
         )
     else:
         model = objectives.generative_compression(
-            *objectives.networks(),
+            *objectives.tiny_networks(),
             2,
             5,
             beta=0.5,
             dither=dither,
             quantizer_arguments=quantizer,
             weight=2.0,
-            critic=linear_critic(),
+            discriminator=linear_discriminator(),
         )
     x = data()
     log = loss_of(model, x)
@@ -309,8 +313,8 @@ def test_compression_is_equations_35_and_36(dither):
     # Frequencies are even before training: two groups of log 5 nats.
     expected = 0.5 * 2 * np.log(5) + squared(output, x)
     if dither is not None:
-        critic = model.get_layer("data_divergence").critic
-        of_data, of_drawn = (log_ratio(critic, v) for v in (x, output))
+        discriminator = model.get_layer("gan_penalty").discriminator
+        of_data, of_drawn = (log_ratio(discriminator, v) for v in (x, output))
         expected += 2.0 * softplus(-of_drawn).mean() + cross_entropy(of_data, of_drawn)
     assert log["rate"] == pytest.approx(2 * np.log(5), rel=1e-4)
     assert log["loss"] == pytest.approx(expected, rel=1e-4)
@@ -324,7 +328,7 @@ def test_compression_is_equations_35_and_36(dither):
 
 
 def test_echo_is_its_equation():
-    model = objectives.echo(*objectives.networks(), 2, beta=0.5, d_max=7)
+    model = objectives.echo(*objectives.tiny_networks(), 2, beta=0.5, d_max=7)
     x = data()
     log = loss_of(model, x)
     # The head gives log s / r, with r the greatest s.
@@ -336,12 +340,12 @@ def test_echo_is_its_equation():
 
 
 def test_supervised_bottleneck_is_equation_9():
-    encoder, _ = objectives.networks()
+    encoder, _ = objectives.tiny_networks()
     bottleneck = GaussianBottleneck(2, beta=0.1, name="bottleneck")
     model = objectives.information_bottleneck(encoder, bottleneck, 3)
     without_noise(model)
     x, labels = data(), np.arange(20) % 3
-    model.compile("sgd", loss=losses.Categorical())
+    model.compile("sgd", loss=losses.CategoricalNLL())
     log = model.evaluate(x, labels, batch_size=20, verbose=0, return_dict=True)
     mean, log_var = heads(model, x)
     logits = decoded(model, mean)
@@ -353,20 +357,20 @@ def test_supervised_bottleneck_is_equation_9():
 
 def test_unknown_prior_raises():
     with pytest.raises(ValueError, match=r"^prior must be one of normal, logistic"):
-        objectives.vim(*objectives.networks(), 2, prior="cauchy")
+        objectives.vim(*objectives.tiny_networks(), 2, prior="cauchy")
 
 
 def test_a_model_without_noise_trains_saves_and_is_evaluated(tmp_path):
-    model = objectives.vim(*objectives.networks(), 2, prior="logistic")
+    model = objectives.vim(*objectives.tiny_networks(), 2, prior="logistic")
     model.compile(keras.optimizers.Adam(0.01), loss=losses.SquaredError())
     x = data(40)
-    before = evaluation.evaluate(model, x)["distortion"]
+    before = metrics.evaluate(model, x)["distortion"]
     model.fit(x, x, batch_size=20, epochs=10, verbose=0)
-    after = evaluation.evaluate(model, x)
+    after = metrics.evaluate(model, x)
     assert after["distortion"] < before and after["rate"] == 0.0
     model.save(tmp_path / "m.keras")
     again = keras.saving.load_model(tmp_path / "m.keras")
     np.testing.assert_allclose(
-        evaluation.codes(again, x), evaluation.codes(model, x), atol=1e-6
+        metrics.encode(again, x), metrics.encode(model, x), atol=1e-6
     )
     assert type(again.get_layer("mmd")) is MMDPenalty

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from echo_keras import models, wae_experiments
+from echo_keras import wae_experiments
 from echo_keras.layers import DeterministicBottleneck, GaussianBottleneck
+from echo_keras.model import autoencoder
 
 
 def identity(bottleneck):
@@ -14,7 +15,7 @@ def identity(bottleneck):
     encoder = keras.Sequential([keras.Input((3,)), layers.Identity()], name="encoder")
     inputs = keras.Input((3,))
     decoder = keras.Model(inputs, layers.Identity()(inputs), name="decoder")
-    model = models.autoencoder(encoder, bottleneck, decoder)
+    model = autoencoder(encoder, bottleneck, decoder)
     model.get_layer("bottleneck").heads[0].set_weights([np.eye(3), np.zeros(3)])
     return model
 

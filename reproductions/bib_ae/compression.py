@@ -22,16 +22,16 @@ from absl import app, flags
 
 from echo_keras import (
     codec,
-    evaluation,
     experiments,
     image_experiments,
-    models,
+    metrics,
+    networks,
     objectives,
     plots,
-    records,
     wae_experiments,
 )
 from echo_keras.experiments import number
+from echo_keras.studies import records
 
 OUT_DIR = "runs/bib_ae_compression"
 CODE, HIDDEN = 16, (256, 256)
@@ -99,19 +99,19 @@ def run_name(config):
 
 def build(config, image_shape):
     """The autoencoder of a run."""
-    networks = (
-        functools.partial(models.dense_encoder, image_shape, HIDDEN),
+    pair = (
+        functools.partial(networks.dense_encoder, image_shape, HIDDEN),
         functools.partial(
-            models.dense_decoder, output_shape=image_shape, hidden=HIDDEN
+            networks.dense_decoder, output_shape=image_shape, hidden=HIDDEN
         ),
         CODE,
     )
     if config["method"] == "quantized":
-        return objectives.shannon_ae(*networks, config["codewords"], groups=CODE)
+        return objectives.shannon_ae(*pair, config["codewords"], groups=CODE)
     if config["method"] == "echo":
         d_max = config["batch_size"] - 1
-        return objectives.echo(*networks, beta=config["beta"], d_max=d_max)
-    return objectives.vae(*networks, beta=config["beta"])
+        return objectives.echo(*pair, beta=config["beta"], d_max=d_max)
+    return objectives.vae(*pair, beta=config["beta"])
 
 
 def train_and_measure(config, out, data_dir=None, tensorboard=False):
@@ -144,7 +144,7 @@ def measured(model, dataset):
         again = codec.unpack(quantizer, path.read_bytes())
     exact = bool(np.array_equal(codec.encode(model, x), again))
     return {
-        "test": {"bank": evaluation.evaluate(model, dataset.x_test)},
+        "test": {"bank": metrics.evaluate(model, dataset.x_test)},
         "file": {**report, "exact": exact, "entropy": quantizer.entropy()},
     }
 

@@ -27,15 +27,15 @@ from echo_keras import (
     data,
     experiments,
     image_experiments,
-    models,
-    novelty,
+    networks,
     objectives,
-    records,
     training,
     wae_experiments,
 )
 from echo_keras.experiments import number
-from echo_keras.layers import conv_critic, dense_critic
+from echo_keras.layers import conv_discriminator, dense_discriminator
+from echo_keras.metrics import novelty
+from echo_keras.studies import records
 
 OUT_DIR = "runs/bib_ae_novelty"
 DETECTORS = {"vae": "VAE", "aae": "AAE", "vae-gan": "VAE/GAN", "bib-ae": "BIB-AE"}
@@ -49,7 +49,7 @@ SCORES = {
 PROTOCOL = {
     "code": 16,
     "hidden": 256,
-    "critic_filters": 8,
+    "discriminator_filters": 8,
     "epochs": 20,
     "batch_size": 100,
     "learning_rate": 1e-3,
@@ -142,28 +142,34 @@ def run_name(config):
 def build(config, image_shape):
     """Dense networks under the method's objective."""
     hidden = (config["hidden"],) * 2
-    networks = (
-        models.dense_encoder(image_shape, hidden),
-        lambda units: models.dense_decoder(units, image_shape, hidden),
+    pair = (
+        networks.dense_encoder(image_shape, hidden),
+        lambda units: networks.dense_decoder(units, image_shape, hidden),
         config["code"],
     )
-    filters = [times * config["critic_filters"] for times in (1, 2, 4)]
+    filters = [times * config["discriminator_filters"] for times in (1, 2, 4)]
     # Weights, since distortions are of the order of 100 nats, and B and D of 1.
-    of_images = {"critic": conv_critic(filters), "logits": True, "weight": 5.0}
-    of_codes = dense_critic(hidden)
+    of_images = {
+        "discriminator": conv_discriminator(filters),
+        "logits": True,
+        "weight": 5.0,
+    }
+    of_codes = dense_discriminator(hidden)
     if config["method"] == "vae":
-        return objectives.vae(*networks)
+        return objectives.vae(*pair)
     if config["method"] == "aae":
-        return objectives.aae(*networks, weight=10.0, critic=of_codes)
+        return objectives.aae(*pair, weight=10.0, discriminator=of_codes)
     if config["method"] == "vae-gan":
-        return objectives.vae_gan(*networks, **of_images)
-    return objectives.bib_ae(*networks, code_critic=of_codes, **of_images)
+        return objectives.vae_gan(*pair, **of_images)
+    return objectives.bib_ae(*pair, code_discriminator=of_codes, **of_images)
 
 
 def optimizer(rate):
-    """Adam, and for critics Adam at the same rate with less memory."""
-    critics = keras.optimizers.Adam(rate, beta_1=0.5)
-    return training.critics_apart(keras.optimizers.Adam(rate), critics)
+    """Adam, and for discriminators Adam at the same rate with less memory."""
+    discriminators = keras.optimizers.Adam(rate, beta_1=0.5)
+    return training.with_discriminator_optimizer(
+        keras.optimizers.Adam(rate), discriminators
+    )
 
 
 def only_known(dataset, known, limit=None):
@@ -198,7 +204,7 @@ def train_and_measure(config, out, data_dir=None, tensorboard=False):
 
         def scores(x):
             found = novelty.scores(model, x, config["samples"], BATCH)
-            return {**found, "combined": novelty.combined(found, reference)}
+            return {**found, "combined": novelty.combined_score(found, reference)}
 
         known = scores(part.x_test)
         return {
@@ -272,7 +278,7 @@ def section(protocol, runs):
         f"{records.markdown(header, body)}\n\n"
         "Area under the ROC curve in percent, 50 for a score that says nothing; test "
         f"images, means over {seeds} seed{'s' * (seeds > 1)}. {known} Scores: the "
-        "rate (A), the distortion (C), both, minus the critic's log-ratio of the image "
+        "rate (A), the distortion (C), both, minus the discriminator's log-ratio of the image "
         "itself (D), and the mean of A, C and D, as far as the model has them, each "
         f"standardised by training images, of which there are {images}. The paper "
         f"gives no numbers. {wae_experiments.provenance(runs)}"

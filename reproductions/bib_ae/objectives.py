@@ -19,27 +19,27 @@ import numpy as np
 from absl import app, flags
 
 from echo_keras import (
-    disentanglement,
-    evaluation,
     experiments,
     image_experiments,
     losses,
-    models,
+    metrics,
+    networks,
     objectives,
     plots,
-    records,
     training,
     wae_experiments,
 )
 from echo_keras.experiments import number
 from echo_keras.layers import (
-    AggregateDivergence,
     EchoBottleneck,
     GaussianBottleneck,
+    MarginalKLPenalty,
     QuantizedBottleneck,
-    conv_critic,
-    dense_critic,
+    conv_discriminator,
+    dense_discriminator,
 )
+from echo_keras.metrics import disentanglement
+from echo_keras.studies import records
 
 OUT_DIR = "runs/bib_ae_objectives"
 CODE, HIDDEN = 16, (256, 256)
@@ -104,28 +104,32 @@ def run_name(config):
 def build(config, image_shape):
     """The model of a named objective; weights of terms are 1 unless said here."""
     name = config["method"]
-    encoder = functools.partial(models.dense_encoder, image_shape, HIDDEN)
+    encoder = functools.partial(networks.dense_encoder, image_shape, HIDDEN)
     decoder = functools.partial(
-        models.dense_decoder, output_shape=image_shape, hidden=HIDDEN
+        networks.dense_decoder, output_shape=image_shape, hidden=HIDDEN
     )
-    networks = encoder, decoder, CODE
-    codes = {"critic": dense_critic(HIDDEN)}
+    pair = encoder, decoder, CODE
+    codes = {"discriminator": dense_discriminator(HIDDEN)}
     # The decoder's gradient is not normalised as GANs' are: distortions are of the
     # order of 100 nats, and term D of 1.
-    images = {"critic": conv_critic((32, 64)), "logits": True, "weight": 5.0}
+    images = {
+        "discriminator": conv_discriminator((32, 64)),
+        "logits": True,
+        "weight": 5.0,
+    }
     of_each_dimension = {"groups": CODE}
     if name == "gan":
         return objectives.gan(decoder, CODE, image_shape, **images)
     if name == "info_vae":
-        term = AggregateDivergence(-1.0, **codes, name="divergence")
-        return objectives.info_vae(*networks, term)
+        term = MarginalKLPenalty(-1.0, **codes, name="marginal_kl")
+        return objectives.info_vae(*pair, term)
     arguments = {
         "vae": {},
         "beta_vae": {"beta": 4.0},
         "aae": {"weight": 10.0, **codes},
         "stochastic_aae": {"weight": 10.0, "stochastic": True, **codes},
         "vae_gan": images,
-        "bib_ae": {"code_critic": codes["critic"], **images},
+        "bib_ae": {"code_discriminator": codes["discriminator"], **images},
         "shannon_ae": {"codewords": 16, **of_each_dimension},
         "generative_compression": {
             "codewords": 16,
@@ -138,13 +142,15 @@ def build(config, image_shape):
         "vcae": {"weight": 10.0, "noise_variance": 0.05},
     }[name]
     function = {"beta_vae": "vae", "stochastic_aae": "aae"}.get(name, name)
-    return getattr(objectives, function)(*networks, **arguments)
+    return getattr(objectives, function)(*pair, **arguments)
 
 
 def optimizer(rate):
-    """Adam, and for critics Adam at a rate of their own."""
-    critics = keras.optimizers.Adam(1e-3, beta_1=0.5)
-    return training.critics_apart(keras.optimizers.Adam(rate), critics)
+    """Adam, and for discriminators Adam at a rate of their own."""
+    discriminators = keras.optimizers.Adam(1e-3, beta_1=0.5)
+    return training.with_discriminator_optimizer(
+        keras.optimizers.Adam(rate), discriminators
+    )
 
 
 def train_and_measure(config, out, data_dir=None, tensorboard=False):
@@ -157,7 +163,7 @@ def train_and_measure(config, out, data_dir=None, tensorboard=False):
         data_dir,
         tensorboard,
         echoes=["bank"],
-        loss=losses.Nothing() if without else losses.Bernoulli(),
+        loss=losses.ZeroLoss() if without else losses.Bernoulli(),
         optimizer=optimizer,
         measure=lambda model, dataset: measured(model, dataset, config, out, data_dir),
     )
@@ -170,16 +176,16 @@ def measured(model, dataset, config, out, data_dir):
     log = model.evaluate(
         dataset.x_test, dataset.x_test, batch_size=100, verbose=0, return_dict=True
     )
-    if "data_divergence" in log:
-        last["D"] = log["data_divergence"]
+    if "gan_penalty" in log:
+        last["D"] = log["gan_penalty"]
     if config["method"] != "gan":
         represent = disentanglement.representation(model, noisy=True, seed=1)
-        z = evaluation.in_batches(represent, dataset.x_train)
-        z_test = evaluation.in_batches(represent, dataset.x_test)
+        z = metrics.map_batches(represent, dataset.x_train)
+        z_test = metrics.map_batches(represent, dataset.x_test)
         last["B"] = divergence_from_normal(z, z_test)
-        last["posterior"] = evaluation.aggregate_posterior(z_test)
+        last["posterior"] = metrics.aggregate_posterior(z_test)
     if any(isinstance(layer, GaussianBottleneck) for layer in model.layers):
-        last["A"] = evaluation.evaluate(model, dataset.x_test)["rate"]
+        last["A"] = metrics.evaluate(model, dataset.x_test)["rate"]
     real = wae_experiments.some(dataset.x_test, config["compared"])
     network, described = wae_experiments.features(
         config["dataset"], data_dir, pathlib.Path(out)
@@ -190,20 +196,20 @@ def measured(model, dataset, config, out, data_dir):
 
 
 def divergence_from_normal(z, z_test):
-    """KL[q(z) || N(0, I)] by a critic of its own, trained after the model: nats.
+    """KL[q(z) || N(0, I)] by a discriminator of its own, trained after the model: nats.
 
-    Comparable between objectives, as a model's own critic is not. Codes without noise
+    Comparable between objectives, as a model's own discriminator is not. Codes without noise
     may fill no volume: the divergence is then infinite, and the number a sign of it.
     """
     keras.utils.set_random_seed(0)
     inputs = keras.Input(z.shape[1:])
-    layer = AggregateDivergence(0.0, dense_critic((128, 128)), seed=0)
-    critic = keras.Model(inputs, layer(inputs))
-    critic.compile(keras.optimizers.Adam(1e-3), loss=losses.Nothing())
+    layer = MarginalKLPenalty(0.0, dense_discriminator((128, 128)), seed=0)
+    discriminator = keras.Model(inputs, layer(inputs))
+    discriminator.compile(keras.optimizers.Adam(1e-3), loss=losses.ZeroLoss())
     rows = np.random.RandomState(0).permutation(len(z))[:10_000]
-    critic.fit(z[rows], z[rows], batch_size=250, epochs=10, verbose=0)
-    with evaluation.no_gradients():
-        ratio = evaluation.in_batches(
+    discriminator.fit(z[rows], z[rows], batch_size=250, epochs=10, verbose=0)
+    with metrics.no_gradients():
+        ratio = metrics.map_batches(
             lambda x: keras.ops.convert_to_numpy(layer.penalty(x)), z_test
         )
     return float(np.mean(ratio))
@@ -215,7 +221,7 @@ def generated(model, n):
     z = np.random.RandomState(0).normal(size=(n, CODE)).astype("float32")
     for layer in model.layers:
         if isinstance(layer, of_their_own):
-            with evaluation.no_gradients():
+            with metrics.no_gradients():
                 z = keras.ops.convert_to_numpy(layer.sample(n))
     logits = wae_experiments.decoded(model.get_layer("decoder"), z)
     return 1.0 / (1.0 + np.exp(-logits))
@@ -263,8 +269,8 @@ def section(protocol, runs):
         f"## {protocol['dataset']}: {wae_experiments.own_protocol(protocol)}\n\n"
         f"{records.markdown(header, body)}\n\n"
         "Nats per test image. A: KL[q(z|x) || N(0, I)]; B: KL[q(z) || N(0, I)] by a "
-        "critic trained after the model; MMD to N(0, I); C: cross-entropy of grey "
-        "pixels; D: KL[p_D(x) || p(x)] by the model's own critic; rate: what the "
+        "discriminator trained after the model; MMD to N(0, I); C: cross-entropy of grey "
+        "pixels; D: KL[p_D(x) || p(x)] by the model's own discriminator; rate: what the "
         "channel reports, exact for Echo, a code length for quantised codes. "
         f"{features}: Fréchet distance of generated images, from N(0, I) or, for Echo "
         "and quantised codes, from their own marginals; Echo's is made of the codes of "

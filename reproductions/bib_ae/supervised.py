@@ -23,20 +23,19 @@ from absl import app, flags
 from matplotlib import figure as mpl
 
 from echo_keras import (
-    classification,
     data,
     experiments,
     image_experiments,
     losses,
-    models,
+    networks,
     objectives,
-    records,
-    robustness,
     training,
     wae_experiments,
 )
 from echo_keras.experiments import number
 from echo_keras.layers import EchoBottleneck, GaussianBottleneck
+from echo_keras.metrics import classification, robustness
+from echo_keras.studies import records
 
 OUT_DIR = "runs/bib_ae_supervised"
 CHANNELS = {"gaussian": "Gaussian", "echo": "Echo"}
@@ -105,7 +104,7 @@ def build(config, image_shape, classes):
         bottleneck = EchoBottleneck(config["code"], d_max=d_max, **arguments)
     else:
         bottleneck = GaussianBottleneck(config["code"], **arguments)
-    encoder = models.dense_encoder(image_shape, (config["hidden"],) * 2)
+    encoder = networks.dense_encoder(image_shape, (config["hidden"],) * 2)
     return objectives.information_bottleneck(encoder, bottleneck, classes)
 
 
@@ -122,14 +121,16 @@ def train_and_measure(config, out, data_dir=None, tensorboard=False):
         batch_size=config["batch_size"],
         learning_rate=config["learning_rate"],
         schedule=config["schedule"],
-        loss=losses.Categorical(),
+        loss=losses.CategoricalNLL(),
         seed=config["seed"],
         tensorboard=tensorboard,
     )
     samples = config["samples"]
-    test = classification.informations(model, dataset.x_test, dataset.y_test, samples)
+    test = classification.information_plane(
+        model, dataset.x_test, dataset.y_test, samples
+    )
     measured = {
-        label: measures(model, images, dataset.y_test, samples)
+        label: classification_metrics(model, images, dataset.y_test, samples)
         for label, images in corrupted(dataset.x_test, config["seed"]).items()
     }
     channel = model.get_layer("bottleneck").channel
@@ -153,10 +154,10 @@ def train_and_measure(config, out, data_dir=None, tensorboard=False):
     }
 
 
-def measures(model, x, y, samples):
+def classification_metrics(model, x, y, samples):
     """Accuracy and calibration of probabilities averaged over codes."""
     _, logits = classification.forward(model, x, samples)
-    return classification.measures(classification.predictive(logits), y)
+    return classification.classification_metrics(classification.predictive(logits), y)
 
 
 def corrupted(x, seed):

@@ -15,16 +15,17 @@ import itertools
 import keras
 from absl import flags
 
-from echo_keras import experiments, image_experiments, models, objectives, training
+from echo_keras import experiments, image_experiments, networks, objectives, training
 from echo_keras.layers import (
     BetaSchedule,
     IAFBlock,
     MAFMarginal,
     PixelCNN,
     PseudoInputs,
-    RateDeviation,
+    TargetRateL1,
     VampPrior,
 )
+from echo_keras.model import RateDistortionModel
 
 OUT_DIR = "runs/broken_elbo"
 CODE = 64
@@ -165,11 +166,11 @@ def build(config, images, steps_per_epoch):
     if family == "+":
         inputs = keras.Input(images.shape[1:])
         decoder = PixelCNN(config["features"], name="decoder")
-        return models.RateDistortionModel(inputs, decoder(inputs))
-    encoder = models.conv_encoder(gated=True)
+        return RateDistortionModel(inputs, decoder(inputs))
+    encoder = networks.conv_encoder(gated=True)
     beta = config["beta"]
     if config["target"] is not None:
-        beta = RateDeviation(config["target"])
+        beta = TargetRateL1(config["target"])
     elif config["annealing"]:
         beta = BetaSchedule(config["annealing"] * steps_per_epoch, end=beta)
     if family[1] == "+":
@@ -178,7 +179,7 @@ def build(config, images, steps_per_epoch):
             return PixelCNN(config["features"], name="decoder")
 
     else:
-        decoder = functools.partial(models.conv_decoder, gated=True)
+        decoder = functools.partial(networks.conv_decoder, gated=True)
     if family[0] == "e":
         d_max = config["batch_size"] - 1
         return objectives.echo(encoder, decoder, CODE, beta, d_max=d_max)

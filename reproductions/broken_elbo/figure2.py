@@ -43,8 +43,9 @@ from matplotlib import figure as mpl
 from matplotlib import ticker
 from scipy import optimize, special, stats
 
-from echo_keras import experiments, records, training
+from echo_keras import experiments, training
 from echo_keras.experiments import number
+from echo_keras.studies import records
 
 OUT_DIR = "runs/broken_elbo_figure2"
 BINS = CODES = 30

@@ -19,10 +19,11 @@ import families
 import numpy as np
 from absl import app, flags
 
-from echo_keras import experiments, plots, records
+from echo_keras import experiments, plots
 from echo_keras.experiments import number
 from echo_keras.image_experiments import protocol_name
-from echo_keras.rate_distortion import entropy_bound, pareto_front
+from echo_keras.metrics.fronts import entropy_bound, pareto_front
+from echo_keras.studies import records
 
 PAPER_BETAS = [0.1, 0.15, 0.5, 0.9, 1.0, 1.1, 2.0, 10.0]
 # The numbers that the paper's text gives, (rate, distortion) by data, family and beta,

@@ -17,10 +17,11 @@ import keras
 import numpy as np
 from absl import app, flags
 
-from echo_keras import evaluation, image_experiments, plots, records
+from echo_keras import image_experiments, metrics, plots
 from echo_keras.layers import PixelCNN
 from echo_keras.losses import Bernoulli
-from echo_keras.rate_distortion import pareto_front
+from echo_keras.metrics.fronts import pareto_front
+from echo_keras.studies import records
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("show", "sweep", ["sweep", "families", "frontier"], "Which models.")
@@ -78,7 +79,7 @@ def codes(model, x):
     if "bottleneck" not in [layer.name for layer in model.layers]:
         return {"reconstructions": None, "generations": None}
     bottleneck = model.get_layer("bottleneck")
-    with evaluation.no_gradients():
+    with metrics.no_gradients():
         encoded = keras.Model(model.input, bottleneck.output)(x, training=False)
         return {"reconstructions": encoded, "generations": bottleneck.sample(len(x))}
 
@@ -90,7 +91,7 @@ def draw(model, z, n):
         return decoder.sample(n=n)
     names = [layer.name for layer in model.layers]
     between = model.layers[names.index("bottleneck") + 1 : names.index("decoder")]
-    with evaluation.no_gradients():
+    with metrics.no_gradients():
         for layer in between:  # a flow, if there is one
             z = layer(z)
         if isinstance(decoder, PixelCNN):

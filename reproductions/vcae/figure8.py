@@ -14,15 +14,9 @@ import keras
 import vcae_paper
 from absl import app, flags
 
-from echo_keras import (
-    evaluation,
-    experiments,
-    image_experiments,
-    plots,
-    records,
-    wae_experiments,
-)
+from echo_keras import experiments, image_experiments, metrics, plots, wae_experiments
 from echo_keras.experiments import number
+from echo_keras.studies import records
 
 OUT_DIR = "runs/vcae_figure8"
 WEIGHTS = {"vcae": 1.0, "cwae": 100.0}
@@ -46,13 +40,13 @@ def main(argv):
             continue
         folder = experiments.run_folder(out, vcae_paper.run_name(config))
         marginal = vcae_paper.second_stage(model, dataset, config, folder)
-        codes = evaluation.codes(model, x)
-        with evaluation.no_gradients():
+        codes = metrics.encode(model, x)
+        with metrics.no_gradients():
             base = keras.ops.convert_to_numpy(marginal.flow.inverse(codes)[0])
         method = vcae_paper.METHODS[config["method"]]
         for title, z in ((method, codes), (f"{method}, inverse of the flow", base)):
             panels[title] = z, classes
-            found = evaluation.aggregate_posterior(z)
+            found = metrics.aggregate_posterior(z)
             body.append([title, *(number(x, ".4f") for x in found.values())])
     if not panels:
         return

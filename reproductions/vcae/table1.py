@@ -16,8 +16,9 @@ import numpy as np
 import vcae_paper
 from absl import app, flags
 
-from echo_keras import data, experiments, records, wae_experiments
+from echo_keras import data, experiments, wae_experiments
 from echo_keras.experiments import number
+from echo_keras.studies import records
 
 OUT_DIR = "runs/vcae_table1"
 PAPER = {**vcae_paper.PLANE, "train_limit": 600, "flow_epochs": None}

@@ -21,16 +21,10 @@ import numpy as np
 import vcae_paper
 from absl import app, flags
 
-from echo_keras import (
-    evaluation,
-    experiments,
-    image_experiments,
-    plots,
-    records,
-    sample_quality,
-    wae_experiments,
-)
+from echo_keras import experiments, image_experiments, metrics, plots, wae_experiments
 from echo_keras.experiments import number
+from echo_keras.metrics import sample_quality
+from echo_keras.studies import records
 
 OUT_DIR = "runs/vcae_table2"
 TABLE = ["vae", "vae-iaf", "cwae", "vcae"]
@@ -152,7 +146,7 @@ def draw(out, dataset, configs):
             noise = np.random.RandomState(0).normal(size=(12, config["code"]))
             z = noise.astype("float32")
         else:
-            with evaluation.no_gradients():
+            with metrics.no_gradients():
                 z = keras.ops.convert_to_numpy(sampler.sample(12))
         images = wae_experiments.pixels(model.get_layer("decoder"), z)
         rows, _ = sample_quality.nearest_neighbours(images, dataset.x_train)

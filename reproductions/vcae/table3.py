@@ -21,9 +21,11 @@ import json
 
 from absl import app, flags
 
-from echo_keras import experiments, factors, models, objectives, records
+from echo_keras import experiments, networks, objectives
+from echo_keras.data import factors
 from echo_keras.experiments import number
 from echo_keras.layers import TotalCorrelationPenalty
+from echo_keras.studies import records
 
 OUT_DIR = "runs/vcae_table3"
 CODE = 6
@@ -101,19 +103,19 @@ def run_name(config):
 
 def build(objective):
     """The network of Kim & Mnih (2018), as Table 4 of the paper lists it."""
-    networks = (
-        lambda: models.factor_encoder((64, 64, 3), (4, 4, 4, 4), activation=None),
-        lambda units: models.factor_decoder(units, 3),
+    pair = (
+        lambda: networks.factor_encoder((64, 64, 3), (4, 4, 4, 4), activation=None),
+        lambda units: networks.factor_decoder(units, 3),
         CODE,
     )
     penalties = [TotalCorrelationPenalty(GAMMA, name="tc")]
     if objective == "factorvae":
-        return objectives.vae(*networks, penalties=penalties)
+        return objectives.vae(*pair, penalties=penalties)
     fixed = {"noise_variance": NOISE_VARIANCE, "penalties": penalties}
     if objective == "tc-cwae":
-        return objectives.wae(*networks, weight=2500.0, **fixed)
+        return objectives.wae(*pair, weight=2500.0, **fixed)
     # v is the number of code dimensions, as in all of the paper (Sec. 4).
-    return objectives.vcae(*networks, weight=1.0, variance=CODE, **fixed)
+    return objectives.vcae(*pair, weight=1.0, variance=CODE, **fixed)
 
 
 def train_and_measure(config, out, data_dir=None, tensorboard=False):
@@ -181,7 +183,7 @@ def section(protocol, runs, only_best):
         f"## {protocol['dataset']}: {experiments.reduction(protocol, PROTOCOL)}\n\n"
         f"{records.markdown(header, body)}\n\n"
         "Error: cross-entropy in nats per image. Scores of the mean code, in [0, 1]; "
-        "TC is what the critic estimated in the last epoch, in nats. "
+        "TC is what the discriminator estimated in the last epoch, in nats. "
         f"Data: {'; '.join(described)}. Device: {' and '.join(sorted(devices))}."
     )
 

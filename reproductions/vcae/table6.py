@@ -14,8 +14,9 @@ run twice. From the records comes table6.md.
 import vcae_paper
 from absl import app, flags
 
-from echo_keras import experiments, image_experiments, records, wae_experiments
+from echo_keras import experiments, image_experiments, wae_experiments
 from echo_keras.experiments import number
+from echo_keras.studies import records
 
 OUT_DIR = "runs/vcae_table2"
 # lambda: training and test error, FID of the prior's images, summed variance.

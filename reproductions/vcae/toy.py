@@ -23,18 +23,18 @@ from absl import app, flags
 
 from echo_keras import (
     data,
-    evaluation,
     experiments,
     image_experiments,
-    models,
+    metrics,
+    networks,
     objectives,
     plots,
-    records,
     training,
     wae_experiments,
 )
 from echo_keras.experiments import number
 from echo_keras.losses import SquaredError
+from echo_keras.studies import records
 
 OUT_DIR = "runs/vcae_toy"
 DIMENSIONS = 100
@@ -118,13 +118,13 @@ def mixture_name(config):
 
 def build(config):
     """Dense networks under the method's objective."""
-    networks = (
-        models.dense_encoder((DIMENSIONS,), (128, 128)),
-        lambda units: models.dense_decoder(units, (DIMENSIONS,), (128, 128)),
+    pair = (
+        networks.dense_encoder((DIMENSIONS,), (128, 128)),
+        lambda units: networks.dense_decoder(units, (DIMENSIONS,), (128, 128)),
         config["code"],
     )
     of_method = {"vcae": objectives.vcae, "cwae": objectives.wae}[config["method"]]
-    return of_method(*networks, weight=config["weight"], noise_variance=config["noise"])
+    return of_method(*pair, weight=config["weight"], noise_variance=config["noise"])
 
 
 def train_on_mixture(config, out, data_dir=None, tensorboard=False):
@@ -153,9 +153,9 @@ def train_on_mixture(config, out, data_dir=None, tensorboard=False):
         **records.environment(),
         **image_experiments.parameters(model),
         "seconds": round(sum(logs["seconds"] for logs in history), 1),
-        "test": {"bank": evaluation.evaluate(model, x_test, batch_size=1000)},
+        "test": {"bank": metrics.evaluate(model, x_test, batch_size=1000)},
         "train": wae_experiments.error(model, x),
-        "posterior": evaluation.aggregate_posterior(evaluation.codes(model, x_test)),
+        "posterior": metrics.aggregate_posterior(metrics.encode(model, x_test)),
         "history": history,
     }
 
@@ -230,7 +230,7 @@ def draw(out, configs, name):
         if model is not None:
             method = vcae_paper.METHODS[config["method"]]
             label = f"{method}, lambda {config['weight']:g}"
-            codes[label] = evaluation.codes(model, x)
+            codes[label] = metrics.encode(model, x)
             panels[label] = codes[label], classes
         keras.utils.clear_session()
     if codes:

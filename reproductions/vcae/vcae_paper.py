@@ -13,11 +13,11 @@ import numpy as np
 from absl import flags
 
 from echo_keras import (
-    evaluation,
     experiments,
     image_experiments,
     latent_flow,
-    models,
+    metrics,
+    networks,
     objectives,
     wae_experiments,
 )
@@ -124,21 +124,21 @@ def run_name(config):
 def build(config, image_shape):
     """The networks of Table 4 under the method's objective."""
     method, code, filters = config["method"], config["code"], config["filters"]
-    networks = (
-        models.wae_encoder(image_shape, filters),
-        lambda units: models.wae_decoder(units, image_shape, filters),
+    pair = (
+        networks.wae_encoder(image_shape, filters),
+        lambda units: networks.wae_decoder(units, image_shape, filters),
         code,
     )
     if method == "vae":
-        return objectives.vae(*networks)
+        return objectives.vae(*pair)
     if method == "vae-iaf":
         # The paper does not list this flow: as many steps as the second stage has.
         flow = IAFBlock(steps=6, hidden=(64, 64), mean_only=False, name="iaf")
-        return objectives.vae(*networks, flow=flow, context=True, context_units=code)
+        return objectives.vae(*pair, flow=flow, context=True, context_units=code)
     fixed = {"weight": config["weight"], "noise_variance": config.get("noise")}
     if method in ("vcae", "dvcae"):
-        return objectives.vcae(*networks, **fixed)
-    return objectives.wae(*networks, **fixed)
+        return objectives.vcae(*pair, **fixed)
+    return objectives.wae(*pair, **fixed)
 
 
 def train_and_measure(config, out, data_dir=None, tensorboard=False):
@@ -172,12 +172,12 @@ def train_and_measure(config, out, data_dir=None, tensorboard=False):
 def measured(model, dataset, config, folder, out, data_dir):
     """Errors, the aggregate posterior, and with a second stage the images' quality."""
     train = wae_experiments.some(dataset.x_train, 10_000)
-    z = evaluation.codes(model, dataset.x_train)
+    z = metrics.encode(model, dataset.x_train)
     found = {
         "train": wae_experiments.error(model, train),
         "train_mean": wae_experiments.error(model, train, noisy=False),
         "test_mean": wae_experiments.error(model, dataset.x_test, noisy=False),
-        "posterior": evaluation.aggregate_posterior(z),
+        "posterior": metrics.aggregate_posterior(z),
     }
     if config["flow_epochs"] is None:
         return found
@@ -191,7 +191,7 @@ def measured(model, dataset, config, folder, out, data_dir):
         "posterior": z[np.random.RandomState(0).permutation(len(z))[:n]],
     }
     if sampler is not None:
-        with evaluation.no_gradients():
+        with metrics.no_gradients():
             codes["flow"] = keras.ops.convert_to_numpy(sampler.sample(n))
     decoder = model.get_layer("decoder")
     images = {k: wae_experiments.pixels(decoder, c) for k, c in codes.items()}
@@ -220,7 +220,7 @@ def second_stage(model, dataset, config, folder):
     # Fixed noise is drawn afresh for each batch (Algorithm 1); a VAE's once.
     fresh = config.get("noise", 0.0)
     return latent_flow.fit_latent_flow(
-        evaluation.codes(model, dataset.x_train, noisy=not fresh),
+        metrics.encode(model, dataset.x_train, noisy=not fresh),
         chain(seed=config["seed"]),
         epochs=config["flow_epochs"],
         noise_variance=fresh,

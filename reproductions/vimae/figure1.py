@@ -16,16 +16,16 @@ import vimae_paper
 from absl import app, flags
 
 from echo_keras import (
-    evaluation,
     experiments,
     image_experiments,
-    models,
+    metrics,
+    networks,
     plots,
-    records,
     wae_experiments,
 )
 from echo_keras.experiments import number
 from echo_keras.losses import SquaredError
+from echo_keras.studies import records
 
 OUT_DIR = "runs/vimae_figure1"
 PROTOCOL = {k: v for k, v in vimae_paper.PROTOCOL.items() if k != "filters"}
@@ -89,14 +89,14 @@ def train_and_measure(config, out, data_dir=None, tensorboard=False):
         shape = images.shape[1:]
         return vimae_paper.objective(
             config,
-            models.dense_encoder(shape),
-            lambda units: models.dense_decoder(units, shape),
+            networks.dense_encoder(shape),
+            lambda units: networks.dense_decoder(units, shape),
         )
 
     def measure(model, dataset):
-        z = evaluation.codes(model, dataset.x_test)
+        z = metrics.encode(model, dataset.x_test)
         prior = vimae_paper.prior_of(config)
-        return {"posterior": evaluation.aggregate_posterior(z, prior)}
+        return {"posterior": metrics.aggregate_posterior(z, prior)}
 
     record = image_experiments.train_and_measure(
         config,
@@ -122,7 +122,7 @@ def draw(out, dataset, runs):
         if model is not None:
             method = vimae_paper.METHODS[run["config"]["method"]]
             title = f"{method}\nMMD {run['posterior']['mmd']:.4f}"
-            panels[title] = evaluation.codes(model, x), classes
+            panels[title] = metrics.encode(model, x), classes
     if panels:
         plots.codes_in_plane(panels, out / f"{dataset.name}-figure1.png")
 

@@ -16,7 +16,7 @@ paper uses; its bandwidth is chosen on half of the test images.
 import vimae_paper
 from absl import app
 
-from echo_keras import evaluation, image_experiments, plots, wae_experiments
+from echo_keras import image_experiments, metrics, plots, wae_experiments
 from echo_keras.experiments import number
 
 PAPER = {
@@ -70,7 +70,7 @@ def draw(out, dataset, configs):
             continue
         name = f"{vimae_paper.METHODS[config['method']]}, seed {config['seed']}"
         decoder = model.get_layer("decoder")
-        codes = evaluation.codes(model, x, noisy=False)
+        codes = metrics.encode(model, x, noisy=False)
         reconstructed[name] = wae_experiments.pixels(decoder, codes)
         codes = vimae_paper.prior_codes(config, len(x))
         generated[name] = wae_experiments.pixels(decoder, codes)

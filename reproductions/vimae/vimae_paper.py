@@ -15,20 +15,18 @@ import numpy as np
 from absl import flags
 
 from echo_keras import (
-    disentanglement,
-    evaluation,
     experiments,
     image_experiments,
-    models,
+    metrics,
+    networks,
     objectives,
-    records,
-    robustness,
-    sample_quality,
     wae_experiments,
 )
 from echo_keras.experiments import number
 from echo_keras.layers import Logistic
 from echo_keras.losses import SquaredError
+from echo_keras.metrics import disentanglement, robustness, sample_quality
+from echo_keras.studies import records
 
 OUT_DIR = "runs/vimae"
 METHODS = {
@@ -139,13 +137,13 @@ def run_name(config):
 
 def objective(config, encoder, decoder):
     """The model of a method, around any networks."""
-    networks = (encoder, decoder, config["code"])
+    pair = (encoder, decoder, config["code"])
     method = config["method"]
     if method.startswith("vimae"):
         prior = {"n": "normal", "l": "logistic"}[method[-1]]
-        return objectives.vim(*networks, weight=config["weight"], prior=prior)
+        return objectives.vim(*pair, weight=config["weight"], prior=prior)
     betas = {"vae": 1.0, "beta-h": config["beta_high"], "beta-a": config["beta_low"]}
-    return objectives.vae(*networks, beta=betas[method])
+    return objectives.vae(*pair, beta=betas[method])
 
 
 def build(config, image_shape):
@@ -153,8 +151,8 @@ def build(config, image_shape):
     filters = config["filters"]
     return objective(
         config,
-        models.wae_encoder(image_shape, filters),
-        lambda units: models.wae_decoder(units, image_shape, filters),
+        networks.wae_encoder(image_shape, filters),
+        lambda units: networks.wae_decoder(units, image_shape, filters),
     )
 
 
@@ -184,8 +182,8 @@ def measured(model, dataset, config, out, data_dir):
     decoder = model.get_layer("decoder")
     found = {
         "test_mean": wae_experiments.error(model, dataset.x_test, noisy=False),
-        "posterior": evaluation.aggregate_posterior(
-            evaluation.codes(model, dataset.x_test), prior_of(config)
+        "posterior": metrics.aggregate_posterior(
+            metrics.encode(model, dataset.x_test), prior_of(config)
         ),
     }
     real = wae_experiments.some(dataset.x_test, config["compared"])
@@ -204,7 +202,7 @@ def measured(model, dataset, config, out, data_dir):
     network = disentanglement.representation(model)
 
     def represent(x):
-        return evaluation.in_batches(network, x)
+        return metrics.map_batches(network, x)
 
     if dataset.name == "omniglot_alphabets":
         found["accuracy"] = accuracy_on_characters(represent, dataset, config["seed"])

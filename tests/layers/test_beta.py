@@ -9,7 +9,7 @@ from keras import ops
 from tools import gradients
 
 from echo_keras.layers import Channel, EchoBottleneck, EchoSample, GaussianSample
-from echo_keras.layers.beta import BetaRule, BetaSchedule, RateDeviation, TargetRate
+from echo_keras.layers.beta import BetaRule, BetaSchedule, TargetRate, TargetRateL1
 
 pytestmark = pytest.mark.core
 
@@ -388,7 +388,7 @@ def test_a_channel_that_does_not_say_when_it_is_trained_raises():
 @pytest.mark.parametrize("rate, loss", [(5.0, 4.0), (3.0, 0.0), (1.0, 4.0)])
 @pytest.mark.parametrize("training", [True, False])
 def test_deviation_is_added_on_both_sides_of_the_target(rate, loss, training):
-    channel = Given(beta=RateDeviation(3.0, weight=2.0))
+    channel = Given(beta=TargetRateL1(3.0, weight=2.0))
     channel(of_rate(rate), training=training)
     assert float(array(channel.losses[0])) == loss
     assert float(array(channel.last_rate)) == rate
@@ -397,7 +397,7 @@ def test_deviation_is_added_on_both_sides_of_the_target(rate, loss, training):
 
 def test_deviation_pulls_the_rate_from_both_sides():
     # d |R - R*| / dR is the sign, spread over the batch's mean.
-    channel = Given(beta=RateDeviation(3.0))
+    channel = Given(beta=TargetRateL1(3.0))
     channel.build((2, 1))
     state = [ops.convert_to_tensor(v) for v in channel.non_trainable_variables]
 
@@ -414,7 +414,7 @@ def test_deviation_pulls_the_rate_from_both_sides():
 def test_deviation_holds_a_rate_that_the_elbo_gives_up():
     # The code is of no use: beta alone drives its rate to 0, the deviation to 2 nats.
     rates = {}
-    for rule in (1.0, RateDeviation(2.0)):
+    for rule in (1.0, TargetRateL1(2.0)):
         keras.utils.set_random_seed(0)
         inputs = keras.Input((1,))
         moments = keras.layers.Dense(2, bias_initializer="ones")(inputs)
@@ -430,7 +430,7 @@ def test_deviation_holds_a_rate_that_the_elbo_gives_up():
 
 
 def test_deviation_round_trip():
-    rule = RateDeviation(3.0, weight=0.5)
+    rule = TargetRateL1(3.0, weight=0.5)
     channel = GaussianSample(beta=rule)
     again = GaussianSample.from_config(channel.get_config()).beta_rule
     assert again.get_config() == rule.get_config() == {"rate": 3.0, "weight": 0.5}
@@ -439,4 +439,4 @@ def test_deviation_round_trip():
 @pytest.mark.parametrize("bad", [{"rate": -1.0}, {"rate": 1.0, "weight": np.inf}])
 def test_bad_deviations_raise(bad):
     with pytest.raises(ValueError, match="must be a finite number >= 0"):
-        RateDeviation(**bad)
+        TargetRateL1(**bad)

@@ -19,7 +19,7 @@ from echo_keras.layers import (
     collect_rates,
     tanh16,
 )
-from echo_keras.layers.bottleneck import log_softplus
+from echo_keras.layers.numerics import log_softplus
 from echo_keras.layers.marginals import Logistic, VampPrior
 
 pytestmark = pytest.mark.core

@@ -15,11 +15,11 @@ from keras import ops
 from tools import array, gradients
 
 from echo_keras.layers.couplings import (
+    Chain,
     Coupling,
-    FlowChain,
-    LinearScale,
-    LinearShift,
     Permutation,
+    Scale,
+    Shift,
 )
 from echo_keras.layers.flows import MAX_LOG_SCALE, IAFBlock, MAFBlock
 
@@ -35,18 +35,18 @@ def links():
         MAFBlock(steps=1, mean_only=False, **SMALL),
         Permutation("random", seed=3),
         Coupling(**SMALL),
-        LinearScale(),
-        LinearShift(),
+        Scale(),
+        Shift(),
     ]
 
 
 MAKERS = {
     "coupling": lambda: Coupling(**SMALL),
     "permutation": lambda: Permutation("random", seed=3),
-    "scale": LinearScale,
-    "shift": LinearShift,
-    "chain": lambda: FlowChain(links()),
-    "chain_in_chain": lambda: FlowChain([FlowChain(links()), Coupling(**SMALL)]),
+    "scale": Scale,
+    "shift": Shift,
+    "chain": lambda: Chain(links()),
+    "chain_in_chain": lambda: Chain([Chain(links()), Coupling(**SMALL)]),
 }
 SETTINGS = [(name, False) for name in MAKERS]
 SETTINGS += [(name, True) for name in ("coupling", "chain", "chain_in_chain")]
@@ -136,7 +136,7 @@ def test_log_det_is_that_of_the_jacobian(setting):
 @pytest.mark.parametrize("context", [False, True])
 def test_untrained_flow_is_the_identity(name, context):
     unordered = [flow for flow in links() if not isinstance(flow, Permutation)]
-    flow = FlowChain(unordered) if name == "links" else MAKERS[name]()
+    flow = Chain(unordered) if name == "links" else MAKERS[name]()
     x, condition = tensors()
     condition = condition if context and flow.takes_context else None
     for method in (flow.transform, flow.inverse):
@@ -221,8 +221,8 @@ def test_half_precision_leaves_the_flow_alone(setting):
         (Coupling, {"hidden": (6,)}, 4),
         (Permutation, {"order": "random"}, 0),
         (Permutation, {"order": (2, 0, 1)}, 0),
-        (LinearScale, {}, 1),
-        (LinearShift, {}, 1),
+        (Scale, {}, 1),
+        (Shift, {}, 1),
     ],
 )
 def test_layer_contract(cls, arguments, weights, run_layer_test):
@@ -242,7 +242,7 @@ def test_layer_contract(cls, arguments, weights, run_layer_test):
 
 def test_gradients_reach_every_weight_under_jit():
     # An IAF, not the MAF: its loop is trained through in test_flows.py.
-    flow = FlowChain([IAFBlock(steps=1, mean_only=False, **SMALL), *links()[1:]])
+    flow = Chain([IAFBlock(steps=1, mean_only=False, **SMALL), *links()[1:]])
     built(flow, context=True)
     inputs = [keras.Input((D,)), keras.Input((CONTEXT,))]
     model = keras.Model(inputs, flow(inputs))
@@ -340,7 +340,7 @@ def test_weights_refuse_to_load_into_another_order(other, tmp_path):
     for changed in ({}, {}, other):
         inputs = keras.Input((D,))
         flow = Permutation(**{"order": "random", "seed": 1, **changed})
-        models.append(keras.Model(inputs, FlowChain([flow, LinearScale()])(inputs)))
+        models.append(keras.Model(inputs, Chain([flow, Scale()])(inputs)))
     models[0].save_weights(tmp_path / "x.weights.h5")
     models[1].load_weights(tmp_path / "x.weights.h5")
     with pytest.raises(ValueError, match="belong to another permutation; give the"):
@@ -363,7 +363,7 @@ def assert_standard(x):
 
 
 def test_scale_adapts_to_variance_one():
-    z, flow = data(), LinearScale()
+    z, flow = data(), Scale()
     flow.adapt(z)
     np.testing.assert_allclose(array(flow.inverse(z)[0]).std(0), 1, rtol=1e-3)
     np.testing.assert_allclose(array(flow.log_scale), np.log(z.std(0)), rtol=1e-5)
@@ -372,7 +372,7 @@ def test_scale_adapts_to_variance_one():
 
 
 def test_shift_adapts_to_mean_zero():
-    z, flow = data(), LinearShift()
+    z, flow = data(), Shift()
     flow.adapt(z)
     np.testing.assert_allclose(array(flow.shift), z.mean(0), rtol=1e-6)
     np.testing.assert_allclose(array(flow.inverse(z)[0]).mean(0), 0, atol=1e-3)
@@ -381,23 +381,23 @@ def test_shift_adapts_to_mean_zero():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: [LinearScale(), LinearShift()],
-        lambda: [LinearShift(), LinearScale()],
-        lambda: [Coupling(), Permutation(), LinearScale(), LinearShift()],
+        lambda: [Scale(), Shift()],
+        lambda: [Shift(), Scale()],
+        lambda: [Coupling(), Permutation(), Scale(), Shift()],
         # At the other end, with flows between it and the data.
-        lambda: [LinearScale(), LinearShift(), Permutation(), LinearScale()],
-        lambda: [Permutation(), FlowChain([LinearScale(), LinearShift()])],
+        lambda: [Scale(), Shift(), Permutation(), Scale()],
+        lambda: [Permutation(), Chain([Scale(), Shift()])],
     ],
 )
 def test_chain_adapts_to_standard_data(make):
-    flow = FlowChain(make())
+    flow = Chain(make())
     flow.adapt(data())
     assert_standard(array(flow.inverse(data())[0]))
 
 
 def test_a_link_adapts_to_what_reaches_it():
     # The data come through a coupling that is not the identity.
-    flow = FlowChain([LinearScale(), LinearShift(), Coupling(**SMALL)])
+    flow = Chain([Scale(), Shift(), Coupling(**SMALL)])
     built(flow)
     z = data()[:, ::-1] / 10
     flow.adapt(z)
@@ -406,7 +406,7 @@ def test_a_link_adapts_to_what_reaches_it():
 
 def test_a_chain_without_scale_and_shift_adapts_to_nothing():
     flow = flow_of(("coupling", False))
-    chain = FlowChain([flow])
+    chain = Chain([flow])
     before = flow.get_weights()
     chain.adapt(data())
     for old, new in zip(before, flow.get_weights(), strict=True):
@@ -444,7 +444,7 @@ def test_flows_say_whether_they_take_a_context():
     for flow in links():
         takes = isinstance(flow, (MAFBlock, Coupling))
         assert flow.takes_context == takes
-        assert FlowChain([Permutation(), flow]).takes_context == takes
+        assert Chain([Permutation(), flow]).takes_context == takes
 
 
 # Bad input
@@ -452,7 +452,7 @@ def test_flows_say_whether_they_take_a_context():
 
 @pytest.mark.parametrize("name", ["permutation", "scale", "shift", "two"])
 def test_a_context_that_nothing_takes_raises(name):
-    makers = {**MAKERS, "two": lambda: FlowChain([LinearScale(), LinearShift()])}
+    makers = {**MAKERS, "two": lambda: Chain([Scale(), Shift()])}
     x, context = tensors()
     with pytest.raises(ValueError, match=r"takes no context; received shape \[\(6, 5"):
         makers[name]().transform(x, context)
@@ -504,17 +504,17 @@ def test_one_dimension_cannot_be_coupled():
 
 
 @pytest.mark.parametrize(
-    "flows", [[], (), None, LinearScale(), [keras.layers.Dense(2)], [LinearScale]]
+    "flows", [[], (), None, Scale(), [keras.layers.Dense(2)], [Scale]]
 )
 def test_a_chain_of_something_else_raises(flows):
     with pytest.raises(ValueError, match="list of at least one Flow; received"):
-        FlowChain(flows)
+        Chain(flows)
 
 
 def test_a_flow_twice_in_a_chain_raises():
-    flow = LinearScale()
+    flow = Scale()
     with pytest.raises(ValueError, match="flows must be different layers"):
-        FlowChain([flow, Permutation(), flow])
+        Chain([flow, Permutation(), flow])
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -538,9 +538,7 @@ def test_inputs_other_than_built_for_raise(setting):
                 method(x)
 
 
-adaptable = pytest.mark.parametrize(
-    "make", [LinearScale, LinearShift, lambda: FlowChain([LinearScale()])]
-)
+adaptable = pytest.mark.parametrize("make", [Scale, Shift, lambda: Chain([Scale()])])
 
 
 @adaptable
@@ -576,4 +574,4 @@ def test_constant_dimensions_have_no_scale():
     z[:, 1] = 0.1
     z[:, 3] = 7.0
     with pytest.raises(ValueError, match=r"Dimensions \[1, 3\] of the data are const"):
-        LinearScale().adapt(z)
+        Scale().adapt(z)

@@ -14,12 +14,12 @@ from keras import ops
 from scipy import stats
 
 from echo_keras.layers import (
+    Chain,
     Coupling,
-    FlowChain,
     GaussianSample,
-    LinearScale,
-    LinearShift,
     Permutation,
+    Scale,
+    Shift,
 )
 from echo_keras.layers.flows import (
     MADE,
@@ -603,10 +603,10 @@ def coupling_chain():
         Coupling((8,), activation="tanh"),
         Permutation("random", seed=2),
         Coupling((8,), activation="tanh"),
-        LinearScale(),
-        LinearShift(),
+        Scale(),
+        Shift(),
     ]
-    return FlowChain(links)
+    return Chain(links)
 
 
 def coupled(d=D, seed=3, **arguments):
@@ -619,7 +619,7 @@ def coupled(d=D, seed=3, **arguments):
 
 def test_density_of_a_linear_flow_is_a_gaussian():
     scales, shifts = np.float32([0.5, 3.0]), np.float32([-1.0, 2.0])
-    marginal = FlowMarginal(FlowChain([LinearScale(), LinearShift()]))
+    marginal = FlowMarginal(Chain([Scale(), Shift()]))
     marginal.build((None, 2))
     marginal.flow.set_weights([np.log(scales), shifts])
     z, _ = tensors(d=2)
@@ -808,11 +808,11 @@ def test_code_of_another_rank_raises(shape):
     ):
         MAFMarginal(**SMALL).build(shape)
     with pytest.raises(ValueError, match="FlowMarginal takes codes of shape"):
-        FlowMarginal(LinearScale()).build(shape)
+        FlowMarginal(Scale()).build(shape)
 
 
 def test_a_flow_built_for_other_codes_raises():
-    flow = LinearScale()
+    flow = Scale()
     flow.build((None, 3))
     with pytest.raises(ValueError, match=r"built for x of shape \(batch, 3\)"):
         FlowMarginal(flow).log_prob(tensors()[0])

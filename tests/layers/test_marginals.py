@@ -18,7 +18,7 @@ from echo_keras.layers.marginals import (
     VampPrior,
     scaled_distances,
 )
-from echo_keras.models import RateDistortionModel, conv_decoder, conv_encoder
+from echo_keras.model import RateDistortionModel, conv_decoder, conv_encoder
 
 pytestmark = pytest.mark.core
 

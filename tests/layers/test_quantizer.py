@@ -161,7 +161,7 @@ def test_the_codebook_loss_draws_codewords_to_the_mean_of_their_codes():
 def test_moving_averages_are_those_of_counts_and_sums():
     codebook = normal((2, 4, 3))
     codebook[1, 3] = 1e3
-    layer = quantizer(codebook, decay=0.6, revive_after=None)
+    layer = quantizer(codebook, decay=0.6, dead_code_threshold=None)
     counts, sums = np.zeros((2, 4)), np.zeros((2, 4, 3))
     expected = codebook.astype("float64")
     used = np.zeros((2, 4), bool)
@@ -197,7 +197,9 @@ def is_row_of(codebook, z):
 @pytest.mark.parametrize("codewords", [5, 12])
 def test_the_first_batch_in_fit_provides_the_codewords(codewords):
     inputs = keras.Input((4,))
-    layer = VectorQuantizer(codewords, groups=2, update="gradient", revive_after=None)
+    layer = VectorQuantizer(
+        codewords, groups=2, update="gradient", dead_code_threshold=None
+    )
     model = keras.Model(inputs, layer(inputs))
     model.compile(keras.optimizers.SGD(0.0), "mse")
     z = normal((8, 4))
@@ -214,7 +216,7 @@ def test_the_first_batch_in_fit_provides_the_codewords(codewords):
 def test_an_unused_codeword_comes_back_after_so_many_training_batches(update):
     codebook = normal((2, 3, 2))
     codebook[1, 2] = 1e3
-    layer = quantizer(codebook, update=update, revive_after=3)
+    layer = quantizer(codebook, update=update, dead_code_threshold=3)
     if update == "gradient":
         layer.shift.assign(np.full((2, 3, 2), 0.25))
     far = array(layer.codebook())[1, 2]
@@ -249,7 +251,7 @@ def test_revived_codewords_share_the_frequency_of_a_parent():
 
 
 def test_a_frozen_layer_does_not_learn():
-    layer = VectorQuantizer(4, revive_after=1, trainable=False)
+    layer = VectorQuantizer(4, dead_code_threshold=1, trainable=False)
     layer.build((None, 3))
     weights = [array(w) for w in layer.weights if w is not layer.last_rate]
     layer(normal((5, 3)), training=True)
@@ -355,12 +357,12 @@ def test_unknown_batch_and_image_sizes():
 def test_fit_logs_the_code_length_under_the_frequencies_so_far():
     inputs = keras.Input((3,))
     same = keras.layers.Dense(3, use_bias=False, kernel_initializer="identity")
-    layer = VectorQuantizer(4, beta=0.5, commitment=0.0, revive_after=2, seed=1)
+    layer = VectorQuantizer(4, beta=0.5, commitment=0.0, dead_code_threshold=2, seed=1)
     model = RateDistortionModel(inputs, layer(same(inputs)))
     model.compile(keras.optimizers.SGD(0.0), "mse")
     z = normal((8, 3))
     log = model.fit(z, z, batch_size=4, shuffle=False, epochs=2, verbose=0).history
-    again = VectorQuantizer(4, beta=0.5, commitment=0.0, revive_after=2, seed=1)
+    again = VectorQuantizer(4, beta=0.5, commitment=0.0, dead_code_threshold=2, seed=1)
     for epoch in range(2):
         rates = []
         for start in (0, 4):
@@ -434,7 +436,7 @@ def test_the_hard_rate_has_no_gradient():
 
 def test_dither_is_uniform_in_training_and_at_inference():
     codebook = normal((2, 3, 2))
-    layer = quantizer(codebook, dither=0.2, decay=0.0, revive_after=None, seed=1)
+    layer = quantizer(codebook, dither=0.2, decay=0.0, dead_code_threshold=None, seed=1)
     z = normal((4000, 4), seed=2)
     codeword = chosen(nearest(z, codebook), codebook)
     noise = [array(layer(z)) - codeword, array(layer(z, training=True)) - codeword]
@@ -490,7 +492,7 @@ def test_training_continues_from_a_saved_model(tmp_path):
         decay=0.8,
         temperature=0.5,
         dither=0.1,
-        revive_after=3,
+        dead_code_threshold=3,
         initializer=keras.initializers.RandomUniform(seed=3),
         beta=0.3,
     )
@@ -549,7 +551,7 @@ def test_bad_codewords_raise(codewords):
 
 
 @quick
-@given(st.sampled_from(["groups", "revive_after"]), bad_int)
+@given(st.sampled_from(["groups", "dead_code_threshold"]), bad_int)
 def test_bad_counts_raise(name, value):
     with pytest.raises(ValueError, match=rf"^{name} must be .*an integer >= 1; rec"):
         VectorQuantizer(4, **{name: value})

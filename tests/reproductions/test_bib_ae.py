@@ -9,7 +9,7 @@ from absl.testing import flagsaver
 from tools import script
 
 from echo_keras import objectives as library
-from echo_keras.layers import AggregateDivergence, DataDivergence
+from echo_keras.layers import GANPenalty, MarginalKLPenalty
 
 objectives, compression = (
     script("bib_ae", "objectives"),
@@ -57,8 +57,8 @@ def test_objectives_have_the_terms_of_their_equation(name):
             for x in model.layers
             if x.name == "bottleneck" and name != "echo"
         ),
-        "B": any(isinstance(x, AggregateDivergence) for x in model.layers),
-        "D": any(isinstance(x, DataDivergence) for x in model.layers),
+        "B": any(isinstance(x, MarginalKLPenalty) for x in model.layers),
+        "D": any(isinstance(x, GANPenalty) for x in model.layers),
     }
     assert {term for term, there in terms.items() if there} == set(TERMS[name])
 
@@ -89,7 +89,7 @@ def test_objectives_measures_the_terms(call, tmp_path):
     assert (tmp_path / "digits-generated.png").stat().st_size > 3000
 
 
-def test_a_critic_of_its_own_finds_the_divergence():
+def test_a_discriminator_of_its_own_finds_the_divergence():
     generator = np.random.RandomState(0)
     z, z_test = (
         (1.0 + generator.normal(size=(n, 3))).astype("float32") for n in (8000, 4000)

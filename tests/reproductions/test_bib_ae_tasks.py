@@ -119,22 +119,22 @@ def test_what_is_asked_to_be_known(digits):
     ("method", "bottleneck", "terms"),
     [
         ("vae", "GaussianBottleneck", set()),
-        ("aae", "DeterministicBottleneck", {"divergence"}),
-        ("vae-gan", "GaussianBottleneck", {"data_divergence"}),
-        ("bib-ae", "GaussianBottleneck", {"divergence", "data_divergence"}),
+        ("aae", "DeterministicBottleneck", {"marginal_kl"}),
+        ("vae-gan", "GaussianBottleneck", {"gan_penalty"}),
+        ("bib-ae", "GaussianBottleneck", {"marginal_kl", "gan_penalty"}),
     ],
 )
 def test_methods_differ_in_their_terms(method, bottleneck, terms):
     model = novelty.build({**novelty.PROTOCOL, "method": method}, (28, 28, 1))
     names = {layer.name for layer in model.layers}
-    assert names & {"divergence", "data_divergence"} == terms
+    assert names & {"marginal_kl", "gan_penalty"} == terms
     layer = model.get_layer("bottleneck")
     assert type(layer).__name__ == bottleneck and layer.units == 16
-    if "data_divergence" in terms:
-        assert model.get_layer("data_divergence").logits
+    if "gan_penalty" in terms:
+        assert model.get_layer("gan_penalty").logits
 
 
-def test_critics_have_an_optimizer_of_their_own():
+def test_discriminators_have_an_optimizer_of_their_own():
     parts = novelty.optimizer(1e-3).optimizers
     assert sorted(round(float(part.beta_1), 6) for part in parts) == [0.5, 0.9]
     assert {round(float(part.learning_rate), 6) for part in parts} == {1e-3}

@@ -10,7 +10,7 @@ from absl import app, flags
 from absl.testing import flagsaver
 from tools import script
 
-from echo_keras import data, evaluation, image_experiments, losses, training
+from echo_keras import data, image_experiments, losses, metrics, training
 
 figure3, figure4 = script("broken_elbo", "figure3"), script("broken_elbo", "figure4")
 families = figure3.families
@@ -105,7 +105,7 @@ def test_families_train_save_and_load(family, digits, tmp_path):
     x = digits.x_test[:10]
     model.save(tmp_path / "m.keras")
     loaded = keras.saving.load_model(tmp_path / "m.keras")
-    test, again = (evaluation.evaluate(m, x) for m in (model, loaded))
+    test, again = (metrics.evaluate(m, x) for m in (model, loaded))
     assert again["neg_elbo"] == pytest.approx(test["neg_elbo"], rel=1e-5)
     assert test["neg_elbo"] == pytest.approx(STORED[BACKEND][family], rel=1e-3)
     assert (test["rate"] == 0) == (family == "+")

@@ -12,7 +12,7 @@ import pytest
 import table2
 from absl import app
 
-from echo_keras import experiments, models
+from echo_keras import experiments, networks
 
 spec = importlib.util.spec_from_file_location(
     "vcae_table3", pathlib.Path(table2.__file__).parent / "vcae" / "table3.py"
@@ -44,17 +44,17 @@ def test_networks_have_the_parameters_of_the_papers():
     # Kernels and biases, from the lists of layers in FactorVAE's and VCAE's appendices.
     convolutions = 16 * 32 + 32, 16 * 32 * 32 + 32, 4 * 32 * 64 + 64, 4 * 64 * 64 + 64
     encoder = sum(convolutions) + 1024 * 256 + 256
-    assert models.factor_encoder().count_params() == encoder
+    assert networks.factor_encoder().count_params() == encoder
     transposed = 16 * 64 * 64 + 64, 16 * 64 * 32 + 32, 16 * 32 * 32 + 32, 16 * 32 + 1
     decoder = 10 * 256 + 256 + 256 * 1024 + 1024 + sum(transposed)
-    assert models.factor_decoder(10).count_params() == decoder
+    assert networks.factor_decoder(10).count_params() == decoder
     model = table2.build(
         {"method": "echo", "d_max": 63, "beta": 1.0, "gamma": 20.0, "seed": 0}
     )
-    critic = 11 * 1000 + 5 * 1001 * 1000 + 1001 * 2
+    discriminator = 11 * 1000 + 5 * 1001 * 1000 + 1001 * 2
     heads = 2 * 257 * 10
     found = sum(math.prod(w.shape) for w in model.trainable_weights)
-    assert found == encoder + heads + decoder + critic
+    assert found == encoder + heads + decoder + discriminator
     assert model.get_layer("tc").initial_weight == 20.0
     assert model.get_layer("bottleneck").channel.initial_beta == 1.0
     vae = table2.build({"method": "vae", "beta": 4.0, "gamma": 0.0})
@@ -63,7 +63,7 @@ def test_networks_have_the_parameters_of_the_papers():
     # Solved from the remainder bound for d_max 63 and M 1.
     assert model.get_layer("bottleneck").channel.r == pytest.approx(0.75908, abs=1e-5)
     encoder = sum([48 * 32 + 32, 16 * 32 * 32 + 32, 16 * 32 * 64 + 64, 16 * 64**2 + 64])
-    vcae = models.factor_encoder((64, 64, 3), (4, 4, 4, 4), activation=None)
+    vcae = networks.factor_encoder((64, 64, 3), (4, 4, 4, 4), activation=None)
     assert vcae.count_params() == encoder + 1024 * 256 + 256
     assert vcae.layers[-1].activation is keras.activations.linear
 
@@ -206,15 +206,15 @@ def test_vcae_papers_numbers():
 
 
 def test_training_is_that_of_locatello(monkeypatch, tmp_path):
-    """A constant rate of 1e-4 with Adam (.9, .999), and of the critic (.5, .9)."""
+    """A constant rate of 1e-4 with Adam (.9, .999), and of the discriminator (.5, .9)."""
 
     class Stop(Exception):
         pass
 
     def train(build, batches, folder, **arguments):
         optimizer = arguments["optimizer"](arguments["learning_rate"])
-        critics, others = optimizer.optimizers
-        for adam, betas in ((critics, (0.5, 0.9)), (others, (0.9, 0.999))):
+        discriminators, others = optimizer.optimizers
+        for adam, betas in ((discriminators, (0.5, 0.9)), (others, (0.9, 0.999))):
             assert isinstance(adam, keras.optimizers.Adam)
             assert float(adam.learning_rate) == pytest.approx(1e-4)
             assert (adam.beta_1, adam.beta_2) == betas

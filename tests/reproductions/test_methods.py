@@ -7,7 +7,7 @@ import table1
 from absl import flags
 from absl.testing import flagsaver
 
-from echo_keras import data, evaluation, image_experiments, training
+from echo_keras import data, image_experiments, metrics, training
 
 BACKEND = keras.backend.backend()
 IMAGES, BATCH = 50, 25
@@ -96,7 +96,7 @@ def test_stored_numbers(method, digits, tmp_path):
         learning_rate=1e-3,
         verbose=0,
     )
-    test = evaluation.evaluate(
+    test = metrics.evaluate(
         model, digits.x_test[:IMAGES], echoes="batch", batch_size=BATCH
     )
     assert test["neg_elbo"] == pytest.approx(STORED[BACKEND][method], rel=5e-4)

@@ -9,7 +9,7 @@ from absl import flags
 from absl.testing import flagsaver
 from tools import script
 
-from echo_keras import data, evaluation, training
+from echo_keras import data, metrics, training
 from echo_keras.layers import DeterministicBottleneck, MAFBlock
 
 table1, table2, table6 = (script("vcae", f"table{n}") for n in (1, 2, 6))
@@ -225,9 +225,9 @@ def test_figure8_shows_codes_and_what_the_flow_makes_of_them(call, out):
     folder = out / "checkpoints" / vcae_paper.run_name(config)
     model = vcae_paper.load_model(out, config)
     flow = vcae_paper.second_stage(model, None, config, folder).flow
-    z = evaluation.codes(model, data.load("digits").x_test[:50])
-    base = evaluation.in_batches(lambda x: flow.inverse(x)[0], z)
-    again = evaluation.in_batches(lambda x: flow.transform(x)[0], base)
+    z = metrics.encode(model, data.load("digits").x_test[:50])
+    base = metrics.map_batches(lambda x: flow.inverse(x)[0], z)
+    again = metrics.map_batches(lambda x: flow.transform(x)[0], base)
     np.testing.assert_allclose(again, z, atol=1e-3)
 
 

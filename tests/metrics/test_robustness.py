@@ -11,7 +11,13 @@ from scipy import stats
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from echo_keras.robustness import CORRUPTIONS, KINDS, corrupt, labelled, svm_accuracy
+from echo_keras.metrics.robustness import (
+    CORRUPTIONS,
+    KINDS,
+    corrupt,
+    labelled,
+    svm_accuracy,
+)
 
 
 def flat(images):
@@ -246,8 +252,8 @@ def test_bad_arguments_raise(changed, sentence):
 def test_codes_of_a_model_through_its_representation():
     import keras
 
-    from echo_keras.disentanglement import representation
     from echo_keras.layers import GaussianBottleneck
+    from echo_keras.metrics.disentanglement import representation
 
     inputs = keras.Input((1, 3, 1))
     bottleneck = GaussianBottleneck(2)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from echo_keras.information import total_correlation
+from echo_keras.metrics.information import total_correlation
 
 
 def gaussian(n, covariance, seed=0):

@@ -8,14 +8,7 @@ import pytest
 from keras import layers, ops
 from scipy import stats
 
-from echo_keras import evaluation, losses
-from echo_keras.evaluation import (
-    evaluate,
-    generative_information,
-    importance_weighted,
-    per_example,
-    per_example_likelihood,
-)
+from echo_keras import losses, metrics
 from echo_keras.layers import (
     EchoBottleneck,
     GaussianBottleneck,
@@ -24,8 +17,15 @@ from echo_keras.layers import (
     VampPrior,
 )
 from echo_keras.layers.marginals import Logistic
-from echo_keras.models import RateDistortionModel
-from echo_keras.models import autoencoder as chained
+from echo_keras.metrics.rate_distortion import (
+    evaluate,
+    generative_information,
+    importance_weighted,
+    per_example,
+    per_example_likelihood,
+)
+from echo_keras.model import RateDistortionModel
+from echo_keras.model import autoencoder as chained
 
 pytestmark = pytest.mark.core
 
@@ -597,7 +597,7 @@ def test_batch_mode_shuffles_sorted_files_and_puts_results_back(monkeypatch):
         heard.append(batch)
         return [batch], 2 * batch
 
-    monkeypatch.setattr(evaluation, "_step", step)
+    monkeypatch.setattr(metrics, "_step", step)
     x = np.arange(40, dtype="float32")[:, None]
     rate, distortion = per_example(None, x, echoes="batch", batch_size=10)
     np.testing.assert_array_equal(rate, x[:, 0])
@@ -614,12 +614,12 @@ def test_codes_are_those_of_the_decoder_with_and_without_noise():
     x = data(3000)
     bottleneck = model.layers[1]
     mean = array(bottleneck.code(x))
-    without = evaluation.codes(model, x, noisy=False, batch_size=7)
+    without = metrics.encode(model, x, noisy=False, batch_size=7)
     np.testing.assert_allclose(without, mean, atol=1e-5)
-    noise = evaluation.codes(model, x, seed=1) - mean
+    noise = metrics.encode(model, x, seed=1) - mean
     # 6,000 draws: the standard deviation within five of its standard errors.
     assert abs(noise.std() - 0.5) < 5 * 0.5 / math.sqrt(12_000)
-    again = evaluation.codes(model, x, seed=1) - mean
+    again = metrics.encode(model, x, seed=1) - mean
     np.testing.assert_array_equal(again, noise)
 
 
@@ -630,33 +630,33 @@ def test_in_batches_sees_every_row_once_in_order():
         seen.append(len(x))
         return 2 * x
 
-    found = evaluation.in_batches(function, np.arange(7), batch_size=3)
+    found = metrics.map_batches(function, np.arange(7), batch_size=3)
     np.testing.assert_array_equal(found, 2 * np.arange(7))
     assert seen == [3, 3, 1]
 
 
 def test_aggregate_posterior_of_the_prior_and_of_others():
     generator = np.random.RandomState(0)
-    normal = evaluation.aggregate_posterior(generator.normal(size=(4000, 3)))
+    normal = metrics.aggregate_posterior(generator.normal(size=(4000, 3)))
     # Unbiased: 0 in the mean; its spread over seeds is .0004.
     assert abs(normal["mmd"]) < 0.002
     assert normal["summed_variance"] == pytest.approx(3.0, abs=0.3)
     assert abs(normal["excess_kurtosis"]) < 0.3
-    wide = evaluation.aggregate_posterior(2.0 * generator.normal(size=(4000, 3)))
+    wide = metrics.aggregate_posterior(2.0 * generator.normal(size=(4000, 3)))
     assert wide["mmd"] > 0.02
     assert wide["summed_variance"] == pytest.approx(12.0, abs=1.2)
-    uniform = evaluation.aggregate_posterior(generator.uniform(size=(4000, 3)))
+    uniform = metrics.aggregate_posterior(generator.uniform(size=(4000, 3)))
     assert uniform["excess_kurtosis"] == pytest.approx(-1.2, abs=0.1)
 
 
 def test_aggregate_posterior_against_another_prior():
     z = np.random.RandomState(0).logistic(size=(4000, 2))
-    at_home = evaluation.aggregate_posterior(z, Logistic(seed=1))
-    abroad = evaluation.aggregate_posterior(z)
+    at_home = metrics.aggregate_posterior(z, Logistic(seed=1))
+    abroad = metrics.aggregate_posterior(z)
     assert abs(at_home["mmd"]) < 0.003 < 0.02 < abroad["mmd"]
 
 
 @pytest.mark.parametrize("shape", [(5,), (1, 2), (5, 2, 1)])
 def test_aggregate_posterior_of_what_are_no_codes(shape):
     with pytest.raises(ValueError, match=r"expected codes of shape \(n, d\)"):
-        evaluation.aggregate_posterior(np.zeros(shape))
+        metrics.aggregate_posterior(np.zeros(shape))

@@ -13,7 +13,6 @@ import numpy as np
 from keras import ops
 from scipy import stats
 
-from echo_keras.disentanglement import representation
 from echo_keras.layers import (
     Channel,
     GaussianBottleneck,
@@ -22,7 +21,9 @@ from echo_keras.layers import (
     collect_rates,
     echoes_from_batch,
 )
+from echo_keras.layers.backend import no_gradients
 from echo_keras.losses import Distortion
+from echo_keras.metrics.disentanglement import representation
 
 ECHOES = ("bank", "batch")
 
@@ -55,11 +56,11 @@ def evaluate(model, x, samples=1, echoes="bank", batch_size=100, bits=False):
 
     Example:
 
-    >>> from echo_keras import losses, models
+    >>> from echo_keras import losses, networks
     >>> from echo_keras.layers import GaussianBottleneck
     >>> inputs = keras.Input((8,))
     >>> logits = keras.layers.Dense(8)(GaussianBottleneck(2)(inputs))
-    >>> model = models.RateDistortionModel(inputs, logits)
+    >>> model = RateDistortionModel(inputs, logits)
     >>> model.compile(loss=losses.Bernoulli())
     >>> result = evaluate(model, np.ones((20, 8)), samples=3)
     >>> sorted(result)  # doctest: +NORMALIZE_WHITESPACE
@@ -137,11 +138,11 @@ def importance_weighted(model, x, samples=100, batch_size=100):
 
     Example:
 
-    >>> from echo_keras import losses, models
+    >>> from echo_keras import losses, networks
     >>> from echo_keras.layers import GaussianBottleneck
     >>> inputs = keras.Input((8,))
     >>> logits = keras.layers.Dense(8)(GaussianBottleneck(2)(inputs))
-    >>> model = models.RateDistortionModel(inputs, logits)
+    >>> model = RateDistortionModel(inputs, logits)
     >>> model.compile(loss=losses.Bernoulli())
     >>> sorted(importance_weighted(model, np.ones((20, 8)), samples=5))
     ['log_likelihood_iw5', 'log_likelihood_iw5_se']
@@ -203,7 +204,7 @@ def generative_information(
 
     Args:
         model: Model that is a chain of layers around one `GaussianBottleneck`, as
-            `models.autoencoder` makes it; compiled with a loss of `echo_keras.losses`
+            `autoencoder` makes it; compiled with a loss of `echo_keras.losses`
             that is a likelihood.
         n: Int >= 1, how many codes and images are drawn.
         samples: Int >= 1, K, the codes drawn for each image to estimate log p(x); each
@@ -227,10 +228,10 @@ def generative_information(
 
     Example:
 
-    >>> from echo_keras import losses, models
+    >>> from echo_keras import losses, networks
     >>> encoder = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
     >>> decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(8)])
-    >>> model = models.autoencoder(encoder, GaussianBottleneck(2), decoder)
+    >>> model = autoencoder(encoder, GaussianBottleneck(2), decoder)
     >>> model.compile(loss=losses.Bernoulli())
     >>> bounds = generative_information(model, n=20, samples=5)
     >>> sorted(bounds)  # doctest: +NORMALIZE_WHITESPACE
@@ -294,7 +295,7 @@ def generative_information(
     }
 
 
-def codes(model, x, noisy=True, seed=0, batch_size=500):
+def encode(model, x, noisy=True, seed=0, batch_size=500):
     """The codes of images as the decoder receives them, (n, d).
 
     Args:
@@ -308,14 +309,14 @@ def codes(model, x, noisy=True, seed=0, batch_size=500):
     Example:
 
     >>> from echo_keras import objectives
-    >>> model = objectives.vcae(*objectives.networks(), 2, noise_variance=0.1)
+    >>> model = objectives.vcae(*objectives.tiny_networks(), 2, noise_variance=0.1)
     >>> codes(model, np.ones((5, 8))).shape
     (5, 2)
     """
-    return in_batches(representation(model, noisy, seed), x, batch_size)
+    return map_batches(representation(model, noisy, seed), x, batch_size)
 
 
-def in_batches(function, x, batch_size=500):
+def map_batches(function, x, batch_size=500):
     """What a function makes of arrays, piece by piece, so that memory is bounded.
 
     Args:
@@ -325,7 +326,7 @@ def in_batches(function, x, batch_size=500):
 
     Example:
 
-    >>> in_batches(lambda x: 2 * x, np.arange(5), batch_size=2).tolist()
+    >>> map_batches(lambda x: 2 * x, np.arange(5), batch_size=2).tolist()
     [0, 2, 4, 6, 8]
     """
     pieces = [x[i : i + batch_size] for i in range(0, len(x), batch_size)]
@@ -430,12 +431,3 @@ def _step(model, batch, sampled=False):
             f"echo_keras.losses do; {model.loss!r} gives {given}."
         )
     return [ops.convert_to_numpy(r) for r in rates], ops.convert_to_numpy(distortion)
-
-
-def no_gradients():
-    """A context in which PyTorch records no gradients; the others never do here."""
-    if keras.backend.backend() == "torch":
-        import torch
-
-        return torch.no_grad()
-    return contextlib.nullcontext()

@@ -9,7 +9,7 @@ from known ones.
 | `distortion` | C, \(-E \log p(x\|z)\) | any loss of `echo_keras.losses` |
 | `rate` | A, \(KL[q(z\|x) \,\|\, m(z)]\) | a channel |
 | `neg_elbo` | A + C | a channel |
-| `data` | D, \(-\log p_D(x) / p(x)\) as its critic learned it | a `DataDivergence` |
+| `data` | D, \(-\log p_D(x) / p(x)\) as its discriminator learned it | a `GANPenalty` |
 
 References:
     Voloshynovskiy et al., Information Bottleneck through Variational Glasses (2019),
@@ -23,8 +23,8 @@ import numpy as np
 from keras import ops
 from sklearn.metrics import roc_auc_score
 
-from echo_keras import evaluation
-from echo_keras.layers import Channel, DataDivergence
+from echo_keras import metrics
+from echo_keras.layers import Channel, GANPenalty
 
 # What `combined` averages. `neg_elbo` is a sum of others.
 TERMS = ("distortion", "rate", "data")
@@ -35,7 +35,7 @@ def scores(model, x, samples=1, batch_size=100):
 
     Args:
         model: A `RateDistortionModel`, compiled with a loss of `echo_keras.losses`,
-            with at most one `DataDivergence`.
+            with at most one `GANPenalty`.
         x: Images, shape (n, ...).
         samples: Int >= 1, codes drawn for each image, over which rate and distortion
             are averaged.
@@ -43,19 +43,19 @@ def scores(model, x, samples=1, batch_size=100):
 
     Returns:
         A dict of arrays (n,), in nats: `distortion`; where the model has a channel,
-        `rate` and their sum `neg_elbo`; and where it has a `DataDivergence`, `data`,
-        minus what its critic says of the image itself, which the autoencoder has not
+        `rate` and their sum `neg_elbo`; and where it has a `GANPenalty`, `data`,
+        minus what its discriminator says of the image itself, which the autoencoder has not
         touched.
 
     Raises:
         ValueError: an argument is out of range, there are no images, the model has
-            several critics of images, or its loss does not give one number for each
+            several discriminators of images, or its loss does not give one number for each
             example.
 
     Example:
 
     >>> from echo_keras import losses, objectives
-    >>> model = objectives.vae(*objectives.networks(), 2)
+    >>> model = objectives.vae(*objectives.tiny_networks(), 2)
     >>> model.compile(loss=losses.SquaredError())
     >>> found = scores(model, np.ones((5, 8)))
     >>> [(name, values.shape) for name, values in found.items()]
@@ -70,29 +70,29 @@ def scores(model, x, samples=1, batch_size=100):
             f"{len(x)}, {samples} and {batch_size}."
         )
     layers = model._flatten_layers()
-    critics = [layer for layer in layers if isinstance(layer, DataDivergence)]
-    if len(critics) > 1:
+    discriminators = [layer for layer in layers if isinstance(layer, GANPenalty)]
+    if len(discriminators) > 1:
         raise ValueError(
-            f"expected a model with at most one DataDivergence, found {len(critics)}."
+            f"expected a model with at most one GANPenalty, found {len(discriminators)}."
         )
-    rate, distortion = evaluation.per_example(model, x, samples, batch_size=batch_size)
+    rate, distortion = metrics.per_example(model, x, samples, batch_size=batch_size)
     found = {"distortion": distortion}
     if any(isinstance(layer, Channel) for layer in layers):
         found |= {"rate": rate, "neg_elbo": rate + distortion}
-    for critic in critics:
-        found["data"] = -evaluation.in_batches(
-            functools.partial(_log_ratio, critic), x, batch_size
+    for discriminator in discriminators:
+        found["data"] = -metrics.map_batches(
+            functools.partial(_log_ratio, discriminator), x, batch_size
         ).astype("float64")
     return found
 
 
-def _log_ratio(critic, x):
-    with evaluation.no_gradients():
-        ratio = critic.log_ratio(ops.convert_to_tensor(x, "float32"))
+def _log_ratio(discriminator, x):
+    with metrics.no_gradients():
+        ratio = discriminator.log_ratio(ops.convert_to_tensor(x, "float32"))
         return ops.convert_to_numpy(ratio)
 
 
-def combined(scores, reference):
+def combined_score(scores, reference):
     r"""One score of several: the mean of the terms, each in its own standard units.
 
     $$\frac1T \sum_{t=1}^T \frac{s_t(x) - \mu_t}{\sigma_t}$$

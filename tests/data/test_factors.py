@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from echo_keras import factors, render
+from echo_keras.data import factors, render
 
 TINY = {
     "dsprites": {

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from echo_keras.sample_quality import vectors
+from echo_keras.metrics.sample_quality import vectors
 
 KINDS = ("gaussian", "mask")
 # The columns of Table 3.

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from echo_keras import losses, models
+from echo_keras import losses, networks
 from echo_keras.layers import (
     EchoBottleneck,
     GaussianBottleneck,
     Penalty,
 )
-from echo_keras.models import RateDistortionModel
+from echo_keras.model import RateDistortionModel, conv_autoencoder
 
 TERMS = ("rate", "distortion", "neg_elbo")
 
@@ -365,7 +365,7 @@ import numpy as np
 import tensorflow as tf
 from echo_keras import losses
 from echo_keras.layers import GaussianSample
-from echo_keras.models import RateDistortionModel
+from echo_keras.model import RateDistortionModel
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
@@ -428,8 +428,8 @@ def counts(model):
 
 @pytest.mark.core
 def test_parameters_of_each_layer():
-    assert counts(models.conv_encoder()) == ENCODER
-    assert counts(models.conv_decoder()) == DECODER
+    assert counts(networks.conv_encoder()) == ENCODER
+    assert counts(networks.conv_decoder()) == DECODER
     assert sum(ENCODER) + HEADS + sum(DECODER) == 1_398_849
 
 
@@ -439,7 +439,7 @@ def test_shapes_of_each_layer():
         shapes = [x.output.shape[1:] for x in model.layers if x.weights]
         return [(s[0], s[-1]) for s in shapes]
 
-    encoder, decoder = models.conv_encoder(), models.conv_decoder()
+    encoder, decoder = networks.conv_encoder(), networks.conv_decoder()
     assert sizes(encoder) == [(28, 32), (14, 32), (14, 64), (7, 64), (1, 256)]
     assert sizes(decoder) == [
         *((7, 64), (7, 64), (14, 64), (14, 32), (28, 32), (28, 32), (28, 1)),
@@ -460,7 +460,7 @@ def test_shapes_of_each_layer():
     ids=["echo", "echo as in the paper", "gaussian"],
 )
 def test_autoencoder_has_the_papers_parameters(bottleneck):
-    model = models.conv_autoencoder(bottleneck)
+    model = conv_autoencoder(bottleneck)
     assert type(model) is RateDistortionModel
     trainable = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
     assert trainable == 1_398_849
@@ -471,14 +471,14 @@ def test_autoencoder_has_the_papers_parameters(bottleneck):
 
 @pytest.mark.core
 def test_autoencoder_in_colour():
-    model = models.conv_autoencoder(GaussianBottleneck(3), (28, 28, 3))
+    model = conv_autoencoder(GaussianBottleneck(3), (28, 28, 3))
     assert model.output_shape == (None, 28, 28, 3)
 
 
 @pytest.mark.core
 def test_logits_are_float32_in_half_precision():
     keras.config.set_dtype_policy("mixed_bfloat16")
-    decoder = models.conv_decoder(2)
+    decoder = networks.conv_decoder(2)
     assert decoder.output.dtype == "float32"
     assert decoder.layers[-2].compute_dtype == "bfloat16"
 
@@ -487,8 +487,8 @@ def test_logits_are_float32_in_half_precision():
 @pytest.mark.parametrize("size", [(24, 28), (28, 24)])
 def test_images_too_small_raise(size):
     with pytest.raises(ValueError, match=r"at least 25 x 25 pixels; received"):
-        models.conv_encoder((*size, 1))
-    assert models.conv_encoder((25, 25, 1)).output_shape == (None, 256)
+        networks.conv_encoder((*size, 1))
+    assert networks.conv_encoder((25, 25, 1)).output_shape == (None, 256)
 
 
 # The networks of Wasserstein autoencoders
@@ -500,8 +500,8 @@ def test_images_too_small_raise(size):
     [((28, 28, 1), 2 * 2 * 32, 7), ((32, 32, 3), 2 * 2 * 32, 4), ((64, 64, 3), 512, 8)],
 )
 def test_wae_networks_fit_their_images(shape, features, maps):
-    encoder = models.wae_encoder(shape, filters=4)
-    decoder = models.wae_decoder(5, shape, filters=4)
+    encoder = networks.wae_encoder(shape, filters=4)
+    decoder = networks.wae_decoder(5, shape, filters=4)
     assert encoder.output_shape == (None, features)
     assert decoder.output_shape == (None, *shape)
     (reshape,) = [x for x in decoder.layers if isinstance(x, layers.Reshape)]
@@ -514,9 +514,9 @@ def test_wae_networks_have_the_weights_of_the_paper_at_28x28():
     sizes = [1, 128, 256, 512, 1024]
     steps = zip(sizes, sizes[1:], strict=False)
     expected = sum(16 * a * b + 2 * b for a, b in steps)
-    encoder = models.wae_encoder()
+    encoder = networks.wae_encoder()
     assert trainable(encoder) == expected
-    decoder = models.wae_decoder(16)
+    decoder = networks.wae_decoder(16)
     expected = 17 * 7 * 7 * 1024
     expected += 16 * (1024 * 512 + 512 * 256 + 256) + 2 * (512 + 256) + 1
     assert trainable(decoder) == expected
@@ -524,11 +524,13 @@ def test_wae_networks_have_the_weights_of_the_paper_at_28x28():
 
 @pytest.mark.core
 def test_wae_networks_have_wider_kernels_and_a_third_step_for_colour():
-    decoder = models.wae_decoder(64, (64, 64, 3))
+    decoder = networks.wae_decoder(64, (64, 64, 3))
     expected = 65 * 8 * 8 * 1024 + 2 * (512 + 256 + 128) + 3
     expected += 25 * (1024 * 512 + 512 * 256 + 256 * 128 + 128 * 3)
     assert trainable(decoder) == expected
-    kernels = [x.kernel_size for x in models.wae_encoder((64, 64, 3), 2).layers[1:-1:3]]
+    kernels = [
+        x.kernel_size for x in networks.wae_encoder((64, 64, 3), 2).layers[1:-1:3]
+    ]
     assert kernels == [(5, 5)] * 4
 
 
@@ -540,13 +542,13 @@ def trainable(model):
 @pytest.mark.parametrize(("shape", "divisor"), [((30, 28, 1), 4), ((28, 28, 3), 8)])
 def test_wae_decoder_refuses_sizes_that_it_cannot_reach(shape, divisor):
     with pytest.raises(ValueError, match=f"that {divisor} divides"):
-        models.wae_decoder(2, shape, filters=2)
+        networks.wae_decoder(2, shape, filters=2)
 
 
 @pytest.mark.core
 def test_dense_networks_have_the_units_they_are_given():
-    encoder = models.dense_encoder((4, 2, 1), (7, 5))
-    decoder = models.dense_decoder(3, (4, 2, 1), (7, 5))
+    encoder = networks.dense_encoder((4, 2, 1), (7, 5))
+    decoder = networks.dense_decoder(3, (4, 2, 1), (7, 5))
     assert trainable(encoder) == 9 * 7 + 8 * 5
     assert trainable(decoder) == 4 * 7 + 8 * 5 + 6 * 8
     assert decoder.output_shape == (None, 4, 2, 1)
@@ -561,7 +563,7 @@ def test_noise_on_the_input_reaches_the_encoder_alone():
     encoder = keras.Sequential([keras.Input((2,)), layers.Identity()])
     bottleneck = GaussianBottleneck(2, noise_variance=1e-12)
     decoder = keras.Sequential([keras.Input((2,)), layers.Identity()])
-    model = models.autoencoder(encoder, bottleneck, decoder, input_noise=Shift())
+    model = autoencoder(encoder, bottleneck, decoder, input_noise=Shift())
     bottleneck.heads[0].set_weights([np.eye(2), np.zeros(2)])
     x = np.zeros((3, 2), "float32")
     np.testing.assert_allclose(array(model(x)), np.ones((3, 2)), atol=1e-4)

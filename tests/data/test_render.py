@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.path import Path
 
-from echo_keras import render
+from echo_keras.data import render
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures" / "dsprites.txt"
 

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from echo_keras import classification, losses, objectives, training
+from echo_keras import losses, objectives, training
 from echo_keras.layers import EchoBottleneck, GaussianBottleneck, max_scale
+from echo_keras.metrics import classification
 
 pytestmark = pytest.mark.core
 
@@ -22,7 +23,7 @@ def known_model(bottleneck, weights):
     model = objectives.information_bottleneck(identity(), bottleneck, 3)
     bottleneck.heads[0].set_weights([np.eye(3), np.zeros(3)])
     model.get_layer("decoder").set_weights([np.array(w) for w in weights])
-    model.compile("sgd", loss=losses.Categorical())
+    model.compile("sgd", loss=losses.CategoricalNLL())
     return model
 
 
@@ -46,7 +47,7 @@ def test_informations_of_a_gaussian_code():
     p, y = np.array([0.5, 0.3, 0.2]), np.array([0, 0, 1, 2, 2, 2, 2])
     x = data()
     model = known_model(gaussian(), [np.zeros((3, 3)), logs(p)])
-    found = classification.informations(model, x, y, batch_size=3)
+    found = classification.information_plane(model, x, y, batch_size=3)
     rate = 0.5 * (np.square(x).sum(axis=1) + 3 * (0.25 - np.log(0.25) - 1))
     frequencies = np.array([2, 1, 4]) / 7
     per_example = {
@@ -70,7 +71,7 @@ def test_rate_of_an_echo_code_is_its_scale():
     model = known_model(bottleneck, [np.eye(3), np.zeros(3)])
     kernel, bias = bottleneck.heads[1].get_weights()
     bottleneck.heads[1].set_weights([0 * kernel, 0 * bias - 0.5])
-    found = classification.informations(model, data(), np.arange(7) % 3)
+    found = classification.information_plane(model, data(), np.arange(7) % 3)
     # Where log s / r is the head's number, or the least there is.
     log_s = bottleneck.encode(np.zeros((1, 3), "float32"))[1]
     log_s = np.minimum(keras.ops.convert_to_numpy(log_s), 0.0).sum()
@@ -83,7 +84,7 @@ def test_perfect_predictions_have_all_the_information():
     y = np.arange(9) % 3
     x = np.eye(3, dtype="float32")[y]
     model = known_model(gaussian(1e-8), [50 * np.eye(3), np.zeros(3)])
-    found = classification.informations(model, x, y, samples=2)
+    found = classification.information_plane(model, x, y, samples=2)
     assert found["label_information"] == pytest.approx(np.log(3), abs=1e-4)
     assert found["label_entropy"] == pytest.approx(np.log(3))
 
@@ -96,13 +97,13 @@ def test_samples_average_log_probabilities_and_predictive_probabilities():
     z = np.random.RandomState(1).normal(scale=0.5, size=10**6)
     log_p = z - np.log(np.exp(z) + 2)
     one, many = (
-        classification.informations(model, x, y, samples)["distortion_se"]
+        classification.information_plane(model, x, y, samples)["distortion_se"]
         for samples in (1, 16)
     )
     # The spread is of codes alone here: a quarter of it is left.
     assert one == pytest.approx(log_p.std() / np.sqrt(500), rel=0.2)
     assert many == pytest.approx(one / 4, rel=0.25)
-    found = classification.informations(model, x, y, 16)["distortion"]
+    found = classification.information_plane(model, x, y, 16)["distortion"]
     assert abs(found + log_p.mean()) < 5 * many
     _, logits = classification.forward(model, x, 400)
     # By Jensen's inequality more than the mean of logarithms; here by .025.
@@ -124,7 +125,7 @@ def test_predictive_is_a_distribution_whatever_is_added_to_logits():
 
 def test_measures_by_hand():
     p = [[0.72, 0.28, 0], [0.08, 0.62, 0.3], [0.2, 0.16, 0.64], [0.52, 0.28, 0.2]]
-    found = classification.measures(
+    found = classification.classification_metrics(
         np.log(np.array(p) + 1e-12) + 5.0, [0, 1, 0, 0], bins=10
     )
     assert found["accuracy"] == 0.75
@@ -186,7 +187,7 @@ def test_calibration_error_is_within_its_bounds(seed, n, classes, bins):
     generator = np.random.RandomState(seed)
     logits = 10 * generator.normal(size=(n, classes))
     y = generator.randint(classes, size=n)
-    found = classification.measures(logits, y, bins)
+    found = classification.classification_metrics(logits, y, bins)
     assert 0 <= found["calibration_error"] <= 1
     assert found["negative_log_likelihood"] >= 0
     one_bin = classification.calibration_error(logits, y, 1)
@@ -206,7 +207,10 @@ def test_calibration_error_is_within_its_bounds(seed, n, classes, bins):
     ],
 )
 def test_bad_logits_and_classes_raise(logits, y, says):
-    for function in (classification.measures, classification.calibration_error):
+    for function in (
+        classification.classification_metrics,
+        classification.calibration_error,
+    ):
         with pytest.raises(ValueError, match=says):
             function(logits, y)
 
@@ -264,13 +268,13 @@ def test_a_bottleneck_learns_labels(tmp_path):
         batch_size=20,
         learning_rate=0.05,
         schedule="constant",
-        loss=losses.Categorical(),
+        loss=losses.CategoricalNLL(),
         verbose=0,
     )
     _, logits = classification.forward(model, x, samples=5)
-    found = classification.measures(classification.predictive(logits), y)
+    found = classification.classification_metrics(classification.predictive(logits), y)
     assert found["accuracy"] == 1.0
-    found = classification.informations(model, x, y, samples=5)
+    found = classification.information_plane(model, x, y, samples=5)
     assert 0.8 < found["label_information"] < np.log(3) + 1e-6
     # What is told of the classes cannot be more than what is kept of the inputs.
     assert found["label_information"] < found["rate"]

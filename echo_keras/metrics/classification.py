@@ -1,7 +1,7 @@
 r"""Classifiers with a bottleneck: accuracy, calibration, and information in nats.
 
 For models of `objectives.information_bottleneck`, which are learned with labels by
-`training.train(build, LabelledBatches(...), ..., loss=losses.Categorical())`. A class
+`training.train(build, LabelledBatches(...), ..., loss=losses.CategoricalNLL())`. A class
 is told from a random code; where several codes are drawn for an image, their
 probabilities are averaged (`predictive`).
 
@@ -18,8 +18,8 @@ from keras import ops
 from scipy.special import log_softmax, logsumexp
 
 from echo_keras import training
-from echo_keras.evaluation import no_gradients
 from echo_keras.layers import collect_rates
+from echo_keras.layers.backend import no_gradients
 
 
 class LabelledBatches(training.Batches):
@@ -78,7 +78,7 @@ def forward(model, x, samples=1, batch_size=500):
 
     >>> from echo_keras import objectives
     >>> from echo_keras.layers import GaussianBottleneck
-    >>> encoder, _ = objectives.networks()
+    >>> encoder, _ = objectives.tiny_networks()
     >>> model = objectives.information_bottleneck(encoder, GaussianBottleneck(2), 10)
     >>> rate, logits = forward(model, np.ones((5, 8)), samples=3)
     >>> rate.shape, logits.shape
@@ -121,7 +121,7 @@ def predictive(logits):
     return logsumexp(each, axis=0) - math.log(len(each))
 
 
-def measures(logits, y, bins=15):
+def classification_metrics(logits, y, bins=15):
     r"""How good a classifier's probabilities are.
 
     Args:
@@ -194,7 +194,7 @@ def calibration_error(logits, y, bins=15):
     return float(np.abs(gaps).sum() / len(y))
 
 
-def informations(model, x, y, samples=1, batch_size=500):
+def information_plane(model, x, y, samples=1, batch_size=500):
     r"""What a code keeps of the inputs and what it tells of their classes, in nats.
 
     \(I(X; Z)\) is the model's rate: the information itself for an Echo channel, and an
@@ -224,9 +224,9 @@ def informations(model, x, y, samples=1, batch_size=500):
 
     >>> from echo_keras import objectives
     >>> from echo_keras.layers import EchoBottleneck
-    >>> encoder, _ = objectives.networks()
+    >>> encoder, _ = objectives.tiny_networks()
     >>> model = objectives.information_bottleneck(encoder, EchoBottleneck(2), 2)
-    >>> found = informations(model, np.ones((6, 8)), [0, 0, 0, 1, 1, 1])
+    >>> found = information_plane(model, np.ones((6, 8)), [0, 0, 0, 1, 1, 1])
     >>> round(found["label_entropy"], 4)  # log 2
     0.6931
 

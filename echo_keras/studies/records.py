@@ -2,7 +2,7 @@
 
 A record is a small JSON file: `config` (everything that was chosen), `data`
 (source, checksum), `versions`, `device`, `parameters`, `history` (logs of each
-epoch, with seconds) and `test` (what `evaluation.evaluate` returned).
+epoch, with seconds) and `test` (what `metrics.evaluate` returned).
 """
 
 import importlib.metadata

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from echo_keras.rate_distortion import (
+from echo_keras.metrics.fronts import (
     area_under_front,
     common_interval,
     convex_front,

@@ -6,7 +6,7 @@ import math
 import keras
 import pytest
 
-from echo_keras import records
+from echo_keras.studies import records
 
 
 def run(neg_elbo, bank=0.0):

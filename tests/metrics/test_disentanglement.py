@@ -13,7 +13,15 @@ from sklearn.base import BaseEstimator
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from echo_keras.disentanglement import (
+from echo_keras.layers import (
+    EchoBottleneck,
+    GaussianBottleneck,
+    IAFBlock,
+    PseudoInputs,
+    VampPrior,
+    echoes_from_batch,
+)
+from echo_keras.metrics.disentanglement import (
     METRICS,
     FactorGrid,
     dci,
@@ -24,15 +32,7 @@ from echo_keras.disentanglement import (
     representation,
     sap,
 )
-from echo_keras.layers import (
-    EchoBottleneck,
-    GaussianBottleneck,
-    IAFBlock,
-    PseudoInputs,
-    VampPrior,
-    echoes_from_batch,
-)
-from echo_keras.models import RateDistortionModel
+from echo_keras.model import RateDistortionModel
 
 TREE = DecisionTreeClassifier(random_state=0)
 FEW = {"votes": 200, "test_votes": 100, "vote_size": 16}

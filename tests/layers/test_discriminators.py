@@ -1,4 +1,4 @@
-"""Tests of density-ratio penalties and of the optimizer that sets critics apart."""
+"""Tests of density-ratio penalties and of the optimizer that sets discriminators apart."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from echo_keras.layers import (
     DensityRatioPenalty,
     GaussianBottleneck,
     TotalCorrelationPenalty,
-    dense_critic,
+    dense_discriminator,
 )
 
 pytestmark = pytest.mark.core
@@ -29,22 +29,24 @@ def correlated(n, rho, seed=0):
 
 
 def built(d=3, weight=5.0, hidden=(8, 8), **arguments):
-    layer = TotalCorrelationPenalty(weight, dense_critic(hidden), seed=0, **arguments)
+    layer = TotalCorrelationPenalty(
+        weight, dense_discriminator(hidden), seed=0, **arguments
+    )
     layer.build((None, d))
     return layer
 
 
 def stateless_losses(layer, weights, z):
-    """Both losses as functions of the critic's weights and of z."""
+    """Both losses as functions of the discriminator's weights and of z."""
     state = [ops.convert_to_tensor(v) for v in layer.non_trainable_variables]
     return layer.stateless_call(weights, state, z, return_losses=True)[2]
 
 
-def test_default_critic_is_that_of_factor_vae():
-    critic = dense_critic()
-    critic.build((None, 10))
-    assert critic.count_params() == 11 * 1000 + 5 * 1001 * 1000 + 1001 * 2
-    leaky = [x for x in critic.layers if isinstance(x, keras.layers.LeakyReLU)]
+def test_default_discriminator_is_that_of_factor_vae():
+    discriminator = dense_discriminator()
+    discriminator.build((None, 10))
+    assert discriminator.count_params() == 11 * 1000 + 5 * 1001 * 1000 + 1001 * 2
+    leaky = [x for x in discriminator.layers if isinstance(x, keras.layers.LeakyReLU)]
     assert len(leaky) == 6
     assert {round(float(x.negative_slope), 6) for x in leaky} == {0.2}
 
@@ -61,7 +63,7 @@ def test_gradients_are_isolated_exactly():
 
         return value
 
-    # Of the critic's loss: none reaches z, and every weight has its part.
+    # Of the discriminator's loss: none reaches z, and every weight has its part.
     of_z, *of_weights = gradients(loss(0), z, *weights)
     assert not of_z.any() and all(g.any() for g in of_weights)
     # Of the penalty: none reaches a weight, and every example has its part.
@@ -69,7 +71,7 @@ def test_gradients_are_isolated_exactly():
     assert of_z.any(axis=1).all() and not any(g.any() for g in of_weights)
 
 
-def test_penalty_and_its_gradient_are_those_of_the_critic():
+def test_penalty_and_its_gradient_are_those_of_the_discriminator():
     layer, z = built(), normal(16, 3)
     weights = [array(w) for w in layer.trainable_variables]
 
@@ -99,17 +101,19 @@ class Against(DensityRatioPenalty):
         return ops.convert_to_tensor(normal(8, 3, seed=7))
 
 
-def test_critic_loss_is_the_cross_entropy():
-    layer = Against(1.0, dense_critic((4,)))
+def test_discriminator_loss_is_the_cross_entropy():
+    layer = Against(1.0, dense_discriminator((4,)))
     z = normal(8, 3)
     layer(z)
     ratio = [
-        array(layer.critic(x)) @ np.array([1.0, -1.0])
+        array(layer.discriminator(x)) @ np.array([1.0, -1.0])
         for x in (z, normal(8, 3, seed=7))
     ]
     p, q = (1 / (1 + np.exp(-x)) for x in ratio)  # taken for a code
     expected = -0.5 * (np.log(p).mean() + np.log(1 - q).mean())
-    np.testing.assert_allclose(array(layer.last_critic_loss), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        array(layer.last_discriminator_loss), expected, rtol=1e-5
+    )
     np.testing.assert_allclose(array(layer.losses[0]), expected, rtol=1e-5)
     np.testing.assert_allclose(array(layer.last_value), ratio[0].mean(), rtol=1e-4)
 
@@ -129,7 +133,7 @@ def test_reference_shuffles_each_dimension_by_itself():
 def test_shuffles_are_uniform():
     # Where the first of four rows goes, 4000 times: chi-square with 3 degrees of
     # freedom exceeds 21.1 with probability 1e-4.
-    layer = TotalCorrelationPenalty(1.0, dense_critic((2,)), seed=1)
+    layer = TotalCorrelationPenalty(1.0, dense_discriminator((2,)), seed=1)
     layer.build((None, 4000))
     z = np.repeat(np.arange(4.0, dtype="float32")[:, None], 4000, axis=1)
     shuffled = array(layer.reference(ops.convert_to_tensor(z)))
@@ -141,10 +145,12 @@ def test_trained_estimate_converges_to_the_closed_form():
     # -log(1 - .8^2) / 2 = 0.511 nats. Four seeds on TensorFlow ended at .491 to .508.
     rate = keras.optimizers.schedules.CosineDecay(3e-3, 6 * 235)
     inputs = keras.Input((2,))
-    layer = TotalCorrelationPenalty(0.0, dense_critic((64, 64)), seed=0, name="tc")
+    layer = TotalCorrelationPenalty(
+        0.0, dense_discriminator((64, 64)), seed=0, name="tc"
+    )
     model = RateDistortionModel(inputs, layer(inputs))
     model.compile(
-        training.critics_apart(
+        training.with_discriminator_optimizer(
             keras.optimizers.SGD(0.0), keras.optimizers.Adam(rate, beta_1=0.5)
         ),
         loss=losses.SquaredError(),
@@ -160,34 +166,45 @@ def factor_vae(hidden=(16, 16), **arguments):
     inputs = keras.Input((6,))
     z = GaussianBottleneck(3, seed=1, name="bottleneck")(inputs)
     z = TotalCorrelationPenalty(
-        4.0, dense_critic(hidden), seed=2, name="tc", **arguments
+        4.0, dense_discriminator(hidden), seed=2, name="tc", **arguments
     )(z)
     return RateDistortionModel(inputs, keras.layers.Dense(6)(z))
 
 
-def compiled(model, critics=None):
+def compiled(model, discriminators=None):
     adam = keras.optimizers.Adam(1e-2)
-    critics = critics or keras.optimizers.Adam(1e-3, beta_1=0.5, beta_2=0.9)
-    model.compile(training.critics_apart(adam, critics), loss=losses.SquaredError())
+    discriminators = discriminators or keras.optimizers.Adam(
+        1e-3, beta_1=0.5, beta_2=0.9
+    )
+    model.compile(
+        training.with_discriminator_optimizer(adam, discriminators),
+        loss=losses.SquaredError(),
+    )
     return model
 
 
-def test_critics_apart_routes_exactly_the_critics_weights():
+def test_discriminators_apart_routes_exactly_the_discriminators_weights():
     model = factor_vae()
     compiled(model, keras.optimizers.SGD(0.0))
     before = [array(w) for w in model.trainable_weights]
     x = normal(64, 6)
     model.fit(x, x, batch_size=32, epochs=1, verbose=0)
-    of_critic = {id(w) for w in model.get_layer("tc").trainable_weights}
+    is_discriminator = {id(w) for w in model.get_layer("tc").trainable_weights}
     for weight, old in zip(model.trainable_weights, before, strict=True):
-        assert (array(weight) == old).all() == (id(weight) in of_critic), weight.path
+        assert (array(weight) == old).all() == (id(weight) in is_discriminator), (
+            weight.path
+        )
 
 
-def test_critics_learn_as_in_factor_vae_unless_told():
+def test_discriminators_learn_as_in_factor_vae_unless_told():
     adam = keras.optimizers.Adam(3e-3)
-    critics, others = training.critics_apart(adam).optimizers
+    discriminators, others = training.with_discriminator_optimizer(adam).optimizers
     assert others is adam
-    found = float(array(critics.learning_rate)), critics.beta_1, critics.beta_2
+    found = (
+        float(array(discriminators.learning_rate)),
+        discriminators.beta_1,
+        discriminators.beta_2,
+    )
     np.testing.assert_allclose(found, (1e-4, 0.5, 0.9))
 
 
@@ -195,7 +212,9 @@ def test_logs_and_their_sum():
     model = compiled(factor_vae())
     x = normal(64, 6)
     log = model.evaluate(x, x, batch_size=32, verbose=0, return_dict=True)
-    total = log["distortion"] + log["rate"] + 4 * log["tc"] + log["tc_critic_loss"]
+    total = (
+        log["distortion"] + log["rate"] + 4 * log["tc"] + log["tc_discriminator_loss"]
+    )
     np.testing.assert_allclose(log["loss"], total, rtol=1e-5)
 
 
@@ -209,7 +228,7 @@ def test_save_load_and_continue(tmp_path):
         m.fit(x, x, batch_size=32, epochs=2, shuffle=False, verbose=0).history
         for m in (model, loaded)
     ]
-    assert set(logs[0]) == set(logs[1]) and "tc_critic_loss" in logs[0]
+    assert set(logs[0]) == set(logs[1]) and "tc_discriminator_loss" in logs[0]
     for name, values in logs[0].items():
         np.testing.assert_allclose(logs[1][name], values, rtol=2e-4, err_msg=name)
 
@@ -219,7 +238,7 @@ def test_resumed_training_ends_like_an_uninterrupted_one(tmp_path):
 
     def run(folder, epochs_before_the_end):
         def optimizer(rate):
-            return training.critics_apart(keras.optimizers.Adam(rate))
+            return training.with_discriminator_optimizer(keras.optimizers.Adam(rate))
 
         class Interruption(Exception):
             pass
@@ -256,7 +275,7 @@ def test_resumed_training_ends_like_an_uninterrupted_one(tmp_path):
 def test_keras_layer_contract(run_layer_test):
     run_layer_test(
         TotalCorrelationPenalty,
-        {"weight": 2.0, "critic": dense_critic((4,)), "seed": 0},
+        {"weight": 2.0, "discriminator": dense_discriminator((4,)), "seed": 0},
         input_shape=(5, 3),
         expected_output_shape=(5, 3),
         expected_num_trainable_weights=4,
@@ -271,7 +290,7 @@ def test_one_logit_and_two_say_the_same():
     one = TotalCorrelationPenalty(
         5.0, keras.Sequential([keras.layers.Dense(8), keras.layers.LeakyReLU(0.2)])
     )
-    one.critic.add(keras.layers.Dense(1))
+    one.discriminator.add(keras.layers.Dense(1))
     one.build((None, 3))
     w, b, v, c = (array(x) for x in two.trainable_variables)
     for variable, value in zip(
@@ -290,18 +309,18 @@ def test_codes_of_another_shape_raise(shape):
         TotalCorrelationPenalty().build(shape)
 
 
-def test_a_critic_of_three_outputs_raises():
-    critic = keras.Sequential([keras.layers.Dense(3)])
+def test_a_discriminator_of_three_outputs_raises():
+    discriminator = keras.Sequential([keras.layers.Dense(3)])
     with pytest.raises(ValueError, match="two logits"):
-        TotalCorrelationPenalty(critic=critic).build((None, 2))
+        TotalCorrelationPenalty(discriminator=discriminator).build((None, 2))
 
 
-def test_a_critic_built_by_the_user_is_set_apart_too():
+def test_a_discriminator_built_by_the_user_is_set_apart_too():
     inputs = keras.Input((3,))
-    critic = keras.Model(inputs, keras.layers.Dense(2)(inputs), name="mine")
-    layer = TotalCorrelationPenalty(critic=critic)
+    discriminator = keras.Model(inputs, keras.layers.Dense(2)(inputs), name="mine")
+    layer = TotalCorrelationPenalty(discriminator=discriminator)
     layer.build((None, 3))
-    assert all(w.of_critic for w in layer.trainable_weights)
+    assert all(w.is_discriminator for w in layer.trainable_weights)
 
 
 def linear_gaussian_tc(covariance, kernel):
@@ -315,7 +334,7 @@ def linear_gaussian_tc(covariance, kernel):
     BACKEND != "tensorflow", reason="the reference loop is TensorFlow's"
 )
 def test_training_ends_where_an_alternating_loop_does():
-    """One pass against two, the critic's after the encoder's and on fresh codes.
+    """One pass against two, the discriminator's after the encoder's and on fresh codes.
 
     The statistic is the total correlation that a linear encoder ends with, whose
     closed form is known. Mann-Whitney on 12 and 12 runs: alike, p is below 1e-3 once
@@ -330,7 +349,7 @@ def test_training_ends_where_an_alternating_loop_does():
     )
     inputs = keras.Input((3,))
     encoder = keras.layers.Dense(2, use_bias=False)
-    tc = TotalCorrelationPenalty(3.0, dense_critic((32,)), seed=0, name="tc")
+    tc = TotalCorrelationPenalty(3.0, dense_discriminator((32,)), seed=0, name="tc")
     model = RateDistortionModel(inputs, keras.layers.Dense(3)(tc(encoder(inputs))))
     distortion = losses.SquaredError()
 
@@ -350,22 +369,24 @@ def test_training_ends_where_an_alternating_loop_does():
         model.fit(x, x, batch_size=64, epochs=1, shuffle=False, verbose=0)
         return linear_gaussian_tc(covariance, array(encoder.kernel))
 
-    model.compile(training.critics_apart(*optimizers()), loss=distortion)
+    model.compile(training.with_discriminator_optimizer(*optimizers()), loss=distortion)
     model.optimizer.build(model.trainable_variables)
     variables = model.optimizer.variables
     initial = [array(v) for v in variables]
     found = [one_pass(seed, variables, initial) for seed in range(12)]
 
-    critic = tc.trainable_variables
-    others = [w for w in model.trainable_variables if not hasattr(w, "of_critic")]
-    of_others, of_critic = optimizers()
+    discriminator = tc.trainable_variables
+    others = [
+        w for w in model.trainable_variables if not hasattr(w, "is_discriminator")
+    ]
+    of_others, is_discriminator = optimizers()
     of_others.build(others)
-    of_critic.build(critic)
-    variables = [*of_others.variables, *of_critic.variables]
+    is_discriminator.build(discriminator)
+    variables = [*of_others.variables, *is_discriminator.variables]
     initial = [array(v) for v in variables]
 
     def ratio(z):
-        logits = tc.critic(z)
+        logits = tc.discriminator(z)
         return logits[:, 0] - logits[:, 1]
 
     @tf.function
@@ -381,7 +402,9 @@ def test_training_ends_where_an_alternating_loop_does():
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(tf.nn.softplus(-ratio(z)))
             loss = 0.5 * (loss + tf.reduce_mean(tf.nn.softplus(ratio(shuffled))))
-        of_critic.apply(tape.gradient(loss, [w.value for w in critic]), critic)
+        is_discriminator.apply(
+            tape.gradient(loss, [w.value for w in discriminator]), discriminator
+        )
 
     reference = []
     for seed in range(100, 112):

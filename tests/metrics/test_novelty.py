@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 from keras import layers
 from scipy import stats
 
-from echo_keras import losses, models, novelty
+from echo_keras import losses
 from echo_keras.layers import (
-    DataDivergence,
     DeterministicBottleneck,
+    GANPenalty,
     GaussianBottleneck,
 )
+from echo_keras.metrics import novelty
+from echo_keras.model import RateDistortionModel, autoencoder
 
 pytestmark = pytest.mark.core
 
@@ -22,18 +24,18 @@ VARIANCE = 0.25
 KERNEL = np.array([1.0, -2.0, 0.5])
 
 
-def known_model(bottleneck, critic=False):
-    """The code's mean is x, the decoder says `CENTRE`, and the critic is linear."""
+def known_model(bottleneck, discriminator=False):
+    """The code's mean is x, the decoder says `CENTRE`, and the discriminator is linear."""
     encoder = keras.Sequential([keras.Input((3,)), layers.Identity()], name="encoder")
     decoder = keras.Sequential([keras.Input((3,)), layers.Dense(3)], name="decoder")
     divergence = None
-    if critic:
+    if discriminator:
         linear = keras.Sequential([layers.Dense(1)])
-        divergence = DataDivergence(critic=linear, name="data_divergence")
-    model = models.autoencoder(encoder, bottleneck, decoder, data_divergence=divergence)
+        divergence = GANPenalty(discriminator=linear, name="gan_penalty")
+    model = autoencoder(encoder, bottleneck, decoder, gan_penalty=divergence)
     model.get_layer("bottleneck").heads[0].set_weights([np.eye(3), np.zeros(3)])
     decoder.set_weights([np.zeros((3, 3)), CENTRE])
-    if critic:
+    if discriminator:
         linear.set_weights([KERNEL[:, None], np.array([0.7])])
     model.compile(loss=losses.SquaredError())
     return model
@@ -49,7 +51,7 @@ def data(n=7):
 
 def test_every_score_is_its_term():
     x = data()
-    found = novelty.scores(known_model(gaussian(), critic=True), x, batch_size=3)
+    found = novelty.scores(known_model(gaussian(), discriminator=True), x, batch_size=3)
     assert set(found) == {"distortion", "rate", "neg_elbo", "data"}
     distortion = np.square(x - CENTRE).sum(axis=1)
     constant = 3 * (VARIANCE - np.log(VARIANCE) - 1)
@@ -82,12 +84,12 @@ def test_more_samples_are_a_mean_over_codes():
         assert found.std() == pytest.approx(spread, rel=0.25)
 
 
-def test_several_critics_raise():
+def test_several_discriminators_raise():
     inputs = x = keras.Input((3,))
     for _ in range(2):
-        x = DataDivergence(critic=keras.Sequential([layers.Dense(1)]))([inputs, x])
-    model = models.RateDistortionModel(inputs, x)
-    with pytest.raises(ValueError, match="at most one DataDivergence, found 2"):
+        x = GANPenalty(discriminator=keras.Sequential([layers.Dense(1)]))([inputs, x])
+    model = RateDistortionModel(inputs, x)
+    with pytest.raises(ValueError, match="at most one GANPenalty, found 2"):
         novelty.scores(model, data())
 
 
@@ -124,8 +126,8 @@ def test_combined_is_a_mean_in_standard_units():
         values = reference[name]
         spread = np.sqrt(np.mean(values**2) - values.mean() ** 2)
         expected += (x[name] - values.mean()) / spread / 3
-    np.testing.assert_allclose(novelty.combined(x, reference), expected)
-    of_itself = novelty.combined(reference, reference)
+    np.testing.assert_allclose(novelty.combined_score(x, reference), expected)
+    of_itself = novelty.combined_score(reference, reference)
     assert abs(of_itself.mean()) < 1e-9
     # Three independent terms of variance 1 have a mean of variance 1/3.
     assert of_itself.var() == pytest.approx(1 / 3, rel=0.4)
@@ -134,13 +136,13 @@ def test_combined_is_a_mean_in_standard_units():
 def test_combined_has_no_unit():
     reference, x = terms(), terms(5, seed=1)
     scaled = [{k: 7 * v - 3 for k, v in found.items()} for found in (x, reference)]
-    expected = novelty.combined(x, reference)
-    np.testing.assert_allclose(novelty.combined(*scaled), expected)
+    expected = novelty.combined_score(x, reference)
+    np.testing.assert_allclose(novelty.combined_score(*scaled), expected)
 
 
 def test_one_term_keeps_its_order():
     reference, x = ({"distortion": terms(9, s)["distortion"]} for s in (0, 1))
-    order = np.argsort(novelty.combined(x, reference))
+    order = np.argsort(novelty.combined_score(x, reference))
     np.testing.assert_array_equal(order, np.argsort(x["distortion"]))
 
 
@@ -148,7 +150,7 @@ def test_combined_of_other_terms_raises():
     without = {k: v for k, v in terms().items() if k != "data"}
     for pair in ((terms(), without), (without, terms()), ({}, {})):
         with pytest.raises(ValueError, match="expected the same terms, out of dist"):
-            novelty.combined(*pair)
+            novelty.combined_score(*pair)
 
 
 @pytest.mark.parametrize("value", [1.0, np.nan, np.inf])
@@ -158,7 +160,7 @@ def test_a_reference_without_a_spread_raises(value):
         np.errstate(invalid="ignore"),
         pytest.raises(ValueError, match="finite values of rate that differ"),
     ):
-        novelty.combined(terms(), reference)
+        novelty.combined_score(terms(), reference)
 
 
 # Areas under the ROC curve

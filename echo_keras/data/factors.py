@@ -19,7 +19,7 @@ import zipfile
 import keras
 import numpy as np
 
-from echo_keras import render
+from echo_keras.data import render
 
 __all__ = ["FactorDataset", "load", "names"]
 

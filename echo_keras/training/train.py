@@ -79,12 +79,17 @@ class HalfwaySchedule(keras.optimizers.schedules.LearningRateSchedule):
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
-class _CriticsApart(keras.optimizers.OptimizerMap):
-    """Maps the weights of critics to an optimizer of their own."""
+class _DiscriminatorMap(keras.optimizers.OptimizerMap):
+    """Maps the weights of discriminators to an optimizer of their own."""
 
     def __call__(self, variable):
-        critics, others = self._optimizer_map["critics"], self.default_optimizer
-        return critics if getattr(variable, "of_critic", False) else others
+        discriminators, others = (
+            self._optimizer_map["discriminators"],
+            self.default_optimizer,
+        )
+        return (
+            discriminators if getattr(variable, "is_discriminator", False) else others
+        )
 
 
 def learning_rates(learning_rate, epochs, steps_per_epoch, schedule="paper"):
@@ -118,13 +123,13 @@ def learning_rates(learning_rate, epochs, steps_per_epoch, schedule="paper"):
     )
 
 
-def critics_apart(optimizer, critics=None):
-    """Two optimizers in one: the critics of density-ratio penalties have their own.
+def with_discriminator_optimizer(optimizer, discriminators=None):
+    """Two optimizers in one: the discriminators of density-ratio penalties have their own.
 
     Args:
         optimizer: Keras optimizer for all other weights.
-        critics: Keras optimizer for the critics' weights; if None, Adam with the
-            settings of FactorVAE's critic: 1e-4, beta_1 = .5, beta_2 = .9.
+        discriminators: Keras optimizer for the discriminators' weights; if None, Adam with the
+            settings of FactorVAE's discriminator: 1e-4, beta_1 = .5, beta_2 = .9.
 
     Returns:
         A `keras.optimizers.MultiOptimizer`, which `compile` takes and `.keras` files
@@ -132,16 +137,16 @@ def critics_apart(optimizer, critics=None):
 
     Example:
 
-    >>> optimizer = critics_apart(keras.optimizers.Adam(1e-3))
+    >>> optimizer = with_discriminator_optimizer(keras.optimizers.Adam(1e-3))
     >>> [round(float(part.learning_rate), 4) for part in optimizer.optimizers]
     [0.0001, 0.001]
 
     References:
         Kim & Mnih, Disentangling by Factorising (2018), App. A.
     """
-    if critics is None:
-        critics = keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9)
-    parts = _CriticsApart(optimizer, {"critics": critics})
+    if discriminators is None:
+        discriminators = keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9)
+    parts = _DiscriminatorMap(optimizer, {"discriminators": discriminators})
     return keras.optimizers.MultiOptimizer(parts)
 
 

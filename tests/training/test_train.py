@@ -10,7 +10,7 @@ from keras import layers, ops
 
 from echo_keras import losses, training
 from echo_keras.layers import EchoBottleneck, GaussianBottleneck, GaussianSample
-from echo_keras.models import RateDistortionModel
+from echo_keras.model import RateDistortionModel
 from echo_keras.training import Batches, HalfwaySchedule, StopOnNaN, train
 
 core = pytest.mark.core

@@ -15,8 +15,9 @@ from keras import layers, ops
 from scipy import stats
 from sklearn.neighbors import KernelDensity
 
-from echo_keras import data, sample_quality
-from echo_keras.sample_quality import (
+from echo_keras import data
+from echo_keras.metrics import sample_quality
+from echo_keras.metrics.sample_quality import (
     BANDWIDTHS,
     classifier_features,
     fid,

@@ -13,8 +13,8 @@ import types
 
 import pytest
 
-from echo_keras import runners
-from echo_keras.runners import RunsFailed, run_all
+from echo_keras.studies import runners
+from echo_keras.studies.runners import RunsFailed, run_all
 
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
@@ -23,7 +23,7 @@ THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"
 SCRIPT = '''
 import json, os, pathlib, signal, sys, time
 
-from echo_keras import runners
+from echo_keras.studies import runners
 
 VARIABLES = ["TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"]
 VARIABLES += ["KERAS_BACKEND", "CUDA_VISIBLE_DEVICES"]
@@ -74,7 +74,7 @@ def train(out, name, seed, interrupt=False):
     from keras import Input, layers
     from sklearn.datasets import load_digits
 
-    from echo_keras import RateDistortionModel, evaluation, training
+    from echo_keras import RateDistortionModel, metrics, training
     from echo_keras.layers import GaussianBottleneck
 
     attempts = note(out / f"{name}.attempts", os.getpid())
@@ -102,7 +102,7 @@ def train(out, name, seed, interrupt=False):
     )
     return {
         "history": history,
-        "test": evaluation.evaluate(model, x[300:500]),
+        "test": metrics.evaluate(model, x[300:500]),
         "weights": [float(np.sum(w)) for w in model.get_weights()],
         "processes": processes.read_text().split(),
         "script": __file__,

@@ -1,0 +1,1 @@
+"""Many runs: what varies, their records and tables, and where they run."""

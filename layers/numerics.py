@@ -1,0 +1,126 @@
+"""Functions of tensors that several layers share, in float32."""
+
+import math
+
+from keras import ops
+
+
+def sum_over_latent(per_dimension):
+    """Sums all axes but the first: (batch, ...) -> (batch,)."""
+    return ops.sum(per_dimension, axis=tuple(range(1, len(per_dimension.shape))))
+
+
+def log_normal(noise, log_var):
+    """log N(z; mean, exp(log_var)) at z = mean + exp(log_var / 2) noise, (batch,)."""
+    return -0.5 * sum_over_latent(math.log(2 * math.pi) + log_var + ops.square(noise))
+
+
+def log_softplus(x):
+    r"""\(\log \log (1 + e^x)\), finite wherever x is, and so is its gradient.
+
+    Far below 0 it is x, where the softplus itself is too small for float32.
+
+    Example:
+
+    >>> [round(float(log_softplus(ops.convert_to_tensor(x))), 3) for x in (-1e4, 0.0)]
+    [-10000.0, -0.367]
+    """
+    # Each branch sees values at which it is finite: a gradient of NaN times 0 is NaN.
+    far = x < -10.0
+    below, above = ops.where(far, x, -10.0), ops.where(far, -10.0, x)
+    # log(1 + u) = u - u^2 / 2 + ...
+    return ops.where(far, below - 0.5 * ops.exp(below), ops.log(ops.softplus(above)))
+
+
+def project(x, low, high):
+    """Clips x to [low, high]; a gradient that leads back inside still passes.
+
+    An ordinary clip has gradient zero outside, so that a value which once left
+    the range never returns. Here the gradient is zero only where a descent step
+    would lead further out.
+    """
+
+    @ops.custom_gradient
+    def clip(x):
+        inside = ops.clip(x, low, high)
+        excess = x - inside  # its sign says which bound is broken
+
+        def grad(*args, upstream=None):
+            upstream = args[0] if upstream is None else upstream
+            return ops.where(excess * upstream < 0, 0.0, upstream)
+
+        return inside, grad
+
+    return clip(x)
+
+
+def matvec(matrices, x):
+    """Each matrix (rows, d, d) times its vector (rows, d).
+
+    Not by `matmul`, which rounds to 10 bits on a GPU (TF32) unless told otherwise.
+    """
+    return ops.sum(matrices * ops.expand_dims(x, 1), axis=2)
+
+
+def matvec_transposed(matrices, x):
+    """The transpose of each matrix (rows, d, d) times its vector (rows, d)."""
+    return ops.sum(matrices * ops.expand_dims(x, 2), axis=1)
+
+
+def outer(x, y):
+    """The outer product of each pair of vectors (rows, d): (rows, d, d)."""
+    return ops.expand_dims(x, 2) * ops.expand_dims(y, 1)
+
+
+def scaled_distances(z, mean, log_var):
+    r"""Squared distances \(\sum_j (z_{ij} - \mu_{kj})^2 / \sigma_{kj}^2\), (n, K).
+
+    The differences are taken before they are squared. To expand the square into
+    matrix products would be faster, but the products are large and nearly cancel:
+    for 750 components of width 0.3 in 32 dimensions log m(z) was then off by up to
+    2e-4 nats in float32, at width 0.03 by 1e-2, against 1e-5 here. And on GPUs
+    TensorFlow and JAX multiply matrices in TF32 unless told otherwise, which has 10
+    bits: off by 0.15 and 15 nats.
+
+    Time is O(n K d). Memory is O(n K) and not O(n K d): dimensions are summed some
+    at a time, and the backward pass takes the differences again.
+
+    Args:
+        z: Tensor (n, d), float32.
+        mean, log_var: Tensors (K, d), float32.
+
+    Returns:
+        Tensor (n, K).
+    """
+    d = z.shape[1]
+    width = max(8, math.ceil(d / 64))
+    starts = range(0, d, width)
+
+    def pieces(*tensors):
+        return [[x[:, i : i + width] for x in tensors] for i in starts]
+
+    def differences(z, mean, log_var):
+        difference = ops.expand_dims(z, 1) - ops.expand_dims(mean, 0)
+        return difference, difference * ops.exp(-log_var)
+
+    @ops.custom_gradient
+    def distances(z, mean, log_var):
+        total = 0.0
+        for piece in pieces(z, mean, log_var):
+            difference, scaled = differences(*piece)
+            total = total + ops.sum(difference * scaled, axis=2)
+
+        def grad(*args, upstream=None):
+            upstream = ops.expand_dims(args[0] if upstream is None else upstream, 2)
+            grads = []
+            for piece in pieces(z, mean, log_var):
+                difference, scaled = differences(*piece)
+                scaled = upstream * scaled
+                grad_z, grad_mean = ops.sum(scaled, axis=1), -ops.sum(scaled, axis=0)
+                grad_log_var = -ops.sum(difference * scaled, axis=0)
+                grads.append((2.0 * grad_z, 2.0 * grad_mean, grad_log_var))
+            return tuple(ops.concatenate(g, axis=1) for g in zip(*grads, strict=True))
+
+        return total, grad
+
+    return distances(z, mean, log_var)
