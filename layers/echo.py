@@ -13,7 +13,7 @@ from scipy import optimize
 from .backend import compiled_on_cpu
 from .beta import TargetRate
 from .channel import Channel, pair_shape
-from .numerics import matvec, matvec_transposed, project, sum_over_latent
+from .numerics import matvec, matvec_transposed, outer, project, sum_over_latent
 
 SCALES = ("diagonal", "triangular")
 SAMPLINGS = ("cyclic", "without_replacement", "with_replacement")
