@@ -8,7 +8,7 @@ from .bottleneck import (
     QuantizedBottleneck,
     tanh16,
 )
-from .channel import Channel, collect_rates
+from .channel import Channel, Draw, collect_draws
 from .couplings import Chain, Coupling, Permutation, Scale, Shift
 from .discriminators import (
     DensityRatioPenalty,
@@ -21,7 +21,7 @@ from .divergences import (
     PriorSamples,
     conv_discriminator,
 )
-from .echo import EchoSample, echoes_from_batch, max_scale
+from .echo import EchoSample, max_scale
 from .flows import (
     MADE,
     Flow,
@@ -49,6 +49,7 @@ __all__ = [
     "GANPenalty",
     "DensityRatioPenalty",
     "DeterministicBottleneck",
+    "Draw",
     "EchoBottleneck",
     "EchoSample",
     "Flow",
@@ -83,10 +84,9 @@ __all__ = [
     "VampPrior",
     "VariancePenalty",
     "VectorQuantizer",
-    "collect_rates",
+    "collect_draws",
     "conv_discriminator",
     "dense_discriminator",
-    "echoes_from_batch",
     "max_scale",
     "tanh16",
 ]

@@ -18,7 +18,7 @@ from keras import ops
 from scipy.special import log_softmax, logsumexp
 
 from echo_keras import training
-from echo_keras.layers import collect_rates
+from echo_keras.layers import collect_draws
 from echo_keras.layers.backend import no_gradients
 
 
@@ -94,9 +94,9 @@ def forward(model, x, samples=1, batch_size=500):
         here = slice(start, start + batch_size)
         batch, of_batch = ops.convert_to_tensor(x[here], "float32"), []
         for _ in range(samples):
-            with no_gradients(), collect_rates() as rates:
+            with no_gradients(), collect_draws() as draws:
                 output = model(batch, training=False)
-            rate[here] += sum(ops.convert_to_numpy(r) for r in rates) / samples
+            rate[here] += sum(ops.convert_to_numpy(rate) for rate, _ in draws) / samples
             of_batch.append(ops.convert_to_numpy(output))
         logits.append(np.stack(of_batch))
     return rate, np.concatenate(logits, axis=1)

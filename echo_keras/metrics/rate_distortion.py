@@ -5,7 +5,6 @@ generates, `generative_information`, and how far their law is from a prior,
 `aggregate_posterior`.
 """
 
-import contextlib
 import math
 
 import keras
@@ -18,8 +17,7 @@ from echo_keras.layers import (
     GaussianBottleneck,
     MMDPenalty,
     PseudoInputs,
-    collect_rates,
-    echoes_from_batch,
+    collect_draws,
 )
 from echo_keras.layers.backend import no_gradients
 from echo_keras.losses import Distortion
@@ -97,14 +95,13 @@ def per_example(model, x, samples=1, echoes="bank", batch_size=100):
     order = np.arange(len(x))
     if echoes == "batch":
         order = np.random.RandomState(0).permutation(len(x))
-    with echoes_from_batch() if echoes == "batch" else contextlib.nullcontext():
-        for start in range(0, len(x), batch_size):
-            here = order[start : start + batch_size]
-            batch = ops.convert_to_tensor(x[here], "float32")
-            for _ in range(samples):
-                rates, distortion = _step(model, batch)
-                total[0, here] += sum(rates)
-                total[1, here] += distortion
+    for start in range(0, len(x), batch_size):
+        here = order[start : start + batch_size]
+        batch = ops.convert_to_tensor(x[here], "float32")
+        for _ in range(samples):
+            draws, distortion = _step(model, batch, echoes)
+            total[0, here] += sum(rate for rate, _ in draws)
+            total[1, here] += distortion
     rate, distortion = total / samples
     return rate, distortion
 
@@ -166,8 +163,14 @@ def per_example_likelihood(model, x, samples=100, batch_size=100):
         here = slice(start, start + batch_size)
         batch = ops.convert_to_tensor(x[here], "float32")
         for _ in range(samples):
-            log_ratios, distortion = _step(model, batch, sampled=True)
-            log_weight = -(sum(log_ratios) + distortion.astype("float64"))
+            draws, distortion = _step(model, batch)
+            if any(log_ratio is None for _, log_ratio in draws):
+                raise ValueError(
+                    "importance_weighted needs a density q(z|x) of every channel, and "
+                    "one of the model's has none."
+                )
+            log_ratio = sum(log_ratio for _, log_ratio in draws)
+            log_weight = -(log_ratio + distortion.astype("float64"))
             total[here] = np.logaddexp(total[here], log_weight)
     return total - math.log(samples)
 
@@ -416,9 +419,9 @@ def _standard_error(values):
     return float(spread / math.sqrt(len(values)))
 
 
-def _step(model, batch, sampled=False):
+def _step(model, batch, echoes="bank"):
     # No graph is traced: what the contexts say holds for this very call.
-    with no_gradients(), collect_rates(sampled) as rates:
+    with no_gradients(), collect_draws(echoes) as draws:
         output = model(batch, training=False)
         if isinstance(model.loss, keras.losses.Loss):
             distortion = model.loss.call(batch, output)
@@ -430,4 +433,8 @@ def _step(model, batch, sampled=False):
             f"The model's loss must give one number for each example, as those of "
             f"echo_keras.losses do; {model.loss!r} gives {given}."
         )
-    return [ops.convert_to_numpy(r) for r in rates], ops.convert_to_numpy(distortion)
+    draws = [
+        tuple(None if x is None else ops.convert_to_numpy(x) for x in draw)
+        for draw in draws
+    ]
+    return draws, ops.convert_to_numpy(distortion)
