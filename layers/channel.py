@@ -26,6 +26,16 @@ class Draw(NamedTuple):
             without noise, which has none.
         log_ratio: log q(z|x) - log m(z) at this z, (batch,), nats: the weights of
             importance sampling. None where q(z|x) has no density.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from echo_keras.layers import GaussianBottleneck
+    >>> layer = GaussianBottleneck(2)
+    >>> z = layer(np.ones((5, 3)))  # the layer is built
+    >>> z, rate, log_ratio = layer.draw(np.ones((5, 3)))
+    >>> tuple(z.shape), tuple(rate.shape), tuple(log_ratio.shape)
+    ((5, 2), (5,), (5,))
     """
 
     z: Tensor
@@ -34,6 +44,7 @@ class Draw(NamedTuple):
 
 
 def check_echoes_from(echoes_from: str) -> None:
+    """Raises a ValueError unless it is one of ECHOES_FROM."""
     if echoes_from not in ECHOES_FROM:
         raise ValueError(
             f"echoes_from must be one of {', '.join(ECHOES_FROM)}. "
