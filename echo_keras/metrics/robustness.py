@@ -123,7 +123,7 @@ def stratified_subset(y: np.ndarray, n: int, seed: int = 0) -> np.ndarray:
         )
     except ValueError as error:
         raise ValueError(
-            f"n must take and leave at least one example of each class. Received: n={n} "
+            f"n must take and leave an example of each class. Received: n={n} "
             f"of {len(y)} ({error})"
         ) from error
     return np.sort(rows)

@@ -19,7 +19,7 @@ from echo_keras.layers import (
     IAFBlock,
     PseudoInputs,
     VampPrior,
-    echoes_from_batch,
+    collect_draws,
 )
 from echo_keras.metrics.disentanglement import (
     METRICS,
@@ -759,7 +759,7 @@ def test_noise_from_the_batch_does_not_vary_where_a_factor_is_fixed():
     x = grid.images(grid.sample_given(0, 2, 64, np.random.RandomState(0)))
     noiseless = representation(model)(x)
     encoder = keras.Model(model.input, bottleneck.output)
-    with echoes_from_batch():
+    with collect_draws("batch"):
         batch = array(encoder(x, training=False)) - noiseless
     bank = representation(model, noisy=True)(x) - noiseless
     assert batch.std(axis=0)[0] < 1e-6 < 1e-3 < batch.std(axis=0)[1]

@@ -293,7 +293,7 @@ def test_importance_weights_may_be_tiny():
 
 
 def test_echo_has_no_importance_weights():
-    with pytest.raises(ValueError, match="EchoSample gives no density"):
+    with pytest.raises(ValueError, match="needs a density q.z.x. of every channel"):
         importance_weighted(autoencoder(trained_echo()), data(), samples=2)
 
 
