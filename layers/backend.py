@@ -122,15 +122,15 @@ def compiled(function, variables):
 def _compiled_by_tensorflow(function):
     import tensorflow as tf
 
-    traced = tf.function(function, autograph=False, reduce_retracing=True)
+    traced = tf.function(function, autograph=False)
 
     def any_batch(x):
         return x if x is None else tf.TensorSpec((None, *x.shape[1:]), x.dtype)
 
     def call(*arguments):
-        # The first trace is for all batch sizes; later calls find it.
-        traced.get_concrete_function(*tf.nest.map_structure(any_batch, arguments))
-        return traced(*arguments)
+        # Traced at the first call with such shapes, but for the batch.
+        shapes = tf.nest.map_structure(any_batch, arguments)
+        return traced.get_concrete_function(*shapes)(*arguments)
 
     return call
 
