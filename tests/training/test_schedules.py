@@ -24,10 +24,10 @@ def rates(schedule, epochs, at, steps=10):
         ("paper", 4, (0, 1.9, 2, 3, 3.5, 4, 5), (1, 1, 1, 0.5, 0.25, 0, 0)),
         ("paper", 5, (2.9, 3, 4, 5), (1, 1, 0.5, 0)),
         ("paper", 1, (0, 0.9), (1, 1)),
-        ("as_run", 4, (0, 1.9, 2, 2.9, 3, 3.9), (1, 1, 0.01, 0.01, 0.99, 0.99)),
-        ("as_run", 5, (2.9, 3, 3.9, 4), (1, 0.01, 0.01, 0.99)),
-        ("as_run", 3, (1.9, 2, 2.9), (1, 0.01, 0.01)),
-        ("as_run", 1, (0, 0.9), (1, 1)),
+        ("published_code", 4, (0, 1.9, 2, 2.9, 3, 3.9), (1, 1, 0.01, 0.01, 0.99, 0.99)),
+        ("published_code", 5, (2.9, 3, 3.9, 4), (1, 0.01, 0.01, 0.99)),
+        ("published_code", 3, (1.9, 2, 2.9), (1, 0.01, 0.01)),
+        ("published_code", 1, (0, 0.9), (1, 1)),
         ("constant", 4, (0, 2, 3.9), (1, 1, 1)),
     ],
 )
@@ -37,7 +37,7 @@ def test_schedule(schedule, epochs, at, expected):
 
 @core
 def test_schedule_of_the_published_code_at_200_epochs():
-    rate = HalfwaySchedule(3e-4, 200, 500, "as_run")
+    rate = HalfwaySchedule(3e-4, 200, 500, "published_code")
     at = [0, 99.998, 100, 100.998, 101, 150, 199, 199.998]
     found = [float(array(rate(round(500 * epoch)))) for epoch in at]
     step = (2.97e-4 - 3e-6) / 99
@@ -54,7 +54,7 @@ def test_schedule_of_the_paper_falls_evenly_to_zero_at_200_epochs():
 
 @core
 def test_schedule_serializes():
-    rate = HalfwaySchedule(1e-3, 7, 9, "as_run")
+    rate = HalfwaySchedule(1e-3, 7, 9, "published_code")
     again = keras.saving.deserialize_keras_object(
         json.loads(json.dumps(keras.saving.serialize_keras_object(rate)))
     )
@@ -65,12 +65,18 @@ def test_schedule_serializes():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((1.0, 2, 2, "cosine"), "one of paper, as_run, constant; received 'cosine'"),
-        ((0.0, 2, 2), "must be positive; received 0.0, 2 and 2"),
-        ((-1.0, 2, 2), "must be positive; received -1.0, 2 and 2"),
-        ((float("nan"), 2, 2), "must be positive; received nan, 2 and 2"),
-        ((1.0, 0, 2), "must be positive; received 1.0, 0 and 2"),
-        ((1.0, 2, 0), "must be positive; received 1.0, 2 and 0"),
+        (
+            (1.0, 2, 2, "cosine"),
+            "published_code, constant. Received: schedule='cosine'",
+        ),
+        (
+            (0.0, 2, 2),
+            "learning_rate must be a number > 0. Received: .*=0.0",
+        ),
+        ((-1.0, 2, 2), "learning_rate must be .* Received: learning_rate=-1.0"),
+        ((float("nan"), 2, 2), "learning_rate must be .* Received: learning_rate=nan"),
+        ((1.0, 0, 2), "epochs must be a number >= 1. Received: epochs=0"),
+        ((1.0, 2, 0), "steps_per_epoch must be .* Received: steps_per_epoch=0"),
     ],
 )
 def test_bad_schedule_raises(arguments, sentence):
@@ -80,7 +86,7 @@ def test_bad_schedule_raises(arguments, sentence):
 
 @core
 def test_rates_cut_after_given_epochs():
-    rate = training.learning_rates(1e-3, 100, 600, [(30, 0.5), (50, 0.1)])
+    rate = learning_rates(1e-3, 100, 600, [(30, 0.5), (50, 0.1)])
     at = [0, 29.9, 30.1, 49.9, 50.1, 100]
     found = [float(array(rate(round(600 * epoch)))) for epoch in at]
     np.testing.assert_allclose(found, [1e-3, 1e-3, 5e-4, 5e-4, 1e-4, 1e-4], rtol=1e-6)
@@ -88,7 +94,5 @@ def test_rates_cut_after_given_epochs():
 
 @core
 def test_rates_by_name_are_those_of_the_class():
-    rate = training.learning_rates(1.0, 4, 10, "as_run")
-    assert isinstance(rate, HalfwaySchedule) and rate.schedule == "as_run"
-
-
+    rate = learning_rates(1.0, 4, 10, "published_code")
+    assert isinstance(rate, HalfwaySchedule) and rate.schedule == "published_code"

@@ -7,18 +7,15 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from tools import array
 
-from echo_keras import losses, training
+from echo_keras import losses
 from echo_keras.layers import EchoBottleneck, GaussianBottleneck, GaussianSample
 from echo_keras.model import RateDistortionModel
-from echo_keras.training import Batches, HalfwaySchedule, StopOnNaN, train
+from echo_keras.training import Batches, StopOnNaN, train
 
 core = pytest.mark.core
 TERMS = ("loss", "rate", "distortion", "neg_elbo")
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def data(n=10, seed=0):
@@ -104,6 +101,52 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(epoch, tmp_path):
             np.testing.assert_allclose(other[name], one[name], rtol=1e-4)
 
 
+class EndlessRing(keras.utils.PyDataset):
+    """Somebody's own batches: the same in every epoch, without `__len__`."""
+
+    def __init__(self, num_batches):
+        super().__init__()
+        self.steps = num_batches
+
+    @property
+    def num_batches(self):
+        return self.steps
+
+    def __getitem__(self, index):
+        return 2 * (data()[2 * index :][:2],)
+
+
+@core
+def test_any_keras_data_set_is_trained_on(tmp_path):
+    model, history = run(tmp_path, EndlessRing(5), epochs=2)
+    assert int(model.optimizer.iterations) == 10 and len(history) == 2
+    with pytest.raises(ValueError, match="x must be batches of finite length"):
+        run(tmp_path, EndlessRing(None))
+
+
+@core
+def test_a_resumed_run_sees_the_batches_of_its_epochs(tmp_path):
+    def watched(seen):
+        class Watched(Batches):
+            def batch(self, index, epoch, order):
+                x, y = super().batch(index, epoch, order)
+                seen.append((epoch, index, x.tolist()))
+                return x, y
+
+        # A single batch too, which Keras reads once more to build the loss.
+        return Watched(data(), 10, seed=0, binarize=True)
+
+    whole, first, second = [], [], []
+    run(tmp_path / "whole", watched(whole))
+    interrupted_run(tmp_path / "broken", 1, batch=0, x=watched(first))
+    run(tmp_path / "broken", watched(second))
+    assert {epoch for epoch, *_ in whole} >= {0, 1, 2}
+    epochs = [epoch for epoch, *_ in second]
+    assert {1, 2} <= set(epochs)
+    for batch in second:
+        assert batch[0] in (0, 3) or batch in whole
+
+
 def test_log_has_one_row_an_epoch_even_if_interrupted_after_it_was_written(tmp_path):
     run(tmp_path / "whole", validation=data(3, seed=1))
     interrupted_run(tmp_path / "broken", 2, 1, validation=data(3, seed=1))
@@ -183,7 +226,9 @@ def test_seed_decides_everything(tmp_path):
 
 
 def test_loss_and_schedule_reach_the_optimizer(tmp_path):
-    model, _ = run(tmp_path, epochs=1, loss=losses.Laplace(0.5), schedule="as_run")
+    model, _ = run(
+        tmp_path, epochs=1, loss=losses.Laplace(0.5), schedule="published_code"
+    )
     assert model.loss.get_config() == losses.Laplace(0.5).get_config()
     assert isinstance(model.optimizer, keras.optimizers.Adam)
     rate = model.optimizer._learning_rate
@@ -191,7 +236,7 @@ def test_loss_and_schedule_reach_the_optimizer(tmp_path):
         "learning_rate": 0.01,
         "epochs": 1,
         "steps_per_epoch": 3,
-        "schedule": "as_run",
+        "schedule": "published_code",
     }
 
 
@@ -200,18 +245,19 @@ def test_tensorboard_logs_are_written(tmp_path):
     assert list((tmp_path / "tensorboard").rglob("events*"))
 
 
-@pytest.mark.parametrize("bad", [{"epochs": 0}, {"batch_size": 0}])
-def test_bad_arguments_raise_before_anything_is_written(bad, tmp_path):
-    with pytest.raises(
-        ValueError, match="epochs and batch_size must be >= 1; received"
-    ):
+@pytest.mark.parametrize(
+    ("bad", "sentence"),
+    [
+        ({"epochs": 0}, "epochs must be an integer >= 1. Received: epochs=0"),
+        ({"batch_size": 0}, "batch_size must be an integer >= 1"),
+        ({"schedule": "cosine"}, "schedule must be one of"),
+        ({"x": Batches(data(), 4, 0), "binarize": True}, "binarize must be False"),
+    ],
+)
+def test_bad_arguments_raise_before_anything_is_written(bad, sentence, tmp_path):
+    with pytest.raises(ValueError, match=sentence):
         run(tmp_path / "new", **bad)
     assert not (tmp_path / "new").exists()
-
-
-def test_unknown_schedule_raises(tmp_path):
-    with pytest.raises(ValueError, match="schedule must be one of"):
-        run(tmp_path, schedule="cosine")
 
 
 # NaN
@@ -255,5 +301,3 @@ def test_a_rate_of_nan_is_named_with_its_epoch(tmp_path):
     assert len(json.loads((tmp_path / "history.json").read_text())) == 1
     model = keras.saving.load_model(tmp_path / "checkpoint.keras")
     assert all(np.isfinite(w).all() for w in model.get_weights())
-
-
