@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from echo_keras import data, losses, metrics, training
-from echo_keras.training import write_json
+from echo_keras._files import write_json
 
 from . import records, runners
 from .records import Record
