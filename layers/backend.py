@@ -1,6 +1,8 @@
 """The one place in the layers that knows a backend by name."""
 
 import contextlib
+import subprocess
+import sys
 
 import keras
 from keras import ops
@@ -154,3 +156,42 @@ def _compiled_by_jax(function, variables):
         return found
 
     return call
+
+
+def device_name() -> str | None:
+    """The accelerator that the backend computes on; None for a CPU."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        if gpus:
+            return tf.config.experimental.get_device_details(gpus[0])["device_name"]
+    elif keras.backend.backend() == "jax":
+        import jax
+
+        if jax.default_backend() != "cpu":
+            return jax.devices()[0].device_kind
+    elif keras.backend.backend() == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.get_device_name()
+    return None
+
+
+def count_gpus() -> int:
+    """How many GPUs the backend sees. None of them is touched."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return len(tf.config.list_physical_devices("GPU"))
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.cuda.device_count()
+    # JAX takes the memory of the GPUs that it counts: another process counts.
+    code = "import jax; print(sum(d.platform == 'gpu' for d in jax.devices()))"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return int(answer.stdout)

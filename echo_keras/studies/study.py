@@ -91,8 +91,8 @@ class Study:
     ...     vary={"beta": [0.5, 1.0]},
     ... )
     >>> config = study.configs("digits", runs=2)[3]
-    >>> config["beta"], config["seed"], config["epochs"], study.run_name(config)
-    (1.0, 1, 2, 'digits-beta1-epochs2-seed1')
+    >>> config["beta"], config["seed"], study.run_name(config)
+    (1.0, 1, 'digits-beta1-epochs2-seed1')
     >>> study.deviations(config)
     'reduced or changed protocol: epochs 2 (paper 20)'
     """
@@ -223,7 +223,7 @@ class Study:
         return "reduced or changed protocol: " + ", ".join(changes)
 
     def order(self, record: Record) -> Any:
-        """What rows of tables are sorted by: what varies, in its order, and the seed."""
+        """What rows of tables are sorted by: what varies, in its order, then the seed."""
         config, place = record["config"], []
         for keys, values in self.vary.items():
             many = isinstance(keys, tuple)
