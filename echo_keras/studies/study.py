@@ -223,7 +223,7 @@ class Study:
         return "reduced or changed protocol: " + ", ".join(changes)
 
     def order(self, record: Record) -> Any:
-        """What rows of tables are sorted by: what varies, in its order, then the seed."""
+        """What rows of tables are sorted by: what varies, in its order, then seeds."""
         config, place = record["config"], []
         for keys, values in self.vary.items():
             many = isinstance(keys, tuple)
