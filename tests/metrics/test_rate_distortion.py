@@ -8,7 +8,7 @@ import pytest
 from keras import layers, ops
 from linear_gaussian import BIAS, VARIANCE, WEIGHTS, linear_data, linear_model
 from scipy import stats
-from tools import BACKEND, array
+from tools import array
 
 from echo_keras import losses
 from echo_keras.layers import (
