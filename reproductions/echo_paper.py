@@ -147,7 +147,8 @@ def build(config, images):
     if marginal == "maf":
         arguments["marginal"] = MAFMarginal(name="maf")
     if marginal == "vamp":
-        arguments["marginal"] = VampPrior(as_published=published, name="vamp")
+        variant = "published_code" if published else "paper"
+        arguments["marginal"] = VampPrior(variant=variant, name="vamp")
         pseudo = PseudoInputs(PSEUDO_INPUTS, name="pseudo")
         # The code that was published starts all of them at one and the same image.
         pseudo.adapt(images, "mean", noise=1e-12 if published else 0.05)

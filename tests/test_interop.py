@@ -11,7 +11,7 @@ from keras import ops
 from echo_keras.interop import tfp as interop
 from echo_keras.layers import EchoSample, GaussianSample
 from echo_keras.layers.flows import IAFBlock, MAFMarginal
-from echo_keras.layers.marginals import Logistic, StandardNormal, VampPrior
+from echo_keras.layers import Logistic, StandardNormal, VampPrior
 
 SMALL = {"steps": 2, "hidden": (8, 8), "seed": 3}
 
@@ -190,7 +190,7 @@ def test_marginals_without_a_density_yet_raise(tfp):
     with pytest.raises(ValueError, match="was never called and knows no components"):
         interop.distribution(prior)
     with pytest.raises(ValueError, match="averages log-densities"):
-        interop.distribution(vamp_prior(as_published=True))
+        interop.distribution(vamp_prior(variant="published_code"))
 
 
 def test_another_backend_raises(monkeypatch):

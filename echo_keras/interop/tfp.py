@@ -8,7 +8,7 @@ from keras import ops
 
 from echo_keras import layers
 from echo_keras.layers.flows import MAFMarginal
-from echo_keras.layers.marginals import Logistic, StandardNormal, VampPrior
+from echo_keras.layers import Logistic, StandardNormal, VampPrior
 
 
 def distribution(marginal):
@@ -34,7 +34,7 @@ def distribution(marginal):
     Raises:
         TypeError: the layer is none of these.
         ValueError: the layer is not built or, for a VampPrior, was never called or
-            is `as_published`, which is not a density.
+            has variant="published_code", which is no density.
         ImportError: TensorFlow Probability or tf-keras is missing.
         RuntimeError: Keras does not run on TensorFlow.
 
@@ -159,10 +159,10 @@ def _logistic(tfp, marginal):
 
 
 def _vamp_prior(tfp, marginal):
-    if marginal.as_published:
+    if marginal.variant == "published_code":
         raise ValueError(
-            "A VampPrior as_published averages log-densities, which is no density; "
-            "distribution() takes one with as_published=False."
+            "distribution() needs VampPrior(variant='paper'): 'published_code' averages "
+            "log-densities, which is no density."
         )
     mean, log_var = (ops.convert_to_tensor(x) for x in marginal.components.numpy())
     if not ops.all(ops.isfinite(mean)):

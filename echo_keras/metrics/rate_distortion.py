@@ -256,10 +256,10 @@ def generative_information(
             f"generative_information needs a model compiled with a likelihood, such as "
             f"echo_keras.losses.Bernoulli; received {loss!r}."
         )
-    if getattr(marginal, "as_published", False):
+    if getattr(marginal, "variant", "paper") == "published_code":
         raise ValueError(
-            "VampPrior(as_published=True) has no density m(z) that its samples come "
-            "from, and so no bounds; as_published=False has one."
+            "VampPrior(variant='published_code') has no density m(z) that its samples "
+            "come from, and so no bounds; variant='paper' has one."
         )
     seed_generator = keras.random.SeedGenerator(seed)
     with no_gradients():
