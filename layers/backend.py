@@ -1,6 +1,8 @@
 """The one place in the layers that knows a backend by name."""
 
 import contextlib
+import subprocess
+import sys
 
 import keras
 from keras import ops
@@ -79,3 +81,117 @@ def no_gradients():
 
         return torch.no_grad()
     return contextlib.nullcontext()
+
+
+def compiled(function, variables):
+    """Compiles a function of tensors that reads Keras variables and may assign them.
+
+    On TensorFlow it is traced once for all batch sizes, on JAX once for each. PyTorch
+    runs it as it is, without gradients.
+
+    Args:
+        function: Function of tensors, or lists or dicts of them, with the batch as
+            first axis, that returns such.
+        variables: The variables that it uses, such as `model.variables`. They are read
+            at each call, so that a model may be trained on in between.
+
+    Returns:
+        The compiled function.
+
+    Example:
+
+    >>> from keras import ops
+    >>> count = keras.Variable(0.0)
+    >>> def add(x):
+    ...     count.assign(count + ops.sum(x))
+    ...     return 2.0 * x
+    >>> double = compiled(add, [count])
+    >>> double(ops.ones((3,))).shape[0], double(ops.ones((2,))).shape[0], float(count)
+    (3, 2, 5.0)
+    """
+    if keras.backend.backend() == "tensorflow":
+        return _compiled_by_tensorflow(function)
+    if keras.backend.backend() == "jax":
+        return _compiled_by_jax(function, variables)
+
+    def without_gradients(*arguments):
+        with no_gradients():
+            return function(*arguments)
+
+    return without_gradients
+
+
+def _compiled_by_tensorflow(function):
+    import tensorflow as tf
+
+    traced = tf.function(function, autograph=False)
+
+    def any_batch(x):
+        return x if x is None else tf.TensorSpec((None, *x.shape[1:]), x.dtype)
+
+    def call(*arguments):
+        # Traced at the first call with such shapes, but for the batch.
+        shapes = tf.nest.map_structure(any_batch, arguments)
+        return traced.get_concrete_function(*shapes)(*arguments)
+
+    return call
+
+
+def _compiled_by_jax(function, variables):
+    import jax
+
+    @jax.jit
+    def pure(values, *arguments):
+        mapping = zip(variables, values, strict=True)
+        with keras.StatelessScope(state_mapping=list(mapping)) as scope:
+            found = function(*arguments)
+        return found, [scope.get_current_value(v) for v in variables]
+
+    def call(*arguments):
+        before = [v.value for v in variables]
+        found, after = pure(before, *arguments)
+        for variable, old, new in zip(variables, before, after, strict=True):
+            if new is not old:
+                variable.assign(new)
+        return found
+
+    return call
+
+
+def device_name() -> str | None:
+    """The accelerator that the backend computes on; None for a CPU."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        if gpus:
+            return tf.config.experimental.get_device_details(gpus[0])["device_name"]
+    elif keras.backend.backend() == "jax":
+        import jax
+
+        if jax.default_backend() != "cpu":
+            return jax.devices()[0].device_kind
+    elif keras.backend.backend() == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.get_device_name()
+    return None
+
+
+def count_gpus() -> int:
+    """How many GPUs the backend sees. None of them is touched."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return len(tf.config.list_physical_devices("GPU"))
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.cuda.device_count()
+    # JAX takes the memory of the GPUs that it counts: another process counts.
+    code = "import jax; print(sum(d.platform == 'gpu' for d in jax.devices()))"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return int(answer.stdout)

@@ -426,14 +426,12 @@ def counts(model):
     return [n for n in found if n]
 
 
-@pytest.mark.core
 def test_parameters_of_each_layer():
     assert counts(networks.conv_encoder()) == ENCODER
     assert counts(networks.conv_decoder()) == DECODER
     assert sum(ENCODER) + HEADS + sum(DECODER) == 1_398_849
 
 
-@pytest.mark.core
 def test_shapes_of_each_layer():
     def sizes(model):
         shapes = [x.output.shape[1:] for x in model.layers if x.weights]
@@ -469,7 +467,6 @@ def test_autoencoder_has_the_papers_parameters(bottleneck):
     assert model.output_shape == (None, 28, 28, 1)
 
 
-@pytest.mark.core
 def test_autoencoder_in_colour():
     model = conv_autoencoder(GaussianBottleneck(3), (28, 28, 3))
     assert model.output_shape == (None, 28, 28, 3)
@@ -483,10 +480,9 @@ def test_logits_are_float32_in_half_precision():
     assert decoder.layers[-2].compute_dtype == "bfloat16"
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("size", [(24, 28), (28, 24)])
 def test_images_too_small_raise(size):
-    with pytest.raises(ValueError, match=r"at least 25 x 25 pixels; received"):
+    with pytest.raises(ValueError, match=r"at least 25 x 25 .* Received: input_shape="):
         networks.conv_encoder((*size, 1))
     assert networks.conv_encoder((25, 25, 1)).output_shape == (None, 256)
 
@@ -508,7 +504,6 @@ def test_wae_networks_fit_their_images(shape, features, maps):
     assert reshape.target_shape == (maps, maps, 32)
 
 
-@pytest.mark.core
 def test_wae_networks_have_the_weights_of_the_paper_at_28x28():
     # Kernels, and a scale and a shift for each batch-normalised map.
     sizes = [1, 128, 256, 512, 1024]
@@ -522,7 +517,6 @@ def test_wae_networks_have_the_weights_of_the_paper_at_28x28():
     assert trainable(decoder) == expected
 
 
-@pytest.mark.core
 def test_wae_networks_have_wider_kernels_and_a_third_step_for_colour():
     decoder = networks.wae_decoder(64, (64, 64, 3))
     expected = 65 * 8 * 8 * 1024 + 2 * (512 + 256 + 128) + 3
@@ -538,14 +532,12 @@ def trainable(model):
     return sum(int(np.prod(w.shape)) for w in model.trainable_weights)
 
 
-@pytest.mark.core
 @pytest.mark.parametrize(("shape", "divisor"), [((30, 28, 1), 4), ((28, 28, 3), 8)])
 def test_wae_decoder_refuses_sizes_that_it_cannot_reach(shape, divisor):
-    with pytest.raises(ValueError, match=f"that {divisor} divides"):
+    with pytest.raises(ValueError, match=f"multiples of {divisor}. Received:"):
         networks.wae_decoder(2, shape, filters=2)
 
 
-@pytest.mark.core
 def test_dense_networks_have_the_units_they_are_given():
     encoder = networks.dense_encoder((4, 2, 1), (7, 5))
     decoder = networks.dense_decoder(3, (4, 2, 1), (7, 5))

@@ -1,1 +1,33 @@
 """Many runs: what varies, their records and tables, and where they run."""
+
+from . import measures, records, runners
+from .factor_study import FactorStudy, scores
+from .runners import RunsFailed, run_all
+from .script import Command, Option, Results, Script, parse, start
+from .study import Run, Study
+from .table import Column, Table, cell, markdown, mean, published, spread
+
+__all__ = [
+    "Column",
+    "Command",
+    "FactorStudy",
+    "Option",
+    "Results",
+    "Run",
+    "RunsFailed",
+    "Script",
+    "Study",
+    "Table",
+    "cell",
+    "markdown",
+    "mean",
+    "measures",
+    "parse",
+    "published",
+    "records",
+    "run_all",
+    "runners",
+    "scores",
+    "spread",
+    "start",
+]

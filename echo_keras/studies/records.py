@@ -1,139 +1,182 @@
-"""Run records, and tables rendered from nothing but them.
+"""Run records: one small JSON file for each training, from which tables are made.
 
-A record is a small JSON file: `config` (everything that was chosen), `data`
-(source, checksum), `versions`, `device`, `parameters`, `history` (logs of each
-epoch, with seconds) and `test` (what `metrics.evaluate` returned).
-"""
+A record of schema 2 has these keys:
+
+| key | |
+| --- | --- |
+| `schema` | 2 |
+| `study` | the study's name |
+| `config` | everything that was chosen: data set, method, seed, protocol |
+| `data` | source, description, checksum, numbers of examples |
+| `versions`, `device` | what it ran on |
+| `parameters`, `dense_parameters` | trainable weights: those that autoregressive masks leave, and all |
+| `seconds` | of training |
+| `test` | from each way of evaluating ("bank", "batch") to rate, distortion, neg_elbo in nats per example and their standard errors |
+| `measures` | from the name of each other measure to what it gave |
+| `history` | Keras's logs of each epoch, with its seconds |
+"""  # noqa: E501
 
 import importlib.metadata
 import json
 import math
 import pathlib
 import platform
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import keras
-import numpy as np
+
+from echo_keras.layers import MaskedDense
+from echo_keras.layers.backend import device_name
+
+SCHEMA = 2
+Record = dict[str, Any]
 
 
-def environment():
-    """Versions and device of this process, for a record."""
+def make(
+    study: str,
+    config: Mapping[str, Any],
+    data: Mapping[str, Any],
+    model: keras.Model,
+    history: Sequence[Mapping[str, float]] = (),
+    test: Mapping[str, Mapping[str, float]] | None = None,
+    measures: Mapping[str, Any] | None = None,
+) -> Record:
+    """The record of a run; see the module for what it holds.
+
+    Args:
+        study: Name of the study.
+        config: Everything that decides the run's numbers, given the data.
+        data: With `checksum` and `description`.
+        model: The trained model, whose weights are counted.
+        history: Logs of each epoch; `seconds` are added up.
+        test: From each way of evaluating to its metrics.
+        measures: What else was measured.
+
+    Returns:
+        A dict that JSON can hold.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    >>> record = make("mine", {"seed": 0}, {"checksum": "0"}, model)
+    >>> record["schema"], record["parameters"]
+    (2, 8)
+    """
+    dense = sum(math.prod(w.shape) for w in model.trainable_weights)
+    return {
+        "schema": SCHEMA,
+        "study": study,
+        "config": dict(config),
+        "data": dict(data),
+        **environment(),
+        "parameters": dense - masked_weights(model),
+        "dense_parameters": dense,
+        "seconds": round(sum(logs.get("seconds", 0.0) for logs in history), 1),
+        "test": dict(test or {}),
+        "measures": dict(measures or {}),
+        "history": list(history),
+    }
+
+
+def masked_weights(layer: keras.layers.Layer) -> int:
+    """How many weights below a layer autoregressive masks switch off."""
+    if isinstance(layer, MaskedDense):
+        return layer.count_params() - layer.effective_params
+    return sum(map(masked_weights, layer._layers))
+
+
+def environment() -> dict[str, Any]:
+    """Versions and device of this process.
+
+    Example:
+
+    >>> sorted(environment())
+    ['device', 'versions']
+    """
     backend = keras.backend.backend()
-    packages = ["keras", backend, "numpy", "echo-keras"]
     versions = {"python": platform.python_version(), "backend": backend}
-    for package in packages:
+    for package in ("keras", backend, "numpy", "echo-keras"):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = "not installed"
-    return {"versions": versions, "device": device()}
+    return {
+        "versions": versions,
+        "device": device_name() or f"CPU ({platform.machine()})",
+    }
 
 
-def device():
-    """Names the device that the backend computes on."""
-    backend = keras.backend.backend()
-    name = None
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        gpus = tf.config.list_physical_devices("GPU")
-        if gpus:
-            name = tf.config.experimental.get_device_details(gpus[0])["device_name"]
-    elif backend == "jax":
-        import jax
-
-        if jax.default_backend() != "cpu":
-            name = jax.devices()[0].device_kind
-    elif backend == "torch":
-        import torch
-
-        if torch.cuda.is_available():
-            name = torch.cuda.get_device_name()
-    return name or f"CPU ({platform.machine()})"
-
-
-def read(folder):
-    """All records in a folder, sorted by file name: a list of dicts.
+def read(folder: str | pathlib.Path) -> list[Record]:
+    """All records in a folder, sorted by file name.
 
     Raises:
-        ValueError: a file is not a record.
+        ValueError: a file is not a record of this schema.
     """
-    records = []
-    for path in sorted(pathlib.Path(folder).glob("*.json")):
+    return [load(path) for path in sorted(pathlib.Path(folder).glob("*.json"))]
+
+
+def load(path: pathlib.Path) -> Record:
+    """The record in a file; see `read`."""
+    try:
+        record = json.loads(path.read_text())
+        found = record["schema"]
+        record["config"], record["test"], record["measures"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path.name} must hold a run record. Received: {error!r}. Move it "
+            f"elsewhere, or delete it to run again."
+        ) from error
+    if found != SCHEMA:
+        raise ValueError(
+            f"{path.name} must hold a run record of schema {SCHEMA}. Received: "
+            f"schema={found}. Delete it to run again."
+        )
+    return record
+
+
+def get(record: Mapping[str, Any], path: str) -> Any:
+    """What stands in a record under dotted keys; None where a key is missing.
+
+    A part of the path that is an integer counts in a list, from the end if negative.
+
+    Example:
+
+    >>> get({"test": {"bank": {"rate": 2.5}}, "history": [1, 9]}, "test.bank.rate")
+    2.5
+    >>> get({"history": [{"tc": 1.0}, {"tc": 3.0}]}, "history.-1.tc")
+    3.0
+    """
+    value = record
+    for key in path.split("."):
         try:
-            record = json.loads(path.read_text())
-            record["config"], record["test"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{path.name} is not a run record ({error!r}): move it elsewhere, or "
-                "delete it to run again."
-            ) from error
-        records.append(record)
-    return records
+            value = value[int(key) if isinstance(value, list) else key]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
 
 
-def by_protocol(records, keys):
-    """Records grouped by what they have in common, for a table each.
+def group(records: Iterable[Record], keys: Sequence[str]) -> list[list[Record]]:
+    """Records that agree in some keys of their configurations, group by group.
 
-    Args:
-        records: List of records.
-        keys: Names in their configurations; one that a configuration lacks is None.
-
-    Returns:
-        A list of pairs, in the order of first appearance: a dict of the keys, and the
-        records that share it.
+    Groups and records come in the order of first appearance; a key that a
+    configuration lacks counts as None.
 
     Example:
 
     >>> runs = [{"config": {"epochs": n}} for n in (2, 9, 2)]
-    >>> [(protocol, len(of_it)) for protocol, of_it in by_protocol(runs, ["epochs"])]
-    [({'epochs': 2}, 2), ({'epochs': 9}, 1)]
+    >>> [len(same) for same in group(runs, ["epochs"])]
+    [2, 1]
     """
-    groups = []
+    groups: dict[str, list[Record]] = {}
     for record in records:
-        protocol = {key: record["config"].get(key) for key in keys}
-        for other, of_it in groups:
-            if other == protocol:
-                of_it.append(record)
-                break
-        else:
-            groups.append((protocol, [record]))
-    return groups
+        shared = json.dumps([record["config"].get(key) for key in keys])
+        groups.setdefault(shared, []).append(record)
+    return list(groups.values())
 
 
-def summarize(records, metric="neg_elbo", echoes="batch"):
-    """Means over runs by the Echo paper's rule (Sec. 5.1).
-
-    Of ten runs or more the highest and the lowest are left out.
-
-    Args:
-        records: Records of one method that differ in their seed alone.
-        metric: What the runs are ranked by, and whose spread is sigma.
-        echoes: Which of the record's test results to read, "batch" or "bank".
-
-    Returns:
-        A dict with the means `rate`, `distortion` and `neg_elbo`; `sigma`, the
-        standard deviation of `metric` over the runs kept (NaN for one run); `runs`,
-        how many were made; and `kept`, how many were averaged.
-
-    Example:
-
-    >>> runs = [{"test": {"batch": {"rate": 1, "distortion": d, "neg_elbo": 1 + d}}}
-    ...         for d in (1, 2, 3)]
-    >>> summarize(runs)["neg_elbo"], summarize(runs)["sigma"]
-    (3.0, 1.0)
-    """
-    results = sorted((r["test"][echoes] for r in records), key=lambda t: t[metric])
-    kept = results[1:-1] if len(results) >= 10 else results
-    summary = {
-        name: float(np.mean([t[name] for t in kept]))
-        for name in ("rate", "distortion", "neg_elbo")
-    }
-    spread = np.std([t[metric] for t in kept], ddof=1) if len(kept) > 1 else math.nan
-    return {**summary, "sigma": float(spread), "runs": len(results), "kept": len(kept)}
-
-
-def markdown(header, rows):
-    """A Markdown table; the first column is text, the others are right-aligned."""
-    rule = ["---"] + ["---:"] * (len(header) - 1)
-    lines = [header, rule, *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+def provenance(runs: Sequence[Record]) -> str:
+    """On which data and devices runs were made, for the line under a table."""
+    described = sorted({run["data"]["description"] for run in runs})
+    devices = sorted({f"{r['device']}, {r['versions']['backend']}" for r in runs})
+    return f"Data: {'; '.join(described)}. Device: {' and '.join(devices)}."

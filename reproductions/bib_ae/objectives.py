@@ -133,7 +133,7 @@ def build(config, image_shape):
         "shannon_ae": {"codewords": 16, **of_each_dimension},
         "generative_compression": {
             "codewords": 16,
-            "quantizer_arguments": of_each_dimension,
+            **of_each_dimension,
             **images,
         },
         "echo": {"d_max": config["batch_size"] - 1},

@@ -1,0 +1,68 @@
+"""Measures that many studies take of generated images."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from echo_keras import data
+from echo_keras.metrics import sample_quality
+
+from .study import Config, Run
+
+
+def feature_network(
+    config: Config,
+    dataset: data.Dataset,
+    out: pathlib.Path,
+    data_dir: str | None = None,
+) -> tuple[Any, dict[str, Any]]:
+    """The network in whose features images of a data set are compared.
+
+    A classifier trained on all the labelled training images, whatever a run has of
+    them, so that distances compare; it is kept in `out`/features. Without labels it is
+    InceptionV3. Given as `Study(prepare=...)`, it is trained once before the runs.
+
+    Returns:
+        The network, and a dict that describes it for records.
+    """
+    name = config["dataset"]
+    if dataset.y_train is None:
+        model = sample_quality.inception_features(dataset.x_train.shape[1:])
+        return model, {"features": sample_quality.fid_name(model)}
+    if config.get("train_limit") is not None:
+        dataset = data.load(name, data_dir)
+    model, accuracy = sample_quality.classifier_features(
+        dataset.x_train,
+        dataset.y_train,
+        f"{name}_classifier",
+        pathlib.Path(out) / "features",
+    )
+    return model, {
+        "features": sample_quality.fid_name(model),
+        "features_accuracy": accuracy,
+        "features_images": len(dataset.x_train),
+    }
+
+
+def frechet(
+    run: Run, real: np.ndarray, generated: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """Frechet distances of several sets of generated images from real ones.
+
+    Args:
+        run: Whose data set decides the network; see `feature_network`.
+        real: Images, (n, ...).
+        generated: From a label to images, (n, ...).
+
+    Returns:
+        A dict from each label to its distance; `images`, how many of each; and what
+        describes the network.
+    """
+    network, described = feature_network(run.config, run.dataset, run.out, run.data_dir)
+    distances = {
+        label: sample_quality.fid(network, real, images)
+        for label, images in generated.items()
+    }
+    return {**described, **distances, "images": len(real)}

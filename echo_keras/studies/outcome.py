@@ -1,0 +1,54 @@
+"""What a run leaves, and how a worker finds the function that makes it."""
+
+import json
+import operator
+import pathlib
+import sys
+import traceback
+
+
+def outcome(function, task):
+    """The last event of a run, where it runs: its record or its error."""
+    try:
+        # As text, so that what a record can hold does not depend on the runner.
+        return "finished", json.dumps(function(**task))
+    except (Exception, SystemExit) as error:
+        # The first line: below it Keras and TensorFlow list what they were called with.
+        line = "".join(traceback.format_exception_only(error)).splitlines()[0]
+        return "failed", (line, traceback.format_exc())
+
+
+def reference(function):
+    """The function's module (name and file) and its name there, to find it again."""
+    name = getattr(function, "__qualname__", repr(function))
+    module = sys.modules.get(getattr(function, "__module__", None))
+    owner = getattr(function, "__self__", None)
+    if hasattr(owner, "build") and hasattr(owner, "name"):
+        # A study: it stands where the function stands that builds its models.
+        module = sys.modules.get(owner.build.__module__)
+        for key, value in vars(module).items():
+            if isinstance(value, type(owner)) and value.name == owner.name:
+                name = f"{key}.{function.__name__}"
+                owner = value
+                break
+    try:
+        found = operator.attrgetter(name)(module)
+    except AttributeError:
+        found = None
+    if found is None or getattr(found, "__self__", None) is not owner:
+        found = None
+    if found is None or (owner is None and found is not function):
+        raise ValueError(
+            "What workers run must be a function at the top level of a module or "
+            f"script, or a method of a study there. Received: {name}"
+        )
+    file = getattr(module, "__file__", None)
+    file = file and pathlib.Path(file).resolve()
+    if module.__name__ != "__main__":
+        return (module.__name__, file), name
+    if file is None:
+        raise ValueError(
+            "What workers run must stand in a file, from which they import it. "
+            f"Received: {name} of an interactive session"
+        )
+    return (file.stem, file), name

@@ -1,0 +1,452 @@
+"""A study: many trainings that differ in what is varied, and their records."""
+
+import dataclasses
+import itertools
+import math
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from echo_keras import data, losses, metrics, training
+from echo_keras._files import write_json
+
+from . import records, runners
+from .records import Record
+
+Config = dict[str, Any]
+
+VALIDATION_EXAMPLES = 2000
+SAVE_SECONDS = 20.0  # to save a model of short epochs takes longer than to train it
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a measure of a study sees of a trained model.
+
+    Attributes:
+        study: The `Study`.
+        config: The run's configuration.
+        model: The trained model.
+        dataset: What it was trained and is tested on.
+        folder: Where the run keeps its checkpoint; a measure may keep files there.
+        out: Where the study keeps its records.
+        data_dir: Where data sets are looked for.
+    """
+
+    study: "Study"
+    config: Config
+    model: keras.Model
+    dataset: Any
+    folder: pathlib.Path
+    out: pathlib.Path
+    data_dir: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    r"""Many trainings of one kind: what they share, what varies, what is measured.
+
+    A configuration is a flat dict: `dataset`, what varies, `seed`, and the protocol
+    (`epochs`, `batch_size`, `learning_rate`, ...). Each run trains one configuration
+    and leaves one JSON record, see `records`. A finished run is never run again, and
+    an interrupted one goes on from its last checkpoint.
+
+    Attributes:
+        name: Its name, also of the folder below runs/ that its records go to.
+        build: Function from a configuration and the data set to a model that is not
+            compiled yet.
+        protocol: The paper's values, or a function from data set and varied values to
+            them. Added to `DEFAULTS`.
+        quick: For a data set, values in the place of the paper's: a short look.
+        vary: From a key of the configuration, or a tuple of keys that vary together,
+            to its values. All combinations are run.
+        configure: Function from a configuration to the one that is run: what follows
+            from other values is added, what has no meaning is removed. None leaves the
+            configuration out.
+        loss: The distortion, `losses.Bernoulli()` if None; or a function from a
+            configuration to it.
+        optimizer: Function from a learning-rate schedule to a Keras optimizer.
+        schedule: Function from a configuration to a schedule as `training.train` takes
+            it; the configuration's own if None.
+        transform: Function from the data set and a configuration to what is trained and
+            tested on.
+        echoes: Ways to evaluate; see `metrics.evaluate`.
+        measures: From a name to a function from a `Run` to what the record shall hold.
+        prepare: Function called once before runs start, with a configuration, the
+            data set, the output folder and data_dir: for what all of them need.
+        paper: False where no paper gives a protocol, and all of it is our own.
+        unstated: Keys of the protocol that the paper does not give.
+        described: From a key to a sentence on it, for `--help`.
+        choices: From a key to the texts that it may be.
+
+    Example:
+
+    >>> study = Study(
+    ...     name="mine",
+    ...     build=None,
+    ...     protocol={"epochs": 20},
+    ...     quick={"digits": {"epochs": 2}},
+    ...     vary={"beta": [0.5, 1.0]},
+    ... )
+    >>> config = study.configs("digits", runs=2)[3]
+    >>> config["beta"], config["seed"], study.run_name(config)
+    (1.0, 1, 'digits-beta1-epochs2-seed1')
+    >>> study.deviations(config)
+    'reduced or changed protocol: epochs 2 (paper 20)'
+    """
+
+    DEFAULTS = {
+        "epochs": 200,
+        "batch_size": 100,
+        "learning_rate": 3e-4,
+        "schedule": "constant",
+        "train_limit": None,
+        "samples": 1,
+    }
+
+    name: str
+    build: Callable[[Config, Any], keras.Model]
+    protocol: Mapping[str, Any] | Callable[[Config], Mapping[str, Any]]
+    quick: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    vary: Mapping[Any, Sequence[Any]] = dataclasses.field(default_factory=dict)
+    configure: Callable[[Config], Config | None] | None = None
+    loss: keras.losses.Loss | Callable[[Config], keras.losses.Loss] | None = None
+    optimizer: Callable[[Any], keras.optimizers.Optimizer] = keras.optimizers.Adam
+    schedule: Callable[[Config], Any] | None = None
+    transform: Callable[[Any, Config], Any] | None = None
+    echoes: Sequence[str] = ("bank",)
+    measures: Mapping[str, Callable[[Run], Any]] = dataclasses.field(
+        default_factory=dict
+    )
+    prepare: Callable[[Config, Any, pathlib.Path, str | None], None] | None = None
+    paper: bool = True
+    unstated: Sequence[str] = ()
+    described: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    choices: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+
+    # Configurations
+
+    def protocol_of(self, config: Config) -> Mapping[str, Any]:
+        """The paper's values for a data set and what is varied."""
+        given = self.protocol(config) if callable(self.protocol) else self.protocol
+        return {**self.DEFAULTS, **given}
+
+    def configs(
+        self, dataset: str = "digits", seed: int = 0, runs: int = 1, **changes: Any
+    ) -> list[Config]:
+        """The configurations of all combinations and seeds.
+
+        Args:
+            dataset: Name of the data set.
+            seed: Seed of the first run.
+            runs: How many seeds.
+            **changes: Values in the place of the protocol's, and lists in the place of
+                those that vary; None changes nothing.
+
+        Raises:
+            ValueError: a key is not one of the study's.
+        """
+        changes = {k: v for k, v in changes.items() if v is not None}
+        vary = {k: changes.pop(k, values) for k, values in self.vary.items()}
+        found = []
+        for number in range(seed, seed + runs):
+            for point in itertools.product(*vary.values()):
+                varied = {}
+                for keys, value in zip(vary, point, strict=True):
+                    many = isinstance(keys, tuple)
+                    varied |= zip(keys, value, strict=True) if many else {keys: value}
+                config = {"dataset": dataset, **varied, "seed": number}
+                protocol = self.protocol_of(config)
+                unknown = sorted(changes.keys() - protocol.keys())
+                if unknown:
+                    raise ValueError(
+                        f"What {self.name} can change must be one of "
+                        f"{', '.join(map(str, [*vary, *protocol]))}. Received: "
+                        f"{', '.join(unknown)}"
+                    )
+                quick = self.quick.get(config["dataset"], {})
+                config |= {**protocol, **quick, **changes, **varied}
+                if self.configure is not None:
+                    config = self.configure(config)
+                if config is not None and config not in found:
+                    found.append(config)
+        return found
+
+    def run_name(self, config: Config) -> str:
+        """A file name: data set, what varies, departures from the paper, seed."""
+        # A value of the protocol is named where it departs, also if it varies: so that
+        # scripts that vary different things share their runs.
+        known = {"dataset", *self.protocol_of(config)}
+        varied = [k for keys in self.vary for k in _keys(keys) if k not in known]
+        named = [_named(k, config[k]) for k in varied if config.get(k) is not None]
+        parts = [config["dataset"], *named, *self._departures(config)]
+        return "-".join([*parts, f"seed{config['seed']}"])
+
+    def protocol_name(self, config: Config) -> str:
+        """Data set and departures from the paper: for figures of many runs."""
+        varied = [k for keys in self.vary for k in _keys(keys)]
+        return "-".join([config["dataset"], *self._departures(config, varied)])
+
+    def _departures(self, config: Config, varied: Sequence[str] = ()) -> list[str]:
+        return [
+            f"{key}{_short(config[key])}"
+            for key, value in self.protocol_of(config).items()
+            if key not in varied and key in config and config[key] != value
+        ]
+
+    def deviations(self, config: Config, without: Sequence[str] = ()) -> str:
+        """Says in what a protocol departs from the paper's, or that it does not.
+
+        Args:
+            config: A configuration.
+            without: Keys that are not mentioned.
+        """
+        shown = {
+            key: (config[key], value)
+            for key, value in self.protocol_of(config).items()
+            if key in config and key not in without
+        }
+        if not self.paper:
+            ours = (_said(key, v) for key, (v, _) in shown.items() if v is not None)
+            return f"a protocol of our own, the paper gives none ({', '.join(ours)})"
+        changes = [
+            _said(key, value)
+            + (f" (paper {_plain(theirs)})" if theirs is not None and told else "")
+            for key, (value, theirs) in shown.items()
+            for told in [key not in self.unstated]
+            if value != theirs or not told
+        ]
+        if not changes:
+            return "the paper's protocol"
+        return "reduced or changed protocol: " + ", ".join(changes)
+
+    def order(self, record: Record) -> Any:
+        """What rows of tables are sorted by: what varies, in its order, then seeds."""
+        config, place = record["config"], []
+        for keys, values in self.vary.items():
+            many = isinstance(keys, tuple)
+            value = tuple(config.get(k) for k in keys) if many else config.get(keys)
+            known = [tuple(v) for v in values] if many else list(values)
+            numbers = [v for v in (value if many else [value]) if _is_number(v)]
+            place += [known.index(value) if value in known else len(known), numbers]
+        return [*place, config["seed"]]
+
+    # Runs
+
+    def run(
+        self,
+        configs: Sequence[Config],
+        out: str | pathlib.Path,
+        *,
+        data_dir: str | None = None,
+        tensorboard: bool = False,
+        runner: str = "local",
+        workers: int | None = None,
+        address: str | None = None,
+        cpus_per_run: float | None = None,
+        gpus_per_run: float | None = None,
+    ) -> list[Record]:
+        """Trains what has no record yet; returns the records of all, in order.
+
+        Args:
+            configs: As `configs` makes them.
+            out: Folder for records, checkpoints and logs.
+            data_dir: Folder with the data sets' files; see `data.load`.
+            tensorboard: If True, also writes TensorBoard logs.
+            runner, workers, address, cpus_per_run, gpus_per_run: Where the trainings
+                run; see `runners.run_all`.
+
+        Raises:
+            ValueError: a record was made with other data than those found now.
+            runners.RunsFailed: some runs failed; the others have their records.
+        """
+        out = pathlib.Path(out)
+        out.mkdir(parents=True, exist_ok=True)
+        data_dir = data_dir and str(pathlib.Path(data_dir).expanduser().resolve())
+        missing = {}
+        for config in configs:
+            name = self.run_name(config)
+            path = out / f"{name}.json"
+            found = self.load(config, data_dir).checksum
+            if not path.exists():
+                if not missing and self.prepare is not None:
+                    self.prepare(config, self.load(config, data_dir), out, data_dir)
+                missing[name] = config
+                continue
+            done = records.load(path)["data"]["checksum"]
+            if done != found:
+                raise ValueError(
+                    f"{path.name} must be of the data found now, checksum {found}. "
+                    f"Received: checksum={done}. Choose another folder for the runs."
+                )
+            print(f"{name}: finished before, not run again")
+        where = {"out": str(out.resolve()), "data_dir": data_dir}
+        runners.run_all(
+            self.train_one,
+            [
+                {"config": config, **where, "tensorboard": tensorboard}
+                for config in missing.values()
+            ],
+            names=list(missing),
+            runner=runner,
+            workers=workers,
+            address=address,
+            cpus_per_run=cpus_per_run,
+            gpus_per_run=gpus_per_run,
+            on_done=lambda name, record: write_json(out / f"{name}.json", record),
+            log_dir=out / "logs",
+        )
+        return [records.load(out / f"{self.run_name(c)}.json") for c in configs]
+
+    def train_one(
+        self,
+        config: Config,
+        out: str | pathlib.Path,
+        data_dir: str | None = None,
+        tensorboard: bool = False,
+    ) -> Record:
+        """One run, from its configuration to its record. Resumes; writes no record."""
+        out = pathlib.Path(out)
+        dataset = self.load(config, data_dir)
+        folder = self.folder(out, config)
+        schedule = self.schedule(config) if self.schedule else config.get("schedule")
+        is_loss = isinstance(self.loss, keras.losses.Loss)
+        loss = self.loss if is_loss or self.loss is None else self.loss(config)
+        model, history = training.train(
+            lambda: self.build(config, dataset),
+            directory=folder,
+            batch_size=config["batch_size"],
+            learning_rate=config["learning_rate"],
+            schedule=schedule or "constant",
+            loss=losses.Bernoulli() if loss is None else loss,
+            optimizer=self.optimizer,
+            seed=config["seed"],
+            tensorboard=tensorboard,
+            save_seconds=SAVE_SECONDS,
+            **self.feed(config, dataset),
+        )
+        run = Run(self, config, model, dataset, folder, out, data_dir)
+        return records.make(
+            self.name,
+            config,
+            self.describe(dataset),
+            model,
+            history,
+            self.test(run),
+            {name: measure(run) for name, measure in self.measures.items()},
+        )
+
+    def models(
+        self, out: str | pathlib.Path, configs: Sequence[Config]
+    ) -> Iterator[tuple[Config, keras.Model]]:
+        """The trained models of runs, one after another, as far as they are left.
+
+        Args:
+            out: Folder of the records.
+            configs: Whose models.
+
+        Yields:
+            Pairs of a configuration and its model. Where none is left, a line says so.
+        """
+        for config in configs:
+            path = self.folder(out, config) / "checkpoint.keras"
+            if path.exists():
+                yield config, keras.saving.load_model(path)
+            else:
+                print(f"{self.run_name(config)}: no model is left to draw with")
+
+    def folder(self, out: str | pathlib.Path, config: Config) -> pathlib.Path:
+        """Where a run keeps its checkpoint and logs."""
+        return pathlib.Path(out) / "checkpoints" / self.run_name(config)
+
+    # What a study on other kinds of data overrides
+
+    def load(self, config: Config, data_dir: str | None = None) -> Any:
+        """The data set of a configuration; the last one read is kept, one copy."""
+        dataset = _load(config["dataset"], config.get("train_limit"), data_dir)
+        return dataset if self.transform is None else self.transform(dataset, config)
+
+    def describe(self, dataset: Any) -> dict[str, Any]:
+        """What a record says of the data."""
+        return {
+            "source": dataset.source,
+            "description": dataset.description,
+            "checksum": dataset.checksum,
+            "training_examples": len(dataset.x_train),
+            "test_examples": len(dataset.x_test),
+        }
+
+    def feed(self, config: Config, dataset: Any) -> dict[str, Any]:
+        """What `training.train` is given of the data: x, epochs, validation."""
+        # Fewer than are trained on, or the logs would take longer than training; and
+        # from all over the file, which may be sorted.
+        count = min(VALIDATION_EXAMPLES, len(dataset.x_train))
+        return {
+            "x": dataset.x_train,
+            "epochs": config["epochs"],
+            "binarize": dataset.binarize == "dynamic",
+            "validation": dataset.x_test[:: max(1, len(dataset.x_test) // count)],
+        }
+
+    def test(self, run: Run) -> dict[str, dict[str, float]]:
+        """Rate, distortion and -ELBO on test data, for each way of evaluating."""
+        return {
+            way: metrics.evaluate(
+                run.model,
+                run.dataset.x_test,
+                samples=run.config["samples"],
+                echoes=way,
+                batch_size=run.config["batch_size"],
+            )
+            for way in self.echoes
+        }
+
+    def steps_per_epoch(self, config: Config, dataset: Any) -> int:
+        """Batches of an epoch, for schedules inside a model."""
+        return math.ceil(len(dataset.x_train) / config["batch_size"])
+
+
+_kept: dict[str, Any] = {}
+
+
+def _load(name: str, limit: int | None, data_dir: str | None) -> data.Dataset:
+    key = name, limit, data_dir
+    if _kept.get("key") != key:
+        _kept.clear()  # before the next is read: they may be large
+        dataset = data.load(name, data_dir, limit=limit)
+        print(
+            f"{dataset.name}: {dataset.description}\n{dataset.source}, "
+            f"{len(dataset.x_train)} training and {len(dataset.x_test)} test examples, "
+            f"checksum {dataset.checksum}"
+        )
+        _kept.update(key=key, dataset=dataset)
+    return _kept["dataset"]
+
+
+def _keys(keys: Any) -> Sequence[str]:
+    return keys if isinstance(keys, tuple) else (keys,)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _named(key: str, value: Any) -> str:
+    """A varied value as a part of a file name; a text stands alone if it can."""
+    if isinstance(value, str) and value[:1].isalnum():
+        return value
+    return f"{key}{_short(value)}"
+
+
+def _said(key: str, value: Any) -> str:
+    return f"{key.replace('_', ' ')} {_plain(value)}"
+
+
+def _plain(value: Any) -> Any:
+    return f"{value:,}" if isinstance(value, int) else value

@@ -1,0 +1,253 @@
+"""Tables rendered from records and nothing else, as Markdown and CSV."""
+
+import csv
+import dataclasses
+import math
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import records
+from .records import Record
+from .study import Study
+
+Runs = list[Record]
+
+
+def mean(runs: Runs, path: str) -> float | None:
+    """The mean over runs of a number in their records; None where one lacks it.
+
+    Example:
+
+    >>> mean([{"seconds": 1.0}, {"seconds": 2.0}], "seconds")
+    1.5
+    """
+    values = [records.get(run, path) for run in runs]
+    return None if not values or None in values else float(np.mean(values))
+
+
+def spread(runs: Runs, path: str) -> float | None:
+    """The standard deviation over runs; None for a single run.
+
+    Example:
+
+    >>> spread([{"seconds": s} for s in (1.0, 2.0, 3.0)], "seconds")
+    1.0
+    """
+    values = [records.get(run, path) for run in runs]
+    if len(values) < 2 or None in values:
+        return None
+    return float(np.std(values, ddof=1))
+
+
+def cell(value: Any, form: str = ".2f") -> str:
+    """A value as a table shows it: numbers formatted, "-" where there is none.
+
+    Example:
+
+    >>> cell(1.005, ".1f"), cell(None), cell("VAE"), cell(20000, ",")
+    ('1.0', '-', 'VAE', '20,000')
+    """
+    if value is None or isinstance(value, float) and math.isnan(value):
+        return "-"
+    return value if isinstance(value, str) else format(value, form)
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first column is text, the others are right-aligned.
+
+    Example:
+
+    >>> print(markdown(["Method", "Rate"], [["VAE", "26.2"]]))
+    | Method | Rate |
+    | --- | ---: |
+    | VAE | 26.2 |
+    """
+    rule = ["---"] + ["---:"] * (len(header) - 1)
+    lines = [header, rule, *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column of a `Table`.
+
+    Attributes:
+        header: Its name; or a function of a section's records that returns it.
+        value: A path into a record such as "test.bank.rate", of which the mean over
+            the runs of a row is shown, or a text if they share one; or a function of
+            these runs, a list of records, that returns a number, a text or None.
+        format: How a number is shown.
+
+    Example:
+
+    >>> Column("Rate", "test.bank.rate").text([{"test": {"bank": {"rate": 2.0}}}])
+    '2.00'
+    """
+
+    header: str | Callable[[Runs], str]
+    value: str | Callable[[Runs], Any]
+    format: str = ".2f"
+
+    def of(self, runs: Runs) -> Any:
+        """The value in the row of these runs."""
+        if callable(self.value):
+            return self.value(runs)
+        first = records.get(runs[0], self.value)
+        return first if isinstance(first, str) else mean(runs, self.value)
+
+    def text(self, runs: Runs) -> str:
+        """The value as it is shown."""
+        return cell(self.of(runs), self.format)
+
+    def title(self, runs: Runs) -> str:
+        """The header above these runs."""
+        return self.header(runs) if callable(self.header) else self.header
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of the runs of a study, one section for each data set and protocol.
+
+    Attributes:
+        study: The `Study`, whose protocol tells the sections apart and says above
+            each in what it departs from the paper's.
+        columns: The `Column`s.
+        title: The heading of the file.
+        name: Stem of the files that `write` makes.
+        rows: Keys of configurations. Runs that agree in them are one row, whose
+            numbers are means; with "seed" among them each run has a row of its own.
+        sort: Function from a record to what rows are sorted by.
+        select: Function from a record to whether it belongs into the table.
+        apart: Keys of the protocol that do not tell sections apart.
+        keep: Function from a row's runs to those over which paths are averaged.
+        note: What stands under each section, or a function of its records.
+
+    Example:
+
+    >>> study = Study("mine", build=None, protocol={"epochs": 2})
+    >>> table = Table(study, [Column("beta", "config.beta", "g"),
+    ...                       Column("Rate", "test.bank.rate")], rows=["beta"])
+    >>> runs = [{"config": {"dataset": "digits", "beta": 1.0, "epochs": 2, "seed": s},
+    ...          "test": {"bank": {"rate": 3.0 + s}}, "data": {"description": "digits"},
+    ...          "device": "CPU", "versions": {"backend": "jax"}} for s in (0, 1)]
+    >>> print(table.render(runs))
+    # mine
+    <BLANKLINE>
+    ## digits: the paper's protocol
+    <BLANKLINE>
+    | beta | Rate |
+    | --- | ---: |
+    | 1 | 3.50 |
+    <BLANKLINE>
+    Data: digits. Device: CPU, jax.
+    """
+
+    study: Study
+    columns: Sequence[Column]
+    title: str | None = None
+    name: str = "table"
+    rows: Sequence[str] = ("method", "seed")
+    sort: Callable[[Record], Any] | None = None
+    select: Callable[[Record], bool] | None = None
+    apart: Sequence[str] = ()
+    keep: Callable[[Runs], Runs] | None = None
+    note: str | Callable[[Runs], str] = ""
+
+    def sections(self, runs: Runs) -> list[list[Runs]]:
+        """Runs by section, and in each by row."""
+        runs = [run for run in runs if self.select is None or self.select(run)]
+        protocols = (self.study.protocol_of(run["config"]) for run in runs)
+        keys = dict.fromkeys(["dataset", *(k for p in protocols for k in p)])
+        keys = [key for key in keys if key not in (*self.rows, *self.apart)]
+        found = []
+        for section in records.group(runs, keys):
+            rows = records.group(section, self.rows)
+            order = self.sort or self.study.order
+            found.append(sorted(rows, key=lambda row: order(row[0])))
+        return found
+
+    def render(self, runs: Runs) -> str:
+        """The table in Markdown.
+
+        Args:
+            runs: Records of the study.
+        """
+        parts = [f"# {self.title or self.study.name}"]
+        for rows in self.sections(runs):
+            section = [run for row in rows for run in row]
+            header = [column.title(section) for column in self.columns]
+            body = [[c.text(self._kept(c, row)) for c in self.columns] for row in rows]
+            note = self.note(section) if callable(self.note) else self.note
+            parts += [
+                f"## {section[0]['config'].get('dataset', self.study.name)}: "
+                f"{self.study.deviations(section[0]['config'], self.rows)}",
+                markdown(header, body),
+                f"{note} {records.provenance(section)}".strip(),
+            ]
+        return "\n\n".join(parts)
+
+    def lines(self, runs: Runs) -> list[dict[str, Any]]:
+        """The rows as dicts: data set, protocol, and numbers that are not rounded."""
+        found = []
+        for rows in self.sections(runs):
+            section = [run for row in rows for run in row]
+            for row in rows:
+                config = row[0]["config"]
+                keys = ("dataset", *self.study.protocol_of(config))
+                shared = {key: config.get(key) for key in keys}
+                values = {
+                    c.title(section): c.of(self._kept(c, row)) for c in self.columns
+                }
+                found.append({**shared, **values})
+        return found
+
+    def _kept(self, column: Column, row: Runs) -> Runs:
+        by_path = isinstance(column.value, str)
+        return self.keep(row) if self.keep is not None and by_path else row
+
+    def write(self, runs: Runs, folder: str | pathlib.Path) -> str:
+        """Writes `name`.md and `name`.csv into a folder; returns the Markdown."""
+        text = self.render(runs)
+        folder = pathlib.Path(folder)
+        (folder / f"{self.name}.md").write_text(text + "\n")
+        lines = self.lines(runs)
+        header = dict.fromkeys(key for line in lines for key in line)
+        with open(folder / f"{self.name}.csv", "w", newline="") as file:
+            writer = csv.DictWriter(file, list(header))
+            writer.writeheader()
+            writer.writerows(lines)
+        return text
+
+
+def published(
+    numbers: Mapping[Any, Any], *keys: str, column: int | None = None
+) -> Callable[[Runs], Any]:
+    """A column of a paper's numbers, for `Column`.
+
+    Args:
+        numbers: Nested dicts, by the values of `keys` in a configuration.
+        *keys: Names in configurations, such as "dataset", "method".
+        column: Which number of a tuple, if the innermost values are tuples.
+
+    Returns:
+        A function from a row's runs to the number, None where the paper has none.
+
+    Example:
+
+    >>> column = published({"mnist": {"vae": (26.2, 63.6)}}, "dataset", "method", column=1)
+    >>> column([{"config": {"dataset": "mnist", "method": "vae"}}])
+    63.6
+    """  # noqa: E501
+
+    def of(runs: Runs) -> Any:
+        value = numbers
+        for key in keys:
+            value = value.get(runs[0]["config"].get(key))
+            if value is None:
+                return None
+        return value if column is None else value[column]
+
+    return of
