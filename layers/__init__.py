@@ -1,5 +1,6 @@
 """Keras layers for autoencoders with a measured rate: channels, marginals, flows."""
 
+from .autoregressive import IAFBlock, MAFBlock
 from .beta import BetaRule, BetaSchedule, TargetRate, TargetRateL1
 from .bottleneck import (
     DeterministicBottleneck,
@@ -8,52 +9,44 @@ from .bottleneck import (
     QuantizedBottleneck,
     tanh16,
 )
+from .chain import Chain
 from .channel import Channel, collect_rates
-from .couplings import Chain, Coupling, Permutation, Scale, Shift
-from .discriminators import (
-    DensityRatioPenalty,
-    TotalCorrelationPenalty,
-    dense_discriminator,
-)
-from .divergences import (
-    GANPenalty,
-    MarginalKLPenalty,
-    PriorSamples,
-    conv_discriminator,
-)
+from .coupling import Coupling
+from .density_ratio_penalty import DensityRatioPenalty
+from .discriminators import conv_discriminator, dense_discriminator
 from .echo import EchoSample, echoes_from_batch, max_scale
-from .flows import (
-    MADE,
-    Flow,
-    FlowMarginal,
-    IAFBlock,
-    MAFBlock,
-    MAFMarginal,
-    MaskedDense,
-)
+from .flow import Flow
+from .flow_marginal import FlowMarginal, MAFMarginal
+from .gan_penalty import GANPenalty
 from .gated import GatedConv2D, GatedConv2DTranspose, GatedDense
 from .gaussian import GaussianSample
+from .made import MADE, MaskedDense
+from .marginal_kl_penalty import MarginalKLPenalty
 from .marginals import Logistic, Marginal, PseudoInputs, StandardNormal, VampPrior
+from .mmd_penalty import MMDPenalty
 from .noise import InputNoise
-from .penalties import MMDPenalty, VariancePenalty
+from .permutation import Permutation
 from .pixelcnn import PixelCNN
+from .prior_samples import PriorSamples
 from .quantizer import VectorQuantizer
+from .scale_and_shift import Scale, Shift
 from .terms import Penalty
+from .total_correlation_penalty import TotalCorrelationPenalty
+from .variance_penalty import VariancePenalty
 
 __all__ = [
-    "MarginalKLPenalty",
     "BetaRule",
     "BetaSchedule",
+    "Chain",
     "Channel",
     "Coupling",
-    "GANPenalty",
     "DensityRatioPenalty",
     "DeterministicBottleneck",
     "EchoBottleneck",
     "EchoSample",
     "Flow",
-    "Chain",
     "FlowMarginal",
+    "GANPenalty",
     "GatedConv2D",
     "GatedConv2DTranspose",
     "GatedDense",
@@ -61,14 +54,13 @@ __all__ = [
     "GaussianSample",
     "IAFBlock",
     "InputNoise",
-    "Scale",
-    "Shift",
     "Logistic",
     "MADE",
     "MAFBlock",
     "MAFMarginal",
     "MMDPenalty",
     "Marginal",
+    "MarginalKLPenalty",
     "MaskedDense",
     "Penalty",
     "Permutation",
@@ -76,9 +68,11 @@ __all__ = [
     "PriorSamples",
     "PseudoInputs",
     "QuantizedBottleneck",
-    "TargetRateL1",
+    "Scale",
+    "Shift",
     "StandardNormal",
     "TargetRate",
+    "TargetRateL1",
     "TotalCorrelationPenalty",
     "VampPrior",
     "VariancePenalty",

@@ -10,7 +10,7 @@ from keras import ops
 
 from echo_keras.interop import tfp as interop
 from echo_keras.layers import EchoSample, GaussianSample
-from echo_keras.layers.flows import IAFBlock, MAFMarginal
+from echo_keras.layers import IAFBlock, MAFMarginal
 from echo_keras.layers.marginals import Logistic, StandardNormal, VampPrior
 
 SMALL = {"steps": 2, "hidden": (8, 8), "seed": 3}

@@ -18,7 +18,7 @@ from echo_keras.layers import (
     StandardNormal,
     max_scale,
 )
-from echo_keras.layers.penalties import MMDPenalty
+from echo_keras.layers import MMDPenalty
 
 pytestmark = pytest.mark.core
 

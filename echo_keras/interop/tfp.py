@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from echo_keras import layers
-from echo_keras.layers.flows import MAFMarginal
+from echo_keras.layers import MAFMarginal
 from echo_keras.layers.marginals import Logistic, StandardNormal, VampPrior
 
 

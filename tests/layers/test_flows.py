@@ -14,23 +14,21 @@ from keras import ops
 from scipy import stats
 
 from echo_keras.layers import (
+    MADE,
     Chain,
     Coupling,
-    GaussianSample,
-    Permutation,
-    Scale,
-    Shift,
-)
-from echo_keras.layers.flows import (
-    MADE,
-    MAX_LOG_SCALE,
     Flow,
     FlowMarginal,
+    GaussianSample,
     IAFBlock,
     MAFBlock,
     MAFMarginal,
     MaskedDense,
+    Permutation,
+    Scale,
+    Shift,
 )
+from echo_keras.layers.flow import MAX_LOG_SCALE
 from echo_keras.layers.marginals import Logistic
 
 pytestmark = pytest.mark.core

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from echo_keras.layers.marginals import Logistic, StandardNormal
-from echo_keras.layers.penalties import MMDPenalty, VariancePenalty
+from echo_keras.layers import Logistic, MMDPenalty, StandardNormal, VariancePenalty
 
 pytestmark = pytest.mark.core
 
