@@ -36,6 +36,7 @@ class Chain(Flow):
     Example:
 
     >>> import numpy as np
+    >>> from echo_keras.layers import Scale, Shift
     >>> flow = Chain([Scale(), Shift()])
     >>> flow.adapt(np.array([[1.0], [5.0]]))
     >>> x, log_det = flow.inverse(np.array([[3.0]]))

@@ -58,3 +58,15 @@ def script(folder, name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def normal(*shape, seed=0):
+    """Standard normal float32 of a fixed seed."""
+    return np.random.RandomState(seed).normal(size=shape).astype("float32")
+
+
+def randomize(layer, seed=0, scale=0.5):
+    """Gives every weight a value, so that no output stays at zero."""
+    generator = np.random.RandomState(seed)
+    layer.set_weights([generator.normal(0, scale, w.shape) for w in layer.weights])
+    return layer
