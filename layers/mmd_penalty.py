@@ -1,13 +1,16 @@
-"""Penalties on codes: layers that pass z on and add a term to the loss."""
+"""Maximum mean discrepancy between codes and a prior."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
+from .arguments import check_choice, restored
 from .marginals import StandardNormal
 from .numerics import scaled_distances
 from .penalty import Penalty
+from .typing import Shape, Tensor
 
 KERNELS = ("rbf", "imq")
 ESTIMATORS = ("biased", "unbiased")
@@ -45,7 +48,7 @@ class MMDPenalty(Penalty):
             a seed of its own.)
 
     Inputs:
-        z, shape (batch, ...). All axes but the first are code dimensions and must be
+        z, shape (batch, ...). All axes but the first are latent dimensions and must be
         known.
 
     Output:
@@ -72,52 +75,41 @@ class MMDPenalty(Penalty):
 
     def __init__(
         self,
-        weight=999.0,
-        kernel="rbf",
-        bandwidth=None,
-        estimator="biased",
-        prior=None,
-        seed=None,
-        **kwargs,
-    ):
+        weight: float = 999.0,
+        kernel: str = "rbf",
+        bandwidth: float | None = None,
+        estimator: str = "biased",
+        prior: keras.layers.Layer | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(weight=weight, **kwargs)
-        if kernel not in KERNELS:
-            raise ValueError(
-                f"kernel must be one of {', '.join(KERNELS)}; received {kernel!r}."
-            )
-        if estimator not in ESTIMATORS:
-            raise ValueError(
-                f"estimator must be one of {', '.join(ESTIMATORS)}; received "
-                f"{estimator!r}."
-            )
         if bandwidth is not None and not 0 < bandwidth < math.inf:
             raise ValueError(
-                f"bandwidth must be a finite number > 0, or None for the default; "
-                f"received {bandwidth}."
+                f"bandwidth must be a finite number > 0, or None for the default. "
+                f"Received: bandwidth={bandwidth}"
             )
-        self.kernel = kernel
+        self.kernel = check_choice("kernel", kernel, KERNELS)
         self.bandwidth = bandwidth
-        self.estimator = estimator
+        self.estimator = check_choice("estimator", estimator, ESTIMATORS)
         self.seed = seed
-        if isinstance(prior, dict):  # as `get_config` writes it
-            prior = keras.saving.deserialize_keras_object(prior)
         if prior is None:
             prior = StandardNormal(seed=seed, dtype="float32")
-        self.prior = prior
+        self.prior = restored(prior)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
         shape = tuple(input_shape)
         if None in shape[1:]:
             raise ValueError(
-                f"MMDPenalty needs to know every axis but the batch; received shape "
-                f"{shape}."
+                f"MMDPenalty must know every axis but the batch. Received: "
+                f"input_shape={shape}"
             )
         self.dims = math.prod(shape[1:])
         if not self.prior.built:
             self.prior.build(shape)
 
-    def penalty(self, z):
+    def penalty(self, z: Tensor) -> Tensor:
         """The estimate of MMD^2, a scalar."""
         n = ops.shape(z)[0]
         z, y = (
@@ -135,7 +127,7 @@ class MMDPenalty(Penalty):
         within = (within - 2.0 * n) / ops.maximum(n * (n - 1.0), 1.0)
         return ops.where(n > 1.0, within - 2.0 * zy / n**2, 0.0)
 
-    def similarity(self, x, y):
+    def similarity(self, x: Tensor, y: Tensor) -> Tensor:
         """The kernel of all pairs: (n, d) and (m, d) -> (n, m)."""
         squared = scaled_distances(x, y, ops.zeros_like(y))
         if self.kernel == "rbf":
@@ -144,7 +136,7 @@ class MMDPenalty(Penalty):
         b = self.bandwidth or math.sqrt(2 * self.dims)
         return 1.0 / (1.0 + squared / b**2)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "kernel": self.kernel,
@@ -153,67 +145,3 @@ class MMDPenalty(Penalty):
             "prior": keras.saving.serialize_keras_object(self.prior),
             "seed": self.seed,
         }
-
-
-@keras.saving.register_keras_serializable(package="echo_keras")
-class VariancePenalty(Penalty):
-    r"""Distance of the code's summed variance from a target.
-
-    $$\Big|\sum_j Var(z_j) - v\Big|$$
-
-    with the variances of the batch (divided by n, as the paper's algorithm does; so
-    the mean over batches of a code that meets the constraint in a batch of n has
-    variance v n / (n - 1)). It bounds what a channel with fixed noise can carry, and
-    leaves the shape of q(z) free.
-
-    Args:
-        weight: Float >= 0, the paper's lambda.
-        variance: Float >= 0 or None, the target v; the number of code dimensions if
-            None, the summed variance of a standard normal.
-
-    Inputs:
-        z, shape (batch, ...). All axes but the first are code dimensions.
-
-    Output:
-        z.
-
-    Raises:
-        ValueError: an argument is negative or not finite; or variance is None and an
-            axis of the code is unknown.
-
-    Example:
-
-    >>> import numpy as np
-    >>> layer = VariancePenalty(weight=2.0, variance=3.0)
-    >>> z = layer(np.array([[0.0, 0.0], [2.0, 4.0]]))  # variances 1 and 4
-    >>> float(layer.last_value.value), float(layer.losses[0])
-    (2.0, 4.0)
-
-    References:
-        Variance Constrained Autoencoding, Sec. 4, Eq. 7 and Algorithm 1.
-    """
-
-    def __init__(self, weight=1.0, variance=None, **kwargs):
-        super().__init__(weight=weight, **kwargs)
-        if variance is not None:
-            variance = self.check_weight("variance", variance)
-        self.variance = variance
-
-    def build(self, input_shape):
-        super().build(input_shape)
-        self.target = self.variance
-        if self.variance is None:
-            if None in tuple(input_shape)[1:]:
-                raise ValueError(
-                    f"VariancePenalty needs a variance, or to know every axis but the "
-                    f"batch; received shape {tuple(input_shape)}."
-                )
-            self.target = float(math.prod(input_shape[1:]))
-
-    def penalty(self, z):
-        """The distance, a scalar."""
-        variances = ops.var(ops.cast(z, "float32"), axis=0)
-        return ops.abs(ops.sum(variances) - self.target)
-
-    def get_config(self):
-        return {**super().get_config(), "variance": self.variance}
