@@ -44,6 +44,7 @@ import numpy as np
 from keras import ops
 
 from echo_keras.layers import GANPenalty, QuantizedBottleneck, VectorQuantizer
+from echo_keras.metrics.batching import map_batches
 
 MAGIC = b"EKVQ"
 VERSION = 1
@@ -134,9 +135,7 @@ def encode(model: keras.Model, x: np.ndarray, batch_size: int = 100) -> np.ndarr
     """
     encoder, quantizer, _ = split(model)
     z = encoder.predict(x, batch_size=batch_size, verbose=0)
-    starts = range(0, len(z), batch_size)
-    parts = [quantizer.indices(z[start : start + batch_size]) for start in starts]
-    return np.concatenate([ops.convert_to_numpy(part) for part in parts])
+    return map_batches(quantizer.indices, z, batch_size)
 
 
 def compress(
@@ -218,13 +217,12 @@ def decompress(
     """
     _, quantizer, decoder = split(model)
     indices = unpack(quantizer, pathlib.Path(path).read_bytes())
-    starts = range(0, len(indices), batch_size)
-    parts = [indices[start : start + batch_size] for start in starts]
-    codes = [
-        ops.convert_to_numpy(ops.cast(quantizer.decode_indices(part), "float32"))
-        for part in parts
-    ]
-    return decoder.predict(np.concatenate(codes), batch_size=batch_size, verbose=0)
+    codes = map_batches(
+        lambda part: ops.cast(quantizer.decode_indices(part), "float32"),
+        indices,
+        batch_size,
+    )
+    return decoder.predict(codes, batch_size=batch_size, verbose=0)
 
 
 def code_lengths(indices: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
