@@ -1,19 +1,23 @@
-"""The one place in the layers that knows a backend by name."""
+"""What differs between backends. No other file of the layers names one."""
 
 import contextlib
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import keras
 from keras import ops
 
+from .typing import Tensor
 
-def compiled_on_cpu(function):
-    """Compiles a function of tensors with XLA where nobody else does it.
 
-    On a GPU Keras compiles the whole model, and JAX always does. On TensorFlow's CPU
-    it does not, since XLA's convolutions are slow there; a chain of many small
-    operations is then slower to start than to compute.
+def compiled_on_cpu(function: Callable) -> Callable:
+    """Compiles a function of tensors with XLA on TensorFlow's CPU.
+
+    Elsewhere the whole model is compiled by Keras or JAX, or, on PyTorch, nothing is.
+    On TensorFlow's CPU Keras does not use XLA, whose convolutions are slow there, and
+    a chain of many small operations costs more to launch than to compute.
 
     Args:
         function: Pure function of tensors, whose shapes may differ between calls.
@@ -36,7 +40,7 @@ def compiled_on_cpu(function):
     return tf.function(function, jit_compile=True, reduce_retracing=True)
 
 
-def repeat(n, body, state):
+def repeat(n: int, body: Callable, state: Sequence[Tensor]) -> Sequence[Tensor]:
     """`ops.fori_loop(0, n, body, state)` for a tuple, differentiable everywhere."""
     if keras.backend.backend() == "tensorflow":
         # fori_loop names no bound, and without one XLA has no gradient of a loop.
@@ -56,7 +60,7 @@ def repeat(n, body, state):
     return state
 
 
-def is_traced(x):
+def is_traced(x: Tensor) -> bool:
     """Whether a JAX array is a tracer, which has no values to look at."""
     try:
         ops.convert_to_numpy(x)
@@ -65,7 +69,7 @@ def is_traced(x):
     return False
 
 
-def replicas_in_sync():
+def replicas_in_sync() -> int:
     """Number of devices among which TensorFlow's strategy splits a batch, else 1."""
     if keras.backend.backend() != "tensorflow":
         return 1
@@ -74,7 +78,7 @@ def replicas_in_sync():
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def no_gradients():
+def no_gradients() -> AbstractContextManager:
     """A context in which PyTorch records no gradients; the others never do here."""
     if keras.backend.backend() == "torch":
         import torch

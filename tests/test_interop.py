@@ -192,7 +192,7 @@ def test_marginals_without_a_density_yet_raise(tfp):
     with pytest.raises(ValueError, match="^marginal must know its components"):
         interop.distribution(prior)
     with pytest.raises(ValueError, match="averages log-densities"):
-        interop.distribution(vamp_prior(as_published=True))
+        interop.distribution(vamp_prior(variant="published_code"))
 
 
 def test_another_backend_raises(monkeypatch):

@@ -40,7 +40,7 @@ def distribution(marginal: keras.layers.Layer) -> "tfp.distributions.Distributio
     Raises:
         TypeError: the layer is none of these.
         ValueError: the layer is not built or, for a VampPrior, was never called or
-            is `as_published`, which is not a density.
+            is of the published code, which is not a density.
         ImportError: TensorFlow Probability or tf-keras is missing.
         RuntimeError: Keras does not run on TensorFlow.
 
@@ -170,10 +170,10 @@ def _logistic(tfp: ModuleType, marginal: keras.layers.Layer) -> Any:
 
 
 def _vamp_prior(tfp: ModuleType, marginal: keras.layers.Layer) -> Any:
-    if marginal.as_published:
+    if marginal.variant == "published_code":
         raise ValueError(
-            "marginal must be a density: a VampPrior as_published averages "
-            "log-densities, and is none. Received: as_published=True"
+            "marginal must be a density: the published VampPrior averages "
+            "log-densities, and is none. Received: variant='published_code'"
         )
     mean, log_var = (ops.convert_to_tensor(x) for x in marginal.components.numpy())
     if not ops.all(ops.isfinite(mean)):

@@ -217,9 +217,7 @@ def test_bad_logits_and_classes_raise(logits, y, says):
 
 @pytest.mark.parametrize("bins", [0, 2.5])
 def test_bad_bins_raise(bins):
-    with pytest.raises(
-        ValueError, match=f"bins must .* Received: bins={bins}"
-    ):
+    with pytest.raises(ValueError, match=f"bins must .* Received: bins={bins}"):
         classification.calibration_error(np.zeros((1, 3)), [0], bins)
 
 

@@ -635,7 +635,5 @@ def test_a_classifier_without_importances_raises():
 
 
 def test_unknown_metrics_raise():
-    with pytest.raises(
-        ValueError, match="must be out of factor_vae, .* Received: fid"
-    ):
+    with pytest.raises(ValueError, match="must be out of factor_vae, .* Received: fid"):
         evaluate(flat, FactorGrid(2, 2), metrics=["mig", "fid"])
