@@ -6,15 +6,18 @@ leaves encoder and decoder as they are (VCAE paper, Sec. 4).
 """
 
 import contextlib
-import hashlib
 import json
 import math
+import os
 import pathlib
 import tempfile
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
+from echo_keras._files import check_integer, sha256, write_json
 from echo_keras.layers import (
     Chain,
     Coupling,
@@ -25,10 +28,13 @@ from echo_keras.layers import (
     Scale,
     Shift,
 )
-from echo_keras.training import Batches, train, write_json
+from echo_keras.layers.typing import Tensor
+from echo_keras.training import Batches, train
 
 
-def maf_chain(steps=6, hidden=(64, 64), seed=None):
+def maf_chain(
+    steps: int = 6, hidden: Sequence[int] = (64, 64), seed: int | None = None
+) -> Chain:
     """The paper's flow for the codes of MNIST: affine MAFs between permutations.
 
     `transform` runs from base noise w to a code z: MAF, then Permutation and MAF for
@@ -61,14 +67,16 @@ def maf_chain(steps=6, hidden=(64, 64), seed=None):
         VCAE paper, App. B, Table 5 (MNIST). Papamakarios et al. 2017, Sec. 3.
     """
 
-    def maf(number):
+    def maf(number: int) -> MAFBlock:
         return MAFBlock(steps=1, hidden=hidden, mean_only=False, name=f"maf_{number}")
 
     links = _interleave(steps, maf, ("reverse", "random"), seed)
     return Chain([*links, Scale(name="scale"), Shift(name="shift")])
 
 
-def real_nvp_chain(steps=8, hidden=(256, 256, 256), seed=None):
+def real_nvp_chain(
+    steps: int = 8, hidden: Sequence[int] = (256, 256, 256), seed: int | None = None
+) -> Chain:
     """The paper's flow for the codes of CelebA: couplings between permutations.
 
     As fast to sample from as to measure densities with. Every third permutation is
@@ -100,18 +108,19 @@ def real_nvp_chain(steps=8, hidden=(256, 256, 256), seed=None):
         VCAE paper, App. B, Table 5 (CelebA). Dinh et al. 2017, Sec. 3.
     """
 
-    def coupling(number):
+    def coupling(number: int) -> Coupling:
         return Coupling(hidden, name=f"coupling_{number}")
 
     return Chain(_interleave(steps, coupling, ("swap", "swap", "random"), seed))
 
 
-def _interleave(steps, link, orders, seed):
+def _interleave(
+    steps: int, link: Callable[[int], Flow], orders: Sequence[str], seed: int | None
+) -> list[Flow]:
     """`steps` links with a permutation between any two, whose orders come in turn."""
-    if steps < 1 or steps != int(steps):
-        raise ValueError(f"steps must be an integer >= 1; received {steps}.")
+    check_integer(steps, "steps", 1)
     flows = [link(0)]
-    for number in range(1, int(steps)):
+    for number in range(1, steps):
         order = orders[(number - 1) % len(orders)]
         # A seed of its own for each, or all random orders would be one.
         own = None if seed is None else seed + number
@@ -135,7 +144,7 @@ class NegativeLogProb(keras.losses.Loss):
         VCAE paper, Sec. 4, Eq. 9.
     """
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return -y_pred
 
 
@@ -147,6 +156,7 @@ class NoisyBatches(Batches):
         batch_size: Int >= 1; the last batch may be smaller.
         seed: Int >= 0.
         noise_variance: Float >= 0, of each dimension's noise.
+        epoch: Int >= 0, the first epoch.
 
     Example:
 
@@ -156,14 +166,21 @@ class NoisyBatches(Batches):
     ((500, 2), 0.5)
     """
 
-    def __init__(self, codes, batch_size, seed, noise_variance=0.0):
-        super().__init__(codes, batch_size, seed)
+    def __init__(
+        self,
+        codes: np.ndarray,
+        batch_size: int,
+        seed: int,
+        noise_variance: float = 0.0,
+        epoch: int = 0,
+    ) -> None:
         self.noise_variance = noise_variance
+        super().__init__(codes, batch_size, seed, epoch=epoch)
 
-    def __getitem__(self, index):
-        epoch, order = self.epoch
-        start = index * self.batch_size
-        z = self.x[order[start : start + self.batch_size]]
+    def batch(
+        self, index: int, epoch: int, order: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        z, _ = super().batch(index, epoch, order)
         if self.noise_variance:
             # Of the epoch's number: a resumed training goes on with the same noise.
             noise = np.random.RandomState([self.seed, epoch, index])
@@ -173,16 +190,16 @@ class NoisyBatches(Batches):
 
 
 def fit_latent_flow(
-    codes,
-    flow=None,
-    epochs=100,
-    batch_size=100,
-    learning_rate=1e-3,
-    noise_variance=0.0,
-    directory=None,
-    seed=0,
-    verbose=0,
-):
+    codes: Tensor,
+    flow: Flow | None = None,
+    epochs: int = 100,
+    batch_size: int = 100,
+    learning_rate: float = 1e-3,
+    noise_variance: float = 0.0,
+    directory: str | os.PathLike | None = None,
+    seed: int = 0,
+    verbose: int = 0,
+) -> FlowMarginal:
     r"""Learns the density of codes with a flow, and so a sampler for their model.
 
     Maximises the mean of \(\log m(z) = \log b(w) + \log |\det dw/dz|\), w the image of
@@ -228,22 +245,23 @@ def fit_latent_flow(
     """
     if not 0 <= noise_variance < math.inf:
         raise ValueError(
-            f"noise_variance must be a finite number >= 0; received {noise_variance}."
+            "noise_variance must be a finite number >= 0. Received: "
+            f"noise_variance={noise_variance}"
         )
     noise_variance = float(noise_variance)
     codes = _check_codes(codes, noise_variance)
     if flow is None:
         flow = maf_chain(seed=seed)
     if not isinstance(flow, Flow):
-        raise ValueError(f"flow must be a Flow; received {flow!r}.")
+        raise ValueError(f"flow must be a Flow. Received: flow={flow!r}")
     # What `train` cannot tell from the arguments that it compares itself.
     origin = {
-        "codes": hashlib.sha256(np.ascontiguousarray(codes)).hexdigest(),
+        "codes": sha256(codes),
         "flow": _without_names(flow.get_config()),
         "noise_variance": noise_variance,
     }
 
-    def build():
+    def build() -> keras.Model:
         write_json(folder / "latent_flow.json", origin)
         new = type(flow).from_config(flow.get_config())
         if hasattr(new, "adapt"):
@@ -274,32 +292,32 @@ def fit_latent_flow(
     return model.layers[-1]
 
 
-def _check_codes(codes, noise_variance):
+def _check_codes(codes: Tensor, noise_variance: float) -> np.ndarray:
     codes = keras.ops.convert_to_numpy(codes)
     if codes.ndim != 2 or len(codes) < 2 or not codes.shape[1]:
         raise ValueError(
-            f"codes must have shape (n, d) with n >= 2; received {codes.shape}."
+            f"codes must have shape (n, d) with n >= 2. Received: shape={codes.shape}"
         )
     # NumPy does not count bfloat16, the codes of a model in half precision, as a float.
     if codes.dtype.kind not in "fiu" and codes.dtype.name != "bfloat16":
-        raise ValueError(f"codes must be real numbers; received dtype {codes.dtype}.")
+        raise ValueError(f"codes must be real numbers. Received: dtype={codes.dtype}")
     with np.errstate(over="ignore"):  # told below
         codes = codes.astype("float32")
     bad = int((~np.isfinite(codes)).sum())
     if bad:
         raise ValueError(
-            f"codes must be finite in float32; received {bad} values that are not."
+            f"codes must be finite in float32. Received: {bad} values that are not"
         )
     constant = np.flatnonzero(codes.min(axis=0) == codes.max(axis=0))
     if len(constant) and not noise_variance:
         raise ValueError(
-            f"Dimensions {constant.tolist()} of the codes are constant and have no "
-            f"density: leave them out, or give a noise_variance > 0."
+            "codes must vary in every dimension, or have a noise_variance > 0. "
+            f"Received: codes constant in the dimensions {constant.tolist()}"
         )
     return codes
 
 
-def _check_folder(folder, origin):
+def _check_folder(folder: pathlib.Path, origin: dict[str, Any]) -> None:
     """Refuses a checkpoint of other codes, of another flow or of other noise."""
     if not (folder / "checkpoint.keras").exists():
         return
@@ -314,7 +332,7 @@ def _check_folder(folder, origin):
         )
 
 
-def _without_names(config):
+def _without_names(config: Any) -> Any:
     """A flow's configuration without what may differ between like flows.
 
     Keras numbers the names, unseeded permutations draw their seeds, and a flow that

@@ -1,12 +1,40 @@
 """The functional model that logs rate and distortion, and what assembles one."""
 
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
 import keras
 from keras import ops
 
-from echo_keras.layers import Channel, Penalty, PixelCNN, PriorSamples
+from echo_keras.layers import (
+    Channel,
+    GANPenalty,
+    Penalty,
+    PixelCNN,
+    PriorSamples,
+    PseudoInputs,
+)
 from echo_keras.layers.backend import replicas_in_sync
+from echo_keras.layers.typing import Tensor
 
 from .networks import conv_decoder, conv_encoder
+
+AnyLayer = TypeVar("AnyLayer", bound=keras.layers.Layer)
+
+
+def find_layers(model: keras.Model, kind: type[AnyLayer]) -> list[AnyLayer]:
+    """All layers of a kind, those inside of nested models and of layers too.
+
+    Example:
+
+    >>> from echo_keras.layers import GaussianBottleneck
+    >>> model = conv_autoencoder(GaussianBottleneck(2))
+    >>> [channel.name for channel in find_layers(model, Channel)]
+    ['channel']
+    """
+    # Keras has no public way to the layers inside of a layer.
+    layers = model._flatten_layers(include_self=False)
+    return [layer for layer in layers if isinstance(layer, kind)]
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
@@ -21,8 +49,8 @@ class RateDistortionModel(keras.Model):
     - `rate`: the sum over all channels, without beta.
     - `distortion`: the compiled loss.
     - `neg_elbo`: rate + distortion, whatever beta is.
-    - each `Penalty` under its layer's name, without its weight; and of penalties
-      with a discriminator the discriminator's cross-entropy, "<name>_discriminator_loss".
+    - each `Penalty` under its layer's name, without its weight; and the cross-entropy
+      of a penalty's discriminator as "<name>_discriminator_loss".
 
     So `loss` = `distortion` + beta `rate` for one channel and no penalties. Layers
     of the library train as well under a plain `keras.Model`.
@@ -51,44 +79,46 @@ class RateDistortionModel(keras.Model):
         Echo paper, Eq. 8; Fixing a Broken ELBO, Sec. 2.
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.rate_tracker = keras.metrics.Mean(name="rate")
         self.distortion_tracker = keras.metrics.Mean(name="distortion")
         self.neg_elbo_tracker = keras.metrics.Mean(name="neg_elbo")
         self.penalty_trackers = [
             keras.metrics.Mean(name=name)
-            for layer in self._terms(Penalty)
+            for layer in find_layers(self, Penalty)
             for name in layer.logs
         ]
 
-    def _terms(self, kind):
-        """All layers of a kind, those of nested models and layers too."""
-        layers_ = self._flatten_layers(include_self=False)
-        return [layer for layer in layers_ if isinstance(layer, kind)]
-
     def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
-        if self._compile_loss is None:
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
+        if self.loss is None:
             raise ValueError(
-                "RateDistortionModel must be compiled with a loss, which is the "
-                "distortion: echo_keras.losses.Bernoulli(), for example."
+                "RateDistortionModel must be compiled with a loss, the distortion, "
+                "such as echo_keras.losses.Bernoulli(). Received: loss=None"
             )
-        # As in keras.Model, but with the distortion in our hands on the way.
-        distortion = self._compile_loss(y, y_pred, sample_weight)
-        loss = distortion
-        for added in self.losses:
-            loss = loss + self._aggregate_additional_loss(added)
-        # Keras scales losses by 1 / replicas; what is logged is per example.
-        distortion = distortion * replicas_in_sync()
-        rate = sum((layer.last_rate.value for layer in self._terms(Channel)), 0.0)
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        # TensorFlow's strategies scale each term by 1 / replicas, that of the loss and
+        # those of layers; what is logged is per example.
+        added = sum((ops.sum(term) for term in self.losses), 0.0)
+        distortion = loss * replicas_in_sync() - added
+        rate = sum((layer.last_rate.value for layer in find_layers(self, Channel)), 0.0)
         logs = [
             (self.rate_tracker, rate),
             (self.distortion_tracker, distortion),
             (self.neg_elbo_tracker, rate + distortion),
         ]
-        penalties = [x for layer in self._terms(Penalty) for x in layer.logs.values()]
+        penalties = [
+            value
+            for layer in find_layers(self, Penalty)
+            for value in layer.logs.values()
+        ]
         logs += zip(self.penalty_trackers, penalties, strict=True)
         count = ops.cast(ops.shape(y_pred)[0], "float32")
         for tracker, value in logs:
@@ -97,15 +127,15 @@ class RateDistortionModel(keras.Model):
 
 
 def autoencoder(
-    encoder,
-    bottleneck,
-    decoder,
-    penalties=(),
-    pseudo_inputs=None,
-    input_noise=None,
-    gan_penalty=None,
-    generated=False,
-):
+    encoder: keras.Model | Callable[[], keras.Model],
+    bottleneck: keras.layers.Layer,
+    decoder: keras.layers.Layer | Callable[[int], keras.layers.Layer],
+    penalties: Sequence[keras.layers.Layer] = (),
+    pseudo_inputs: PseudoInputs | None = None,
+    input_noise: keras.layers.Layer | None = None,
+    gan_penalty: GANPenalty | None = None,
+    generated: bool | keras.layers.Layer = False,
+) -> RateDistortionModel:
     """A `RateDistortionModel` of an encoder, a bottleneck, penalties and a decoder.
 
     Args:
@@ -151,7 +181,10 @@ def autoencoder(
         decoder = decoder(z.shape[-1])
     if isinstance(decoder, PixelCNN):
         if gan_penalty is not None:
-            raise ValueError("A PixelCNN decoder takes no gan_penalty.")
+            raise ValueError(
+                f"gan_penalty must be None beside a PixelCNN, which needs the image "
+                f"that it decodes. Received: gan_penalty={gan_penalty!r}"
+            )
         return RateDistortionModel(inputs, decoder([inputs, z]))
     outputs = decoder(z)
     if gan_penalty is not None:
@@ -164,8 +197,12 @@ def autoencoder(
 
 
 def conv_autoencoder(
-    bottleneck, input_shape=(28, 28, 1), pseudo_inputs=None, penalty=None, flow=None
-):
+    bottleneck: keras.layers.Layer,
+    input_shape: tuple[int, int, int] = (28, 28, 1),
+    pseudo_inputs: PseudoInputs | None = None,
+    penalty: keras.layers.Layer | None = None,
+    flow: keras.layers.Layer | None = None,
+) -> RateDistortionModel:
     """The Echo paper's autoencoder (App. E) around any bottleneck.
 
     Args:

@@ -1,5 +1,9 @@
 """Figures of trained models, drawn with Matplotlib and written as PNG."""
 
+import os
+from collections.abc import Sequence
+
+import keras
 import numpy as np
 from keras import ops
 from matplotlib import figure as mpl
@@ -7,10 +11,16 @@ from matplotlib import figure as mpl
 from echo_keras.layers.backend import no_gradients
 from echo_keras.metrics.fronts import convex_front, entropy_bound, pareto_front
 
+Path = str | os.PathLike
+Points = Sequence[tuple[float, float]] | np.ndarray
+Curves = dict[str, Points]
+
 MARKERS = "osD^vPpX<>hd"
 
 
-def reconstructions(model, x, path, samples=10):
+def reconstructions(
+    model: keras.Model, x: np.ndarray, path: Path, samples: int = 10
+) -> None:
     """Draws three rows: input, its reconstruction from one code, mean of several.
 
     Args:
@@ -29,7 +39,9 @@ def reconstructions(model, x, path, samples=10):
     _grid(list(rows.values()), path, list(rows))
 
 
-def generations(decoder, codes, path, columns=10):
+def generations(
+    decoder: keras.Model, codes: np.ndarray, path: Path, columns: int = 10
+) -> None:
     """Draws decoded codes, such as `bottleneck.sample(100)`, on a grid.
 
     Args:
@@ -44,7 +56,11 @@ def generations(decoder, codes, path, columns=10):
     _grid(rows, path)
 
 
-def training_curves(histories, path, metrics=("neg_elbo", "rate", "distortion")):
+def training_curves(
+    histories: dict[str, dict[str, list[float]] | list[dict[str, float]]],
+    path: Path,
+    metrics: Sequence[str] = ("neg_elbo", "rate", "distortion"),
+) -> None:
     """Draws logs against epochs, one panel for each metric, validation dashed.
 
     Args:
@@ -70,7 +86,12 @@ def training_curves(histories, path, metrics=("neg_elbo", "rate", "distortion"))
     figure.savefig(path, dpi=110)
 
 
-def rate_distortion(curves, path, min_rate=None, reference=None):
+def rate_distortion(
+    curves: Curves,
+    path: Path,
+    min_rate: float | None = None,
+    reference: dict[str, tuple[float, float]] | None = None,
+) -> None:
     r"""Draws rate against distortion, one curve for each method.
 
     Points are models; the line through the Pareto front is drawn, and the tangent of
@@ -115,7 +136,13 @@ def rate_distortion(curves, path, min_rate=None, reference=None):
     figure.savefig(path, dpi=110)
 
 
-def phase_diagram(curves, path, fronts="all", entropy=None, skew=False):
+def phase_diagram(
+    curves: Curves,
+    path: Path,
+    fronts: str = "all",
+    entropy: float | None = None,
+    skew: bool = False,
+) -> None:
     r"""Draws runs in the rate-distortion plane, and the best that all reach together.
 
     Every run is a point. The stepwise Pareto front of all runs is black: the least
@@ -150,11 +177,13 @@ def phase_diagram(curves, path, fronts="all", entropy=None, skew=False):
         skew=True, (a) (ii) to (iv) by fronts="each".
     """
     if fronts not in ("all", "each"):
-        raise ValueError(f"fronts must be 'all' or 'each'; received {fronts!r}.")
+        raise ValueError(f"fronts must be 'all' or 'each'. Received: fronts={fronts!r}")
     rate, distortion = _all_points(curves)
     entropy = entropy_bound(rate, distortion) if entropy is None else float(entropy)
     if not np.isfinite(entropy):
-        raise ValueError(f"entropy must be a finite number; received {entropy}.")
+        raise ValueError(
+            f"entropy must be a finite number. Received: entropy={entropy}"
+        )
     # Of a density distortions may be negative; the diagonal goes as far down.
     floor = min(0.0, distortion.min())
     far = max(rate.max(), entropy - floor)
@@ -200,8 +229,8 @@ def _all_points(curves):
     for label, points in curves.items():
         if np.ndim(points) != 2 or np.shape(points)[1] != 2:
             raise ValueError(
-                f"Each label needs pairs (rate, distortion), at least one; received "
-                f"shape {np.shape(points)} for {label!r}."
+                f"curves must hold pairs (rate, distortion), at least one for each "
+                f"label. Received: shape {np.shape(points)} for {label!r}"
             )
     points = [point for points in curves.values() for point in points]
     return np.array(points, float).reshape(-1, 2).T
@@ -225,7 +254,7 @@ def _name_axes(axes, name):
     axes.grid(alpha=0.3)
 
 
-def image_rows(rows, path):
+def image_rows(rows: dict[str, np.ndarray], path: Path) -> None:
     """Draws labelled rows of images, such as reconstructions at matched rates.
 
     Args:
@@ -235,7 +264,11 @@ def image_rows(rows, path):
     _grid(list(rows.values()), path, list(rows))
 
 
-def codes_in_plane(panels, path, normal=True):
+def codes_in_plane(
+    panels: dict[str, tuple[np.ndarray, Sequence[int] | None]],
+    path: Path,
+    normal: bool = True,
+) -> None:
     """Draws codes of two dimensions, a panel for each model, coloured by class.
 
     Args:
@@ -264,12 +297,12 @@ def codes_in_plane(panels, path, normal=True):
         codes = np.asarray(codes)
         if codes.ndim != 2 or codes.shape[1] != 2:
             raise ValueError(
-                f"{title}: expected codes of shape (n, 2), found {codes.shape}."
+                f"codes must have shape (n, 2). Received: {codes.shape} for {title!r}"
             )
         if classes is not None and len(classes) != len(codes):
             raise ValueError(
-                f"{title}: expected a class for each of the {len(codes)} codes, found "
-                f"{len(classes)}."
+                f"classes must be as many as codes, {len(codes)}. Received: "
+                f"{len(classes)} for {title!r}"
             )
         style = {} if classes is None else {"c": classes, "cmap": "tab10"}
         axes.scatter(*codes.T, s=2, linewidths=0, rasterized=True, **style)
@@ -282,7 +315,7 @@ def codes_in_plane(panels, path, normal=True):
     figure.savefig(path, dpi=110)
 
 
-def code_histograms(panels, path, bins=60):
+def code_histograms(panels: dict[str, np.ndarray], path: Path, bins: int = 60) -> None:
     """Draws a histogram of each code dimension, a row for each model.
 
     The curve is the standard normal's density.
@@ -306,7 +339,10 @@ def code_histograms(panels, path, bins=60):
     """
     shapes = {np.shape(codes)[1:] for codes in panels.values()}
     if len(shapes) != 1 or len(shape := shapes.pop()) != 1:
-        raise ValueError("expected codes of shape (n, d), d the same for all labels.")
+        raise ValueError(
+            f"codes must have shape (n, d), d the same for all labels. Received: "
+            f"{', '.join(str(np.shape(codes)) for codes in panels.values())}"
+        )
     columns = shape[0]
     figure = mpl.Figure((2.2 * columns, 1.8 * len(panels)), layout="constrained")
     grid = figure.subplots(len(panels), columns, squeeze=False)
@@ -323,8 +359,13 @@ def code_histograms(panels, path, bins=60):
 
 
 def codes_by_factor(
-    codes, factors, names, path, shape="shape", position=("pos_x", "pos_y")
-):
+    codes: np.ndarray,
+    factors: np.ndarray,
+    names: Sequence[str],
+    path: Path,
+    shape: str = "shape",
+    position: tuple[str, str] = ("pos_x", "pos_y"),
+) -> None:
     """Draws the mean of each code dimension against each factor of the images.
 
     One row for each dimension. Where both factors of `position` are known, the first
@@ -370,7 +411,7 @@ def codes_by_factor(
     figure.savefig(path, dpi=110)
 
 
-def mean_by(keys, values):
+def mean_by(keys: Sequence[np.ndarray], values: np.ndarray) -> np.ndarray:
     """Means of values over all that share their keys; NaN where nothing does.
 
     Args:
@@ -394,7 +435,9 @@ def mean_by(keys, values):
     return means.reshape(shape)
 
 
-def mean_reconstruction(model, x, samples=10):
+def mean_reconstruction(
+    model: keras.Model, x: np.ndarray, samples: int = 10
+) -> np.ndarray:
     """The mean of reconstructions from several codes, (n, height, width, channels)."""
     with no_gradients():
         drawn = [_probabilities(model(x, training=False)) for _ in range(samples)]

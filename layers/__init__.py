@@ -8,7 +8,7 @@ from .bottleneck import (
     QuantizedBottleneck,
     tanh16,
 )
-from .channel import Channel, collect_rates
+from .channel import Channel, Draw, collect_draws
 from .couplings import Chain, Coupling, Permutation, Scale, Shift
 from .discriminators import (
     DensityRatioPenalty,
@@ -21,7 +21,7 @@ from .divergences import (
     PriorSamples,
     conv_discriminator,
 )
-from .echo import EchoSample, echoes_from_batch, max_scale
+from .echo import EchoSample, max_scale
 from .flows import (
     MADE,
     Flow,
@@ -41,19 +41,19 @@ from .quantizer import VectorQuantizer
 from .terms import Penalty
 
 __all__ = [
-    "MarginalKLPenalty",
     "BetaRule",
     "BetaSchedule",
+    "Chain",
     "Channel",
     "Coupling",
-    "GANPenalty",
     "DensityRatioPenalty",
     "DeterministicBottleneck",
+    "Draw",
     "EchoBottleneck",
     "EchoSample",
     "Flow",
-    "Chain",
     "FlowMarginal",
+    "GANPenalty",
     "GatedConv2D",
     "GatedConv2DTranspose",
     "GatedDense",
@@ -61,14 +61,13 @@ __all__ = [
     "GaussianSample",
     "IAFBlock",
     "InputNoise",
-    "Scale",
-    "Shift",
     "Logistic",
     "MADE",
     "MAFBlock",
     "MAFMarginal",
     "MMDPenalty",
     "Marginal",
+    "MarginalKLPenalty",
     "MaskedDense",
     "Penalty",
     "Permutation",
@@ -76,17 +75,18 @@ __all__ = [
     "PriorSamples",
     "PseudoInputs",
     "QuantizedBottleneck",
-    "TargetRateL1",
+    "Scale",
+    "Shift",
     "StandardNormal",
     "TargetRate",
+    "TargetRateL1",
     "TotalCorrelationPenalty",
     "VampPrior",
     "VariancePenalty",
     "VectorQuantizer",
-    "collect_rates",
+    "collect_draws",
     "conv_discriminator",
     "dense_discriminator",
-    "echoes_from_batch",
     "max_scale",
     "tanh16",
 ]

@@ -79,3 +79,78 @@ def no_gradients():
 
         return torch.no_grad()
     return contextlib.nullcontext()
+
+
+def compiled(function, variables):
+    """Compiles a function of tensors that reads Keras variables and may assign them.
+
+    On TensorFlow it is traced once for all batch sizes, on JAX once for each. PyTorch
+    runs it as it is, without gradients.
+
+    Args:
+        function: Function of tensors, or lists or dicts of them, with the batch as
+            first axis, that returns such.
+        variables: The variables that it uses, such as `model.variables`. They are read
+            at each call, so that a model may be trained on in between.
+
+    Returns:
+        The compiled function.
+
+    Example:
+
+    >>> from keras import ops
+    >>> count = keras.Variable(0.0)
+    >>> def add(x):
+    ...     count.assign(count + ops.sum(x))
+    ...     return 2.0 * x
+    >>> double = compiled(add, [count])
+    >>> double(ops.ones((3,))).shape[0], double(ops.ones((2,))).shape[0], float(count)
+    (3, 2, 5.0)
+    """
+    if keras.backend.backend() == "tensorflow":
+        return _compiled_by_tensorflow(function)
+    if keras.backend.backend() == "jax":
+        return _compiled_by_jax(function, variables)
+
+    def without_gradients(*arguments):
+        with no_gradients():
+            return function(*arguments)
+
+    return without_gradients
+
+
+def _compiled_by_tensorflow(function):
+    import tensorflow as tf
+
+    traced = tf.function(function, autograph=False)
+
+    def any_batch(x):
+        return x if x is None else tf.TensorSpec((None, *x.shape[1:]), x.dtype)
+
+    def call(*arguments):
+        # Traced at the first call with such shapes, but for the batch.
+        shapes = tf.nest.map_structure(any_batch, arguments)
+        return traced.get_concrete_function(*shapes)(*arguments)
+
+    return call
+
+
+def _compiled_by_jax(function, variables):
+    import jax
+
+    @jax.jit
+    def pure(values, *arguments):
+        mapping = zip(variables, values, strict=True)
+        with keras.StatelessScope(state_mapping=list(mapping)) as scope:
+            found = function(*arguments)
+        return found, [scope.get_current_value(v) for v in variables]
+
+    def call(*arguments):
+        before = [v.value for v in variables]
+        found, after = pure(before, *arguments)
+        for variable, old, new in zip(variables, before, after, strict=True):
+            if new is not old:
+                variable.assign(new)
+        return found
+
+    return call

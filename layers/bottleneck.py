@@ -5,10 +5,12 @@ import math
 import keras
 from keras import ops
 
+from .channel import Draw
 from .echo import EchoSample
 from .gaussian import GaussianSample
 from .numerics import log_softplus
 from .quantizer import VectorQuantizer, take_codewords
+from .typing import Tensors
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
@@ -77,6 +79,10 @@ class Bottleneck(keras.layers.Layer):
 
     def call(self, features, training=False):
         return self.channel(self.encode(features), training=training)
+
+    def draw(self, features: Tensors, echoes_from: str = "bank") -> Draw:
+        """A code of each example, its rate and log-ratio; see `Channel.draw`."""
+        return self.channel.draw(self.encode(features), echoes_from)
 
     def rate(self, features):
         """Rate of each example in nats, shape (batch,); see the channel's `rate`."""
@@ -292,6 +298,10 @@ class DeterministicBottleneck(Bottleneck):
     def call(self, features, training=False):
         return ops.cast(self.code(features), self.compute_dtype)
 
+    def draw(self, features: Tensors, echoes_from: str = "bank") -> Draw:
+        """z alone: a code without noise has neither a rate nor a log-ratio."""
+        return Draw(ops.cast(self.code(features), self.compute_dtype), None, None)
+
     def rate(self, features):
         raise ValueError("A code without noise has no finite rate.")
 
@@ -454,6 +464,10 @@ class EchoBottleneck(Bottleneck):
     def call(self, features, training=False):
         z = super().call(features, training=training)
         return z if self.as_in_paper else self.standardize(z, training=training)
+
+    def draw(self, features: Tensors, echoes_from: str = "bank") -> Draw:
+        draw = super().draw(features, echoes_from)
+        return draw if self.as_in_paper else draw._replace(z=self.standardize(draw.z))
 
     def sample(self, n):
         z = super().sample(n)

@@ -2,50 +2,108 @@
 
 import contextlib
 import contextvars
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import keras
 from keras import ops
 
 from .beta import BetaRule
 from .terms import LossTerm
+from .typing import Tensor, Tensors
 
-_collected = contextvars.ContextVar("collected", default=None)
+_collecting = contextvars.ContextVar("collecting", default=None)
+
+ECHOES_FROM = ("bank", "batch")
 
 
-@contextlib.contextmanager
-def collect_rates(sampled=False):
-    """Collects the rate of each example from every channel called inside.
+class Draw(NamedTuple):
+    """A code of each example, and what it costs.
 
-    Args:
-        sampled: If True, what is collected is log q(z|x) - log m(z) at the very z
-            that the channel drew, even where the rate has a closed form: the
-            weights of importance sampling. What channels add to the loss stays the
-            same. (Functions that Keras has already traced do not notice: call the
-            model itself inside, rather than `predict`.)
-
-    Yields:
-        A list to which each call of a channel appends a tensor (batch,), nats.
-
-    Raises:
-        ValueError: sampled is True, and a channel without a density q(z|x) is
-            called inside.
+    Attributes:
+        z: The codes, what the channel's call returns.
+        rate: The rate of each example, (batch,), nats; None in a bottleneck
+            without noise, which has none.
+        log_ratio: log q(z|x) - log m(z) at this z, (batch,), nats: the weights of
+            importance sampling. None where q(z|x) has no density.
 
     Example:
 
     >>> import numpy as np
     >>> from echo_keras.layers import GaussianBottleneck
     >>> layer = GaussianBottleneck(2)
-    >>> with collect_rates() as rates:
-    ...     z = layer(np.ones((5, 3)))
-    >>> len(rates), tuple(rates[0].shape)
-    (1, (5,))
+    >>> z = layer(np.ones((5, 3)))  # the layer is built
+    >>> z, rate, log_ratio = layer.draw(np.ones((5, 3)))
+    >>> tuple(z.shape), tuple(rate.shape), tuple(log_ratio.shape)
+    ((5, 2), (5,), (5,))
     """
-    rates = []
-    token = _collected.set((rates, sampled))
+
+    z: Tensor
+    rate: Tensor | None
+    log_ratio: Tensor | None
+
+
+def check_echoes_from(echoes_from: str) -> None:
+    """Raises a ValueError unless it is one of ECHOES_FROM."""
+    if echoes_from not in ECHOES_FROM:
+        raise ValueError(
+            f"echoes_from must be one of {', '.join(ECHOES_FROM)}. "
+            f"Received: echoes_from={echoes_from!r}"
+        )
+
+
+@contextlib.contextmanager
+def collect_draws(
+    echoes_from: str = "bank",
+) -> Iterator[list[tuple[Tensor, Tensor | None]]]:
+    """Inside, a channel only draws: each call lists its rates and changes nothing.
+
+    A call of a channel returns `draw(inputs, echoes_from).z`. No loss is added, and
+    `last_rate`, beta, an Echo bank, codebooks and the components of a `VampPrior`
+    stay as they are, whatever `training` is. (Other layers, such as batch
+    normalization, follow `training` as usual: call the model with training=False.)
+
+    The context is read where Python runs `call`, hence while a function is traced.
+    A compiled function must therefore open it inside itself, and return the rates:
+
+        @tf.function
+        def rates(x):
+            with collect_draws() as draws:
+                model(x, training=False)
+            return [rate for rate, _ in draws]
+
+    On JAX the function under `jax.jit` calls `model.stateless_call` instead. What
+    was compiled outside of the context, `model.predict` for one, does not notice it.
+
+    Args:
+        echoes_from: Where an `EchoSample` takes its echoes: "bank", the rows
+            remembered from training; or "batch", the other examples of the batch, as
+            the Echo paper evaluates. Other channels have no use for it.
+
+    Yields:
+        A list to which each call of a channel appends `(rate, log_ratio)`, two tensors
+        (batch,) in nats; log_ratio is None where q(z|x) has no density. See `Draw`.
+
+    Raises:
+        ValueError: echoes_from is neither "bank" nor "batch".
+
+    Example:
+
+    >>> import numpy as np
+    >>> from echo_keras.layers import GaussianBottleneck
+    >>> layer = GaussianBottleneck(2)
+    >>> with collect_draws() as draws:
+    ...     z = layer(np.ones((5, 3)))
+    >>> [(tuple(rate.shape), tuple(log_ratio.shape)) for rate, log_ratio in draws]
+    [((5,), (5,))]
+    """
+    check_echoes_from(echoes_from)
+    draws: list[tuple[Tensor, Tensor | None]] = []
+    token = _collecting.set((draws, echoes_from))
     try:
-        yield rates
+        yield draws
     finally:
-        _collected.reset(token)
+        _collecting.reset(token)
 
 
 class Seeded(keras.layers.Layer):
@@ -76,6 +134,8 @@ class Seeded(keras.layers.Layer):
 
 class Channel(Seeded, LossTerm):
     r"""Base class of the layers that turn an encoder's output into a code z.
+
+    A subclass gives `draw(inputs, echoes_from)`, a pure sample of the channel.
 
     A channel adds \(\beta \cdot R\) to the model's loss, where the rate R is in
     nats per example, averaged over the batch. Two scalars of its state are meant
@@ -144,29 +204,38 @@ class Channel(Seeded, LossTerm):
                 for name, value in self.beta_rule.state.items()
             }
 
-    def add_rate(self, rate, training=None, log_ratio=None):
-        """Adds beta x the batch mean of `rate` to the loss.
+    def draw(self, inputs: Tensors, echoes_from: str = "bank") -> Draw:
+        """A code of each example with its rate and log-ratio, and no side effect.
+
+        No variable is assigned, the state of the seed generator aside, and nothing is
+        added to the loss. The layer must have been built.
 
         Args:
-            rate: Tensor (batch,), nats.
-            training: What `call` received. Where it is True, beta follows its rule.
-            log_ratio: Tensor (batch,), log q(z|x) - log m(z) at the z that is
-                returned, for `collect_rates(sampled=True)`; None if there is no
-                density.
+            inputs: What the layer is called on.
+            echoes_from: "bank" or "batch"; see `collect_draws`.
 
-        Raises:
-            ValueError: beta has a rule, and `training` was left out; or a sampled
-                rate is asked for, and there is no log_ratio.
+        Returns:
+            A `Draw`.
         """
-        if _collected.get() is not None:
-            rates, sampled = _collected.get()
-            if sampled and log_ratio is None:
-                raise ValueError(
-                    f"{type(self).__name__} gives no density q(z|x), so that there is "
-                    f"no sampled rate and no importance weighting. Its rate is "
-                    f"collected with sampled=False."
-                )
-            rates.append(log_ratio if sampled else rate)
+        raise NotImplementedError(f"{type(self).__name__} must define `draw`.")
+
+    def call(self, inputs: Tensors, training: bool | None = False) -> Tensor:
+        collecting = _collecting.get()
+        if collecting is not None:
+            draws, echoes_from = collecting
+            z, rate, log_ratio = self.draw(inputs, echoes_from)
+            draws.append((rate, log_ratio))
+            return z
+        draw = self._step(inputs, training)
+        self._add_rate(draw.rate, training)
+        return draw.z
+
+    def _step(self, inputs: Tensors, training: bool | None) -> Draw:
+        """`draw` with the side effects that a call of the layer has besides."""
+        return self.draw(inputs)
+
+    def _add_rate(self, rate, training):
+        """Adds beta x the batch mean of `rate`, (batch,), to the loss."""
         mean = ops.mean(rate)
         self.last_rate.assign(mean)
         beta = self._next_beta(mean, training)
@@ -175,14 +244,7 @@ class Channel(Seeded, LossTerm):
 
     def _next_beta(self, rate, training):
         """The beta of this call, after its rule has seen the rate of the batch."""
-        if not self.beta_rule:
-            return self.beta
-        if training is None:
-            raise ValueError(
-                f"beta follows a rule, which must know when {type(self).__name__} is "
-                f"trained: call add_rate(rate, training=True or False)."
-            )
-        if not training:
+        if not self.beta_rule or not training:
             return self.beta
         state = {name: ops.convert_to_tensor(v) for name, v in self.beta_state.items()}
         beta, state = self.beta_rule.update(

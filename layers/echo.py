@@ -1,7 +1,5 @@
 """The Echo channel: noise made of the other examples' codes, exact rate."""
 
-import contextlib
-import contextvars
 import functools
 import math
 
@@ -12,28 +10,12 @@ from scipy import optimize
 
 from .backend import compiled_on_cpu
 from .beta import TargetRate
-from .channel import Channel, pair_shape
+from .channel import Channel, Draw, check_echoes_from, pair_shape
 from .numerics import matvec, matvec_transposed, outer, project, sum_over_latent
+from .typing import Tensors
 
 SCALES = ("diagonal", "triangular")
 SAMPLINGS = ("cyclic", "without_replacement", "with_replacement")
-
-_from_batch = contextvars.ContextVar("from_batch", default=False)
-
-
-@contextlib.contextmanager
-def echoes_from_batch():
-    """Inside, inference takes its echoes from the other examples of the batch.
-
-    As the Echo paper evaluates. The result for an example then depends on what it
-    is batched with. Functions that Keras has already traced do not notice: call the
-    model itself inside, rather than `predict`.
-    """
-    token = _from_batch.set(True)
-    try:
-        yield
-    finally:
-        _from_batch.reset(token)
 
 
 def max_scale(d_max, max_magnitude=1.0, precision=2.0**-23):
@@ -429,19 +411,35 @@ class EchoSample(Channel):
             )
         return -self.dims * math.log(self.r)
 
-    def call(self, inputs, training=False):
-        f, *scale = self._bounded(inputs)
-        if training or _from_batch.get():
-            rows = ops.concatenate([f, *scale], axis=1)
-            noise = self._noise_from_batch(rows)
-            if training:
-                self._remember(rows)
+    def draw(self, inputs: Tensors, echoes_from: str = "bank") -> Draw:
+        """z, its rate (batch,), and no log-ratio: q(z|x) has no known density.
+
+        Args:
+            inputs: `[f, log_s]`, and `lower` if S is triangular.
+            echoes_from: "bank", as at inference; or "batch", as in training.
+        """
+        check_echoes_from(echoes_from)
+        bounded = self._bounded(inputs)
+        return self._with_echoes(bounded, from_batch=echoes_from == "batch")
+
+    def _step(self, inputs, training):
+        bounded = self._bounded(inputs)
+        draw = self._with_echoes(bounded, from_batch=training)
+        if training:
+            self._remember(ops.concatenate(bounded, axis=1))
+        return draw
+
+    def _with_echoes(self, bounded, from_batch):
+        f, *scale = bounded
+        if from_batch:
+            noise = self._noise_from_batch(ops.concatenate(bounded, axis=1))
         else:
             noise = self._noise_from_bank(ops.shape(f)[0])
-        self.add_rate(-sum_over_latent(scale[0]), training)
         if self.scale == "triangular":
-            return self._code(f + matvec(triangular_scale(*scale, self.r), noise))
-        return self._code(f + ops.exp(*scale) * noise)
+            z = f + matvec(triangular_scale(*scale, self.r), noise)
+        else:
+            z = f + ops.exp(*scale) * noise
+        return Draw(self._code(z), -sum_over_latent(scale[0]), None)
 
     def code(self, f):
         """What z would be without noise, float32: f within its bound, or its exp."""

@@ -5,9 +5,10 @@ import math
 import keras
 from keras import ops
 
-from .channel import Channel, pair_shape
+from .channel import Channel, Draw, pair_shape
 from .marginals import StandardNormal
 from .numerics import log_normal
+from .typing import Tensors
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
@@ -133,10 +134,31 @@ class GaussianSample(Channel):
         if not self.marginal.built:
             self.marginal.build(shape, *rest)
 
-    def call(self, inputs, training=False):
-        z, rate, log_ratio = self._draw(inputs)
-        self.add_rate(rate, training, log_ratio)
-        return ops.cast(z, self.compute_dtype)
+    def draw(self, inputs: Tensors, echoes_from: str = "bank") -> Draw:
+        """z, its rate and log q(z|x) - log m(z) at this z, both (batch,) in nats.
+
+        Args:
+            inputs: What the layer is called on.
+            echoes_from: For `EchoSample`; of no effect here.
+        """
+        mean, log_var, rest = self._moments(inputs)
+        context = rest.pop(0) if self.context else None
+        noise = self.normal(ops.shape(mean))
+        z = mean + ops.exp(0.5 * log_var) * noise
+        log_q = log_normal(noise, log_var)
+        if self.flow is not None:
+            z, log_det = self.flow.transform(z, context=context)
+            log_q = log_q - log_det
+        rate = log_ratio = log_q - self.marginal.log_prob(z, *rest)
+        if self.flow is None and hasattr(self.marginal, "kl"):
+            rate = self.marginal.kl(mean, log_var)
+        return Draw(ops.cast(z, self.compute_dtype), rate, log_ratio)
+
+    def _step(self, inputs, training):
+        parameters = self._moments(inputs)[2][self.context :]
+        if parameters and hasattr(self.marginal, "keep"):
+            self.marginal.keep(*parameters)
+        return self.draw(inputs)
 
     def rate(self, inputs):
         """The rate of each example in nats, shape (batch,).
@@ -144,7 +166,7 @@ class GaussianSample(Channel):
         The KL divergence where it has a closed form: the marginal has a `kl` method
         and there is no flow. Otherwise estimated with one sample of z.
         """
-        return self._draw(inputs)[1]
+        return self.draw(inputs).rate
 
     def rate_by_dimension(self, inputs):
         """What each dimension adds to the rate of each example: nats, (batch, ...).
@@ -242,21 +264,6 @@ class GaussianSample(Channel):
             return mean, log_var, rest
         mean = ops.cast(inputs, "float32")
         return mean, ops.full_like(mean, math.log(self.noise_variance)), []
-
-    def _draw(self, inputs):
-        """A sample of z, its rate and log q(z|x) - log m(z), both (batch,)."""
-        mean, log_var, rest = self._moments(inputs)
-        context = rest.pop(0) if self.context else None
-        noise = self.normal(ops.shape(mean))
-        z = mean + ops.exp(0.5 * log_var) * noise
-        log_q = log_normal(noise, log_var)
-        if self.flow is not None:
-            z, log_det = self.flow.transform(z, context=context)
-            log_q = log_q - log_det
-        log_ratio = log_q - self.marginal.log_prob(z, *rest)
-        if self.flow is None and hasattr(self.marginal, "kl"):
-            return z, self.marginal.kl(mean, log_var), log_ratio
-        return z, log_ratio, log_ratio
 
     def get_config(self):
         flow = self.flow

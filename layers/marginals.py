@@ -178,7 +178,8 @@ class VampPrior(Marginal, LossTerm):
 
     The components of the last call are kept as non-trainable weights, so that
     `log_prob(z)` alone and `sample(n)` work after training and after loading. They
-    follow the encoder at the next call only: evaluate once before you sample.
+    follow the encoder at the next call only (and not inside `collect_draws`): call
+    the model, or its `evaluate`, once before you sample.
 
     Args:
         learned_weights: If True, the w_k are the softmax of K trainable logits,
@@ -260,7 +261,14 @@ class VampPrior(Marginal, LossTerm):
             )
 
     def call(self, z, mean=None, log_var=None):
+        if mean is not None:
+            self.keep(mean, log_var)
         return self.log_prob(z, mean, log_var)
+
+    def keep(self, mean, log_var):
+        """Keeps the components, each (K, ...), for `log_prob(z)` and `sample`."""
+        components = ops.stack([ops.cast(x, "float32") for x in (mean, log_var)])
+        self.components.assign(ops.stop_gradient(components))
 
     def compute_output_shape(self, z_shape, mean_shape=None, log_var_shape=None):
         return tuple(z_shape)[:1]
@@ -270,8 +278,7 @@ class VampPrior(Marginal, LossTerm):
 
         Args:
             z: Tensor (batch, ...).
-            mean, log_var: Tensors (K, ...), which are then kept; those of the last
-                call if None.
+            mean, log_var: Tensors (K, ...); those of the last call if None.
 
         Raises:
             ValueError: mean and log_var are None, and there was no call before.
@@ -280,7 +287,6 @@ class VampPrior(Marginal, LossTerm):
             components = self._kept()
         else:
             components = ops.stack([ops.cast(x, "float32") for x in (mean, log_var)])
-            self.components.assign(ops.stop_gradient(components))
         z = ops.reshape(ops.cast(z, "float32"), (-1, self.dims))
         mean, log_var = ops.unstack(
             ops.reshape(components, (2, -1, self.dims)), 2, axis=0

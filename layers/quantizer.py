@@ -6,7 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from .channel import Channel
+from .channel import Channel, Draw
+from .typing import Tensors
 
 UPDATES = ("ema", "gradient")
 # The share of the probability that is spread evenly over all codewords. Every
@@ -205,7 +206,20 @@ class VectorQuantizer(Channel):
                 autocast=False,
             )
 
-    def call(self, inputs, training=False):
+    def draw(self, inputs: Tensors, echoes_from: str = "bank") -> Draw:
+        """The quantized z with its dither and its code length: (batch,), nats.
+
+        The log-ratio is the rate, as q(z|x) is 1 at the codeword.
+
+        Args:
+            inputs: z, (batch, ..., d).
+            echoes_from: For `EchoSample`; of no effect here.
+        """
+        z, base = self._vectors(inputs), ops.copy(self.base)
+        rate, _, chosen = self._assign(inputs, z, base)
+        return self._output(inputs, z, chosen, rate)
+
+    def _step(self, inputs, training):
         learn = bool(training) and self.trainable
         z = self._vectors(inputs)
         fixed = ops.stop_gradient(z)
@@ -214,22 +228,8 @@ class VectorQuantizer(Channel):
             picks = self._picks(ops.shape(z)[0])
         if learn and self.initializer is None:
             base = ops.where(self.steps == 0, take_codes(fixed, picks), base)
-        codebook = base if self.shift is None else base + self.shift
-        log_p = ops.log(with_floor(ops.copy(self.frequencies)))
-
-        scores = distances(z, ops.stop_gradient(codebook))
-        index = ops.cast(ops.argmin(scores, axis=2), "int32")
-        chosen = take_codewords(codebook, index)
+        rate, index, chosen = self._assign(inputs, z, base)
         chosen_fixed = ops.stop_gradient(chosen)
-
-        length = -take_codewords(ops.expand_dims(log_p, 2), index)[:, :, 0]
-        if self.temperature is not None:
-            share = ops.softmax(-scores / self.temperature, axis=2)
-            soft = -ops.sum(share * log_p, axis=2)
-            length = length + (soft - ops.stop_gradient(soft))
-        rate = self._per_example(length, inputs)
-        self.add_rate(rate, training, log_ratio=rate)  # q(z|x) is 1 where z is
-
         if self.commitment:
             error = self._per_example(ops.square(z - chosen_fixed), inputs)
             self.add_loss(self.commitment * ops.mean(error))
@@ -238,10 +238,27 @@ class VectorQuantizer(Channel):
             self.add_loss(ops.mean(error))
         if learn:
             self._learn(fixed, index, fixed - chosen_fixed, base, picks)
+        return self._output(inputs, z, chosen, rate)
 
+    def _assign(self, inputs, z, base):
+        """Rate (batch,), index and codeword of each sub-vector."""
+        codebook = base if self.shift is None else base + self.shift
+        log_p = ops.log(with_floor(ops.copy(self.frequencies)))
+        scores = distances(z, ops.stop_gradient(codebook))
+        index = ops.cast(ops.argmin(scores, axis=2), "int32")
+        length = -take_codewords(ops.expand_dims(log_p, 2), index)[:, :, 0]
+        if self.temperature is not None:
+            share = ops.softmax(-scores / self.temperature, axis=2)
+            soft = -ops.sum(share * log_p, axis=2)
+            length = length + (soft - ops.stop_gradient(soft))
+        rate = self._per_example(length, inputs)
+        return rate, index, take_codewords(codebook, index)
+
+    def _output(self, inputs, z, chosen, rate):
         # z - z is exactly 0: the value is the codeword's, the gradient z's.
-        z = self._with_dither(chosen_fixed + (z - fixed))
-        return ops.cast(ops.reshape(z, ops.shape(inputs)), self.compute_dtype)
+        z = ops.stop_gradient(chosen) + (z - ops.stop_gradient(z))
+        z = ops.reshape(self._with_dither(z), ops.shape(inputs))
+        return Draw(ops.cast(z, self.compute_dtype), rate, rate)
 
     def _learn(self, z, index, residual, base, picks):
         """Moves frequencies and codewords after a batch has been assigned."""

@@ -10,38 +10,93 @@ from . import (
     robustness,
     sample_quality,
 )
-from .disentanglement import representation
+from .batching import default_batch_size, evenly_spaced, map_batches
+from .classification import (
+    calibration_error,
+    classification_metrics,
+    information_plane,
+    predictive,
+)
+from .codes import decode, encode, match_gaussian, representation, squared_error
+from .disentanglement import dci, factor_vae_score, mig, modularity, sap
+from .factor_codes import FactorGrid
+from .features import classifier_features, inception_features
+from .frechet import fid, fid_name, frechet_distance
+from .fronts import (
+    area_under_front,
+    common_interval,
+    convex_front,
+    entropy_bound,
+    pareto_front,
+)
+from .information import (
+    aggregate_posterior,
+    generative_information,
+    information_bounds,
+    total_correlation,
+)
+from .novelty import combined_score, roc_auc
 from .rate_distortion import (
     ECHOES,
-    aggregate_posterior,
-    encode,
     evaluate,
-    generative_information,
     importance_weighted,
-    map_batches,
-    no_gradients,
     per_example,
     per_example_likelihood,
 )
+from .robustness import corrupt, stratified_subset, svm_accuracy
+from .sample_quality import nearest_neighbours, parzen_log_likelihood
 
 __all__ = [
     "ECHOES",
+    "FactorGrid",
     "aggregate_posterior",
+    "area_under_front",
+    "calibration_error",
     "classification",
+    "classification_metrics",
+    "classifier_features",
+    "combined_score",
+    "common_interval",
+    "convex_front",
+    "corrupt",
+    "dci",
+    "decode",
+    "default_batch_size",
     "disentanglement",
     "encode",
+    "entropy_bound",
     "evaluate",
+    "evenly_spaced",
+    "factor_vae_score",
+    "fid",
+    "fid_name",
+    "frechet_distance",
     "fronts",
     "generative_information",
     "importance_weighted",
+    "inception_features",
     "information",
+    "information_bounds",
+    "information_plane",
     "map_batches",
-    "no_gradients",
+    "match_gaussian",
+    "mig",
+    "modularity",
+    "nearest_neighbours",
     "novelty",
+    "pareto_front",
+    "parzen_log_likelihood",
     "per_example",
     "per_example_likelihood",
+    "predictive",
     "rate_distortion",
     "representation",
     "robustness",
+    "roc_auc",
     "sample_quality",
+    "sap",
+    "squared_error",
+    "stratified_subset",
+    "svm_accuracy",
+    "total_correlation",
 ]

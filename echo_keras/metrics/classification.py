@@ -1,9 +1,9 @@
 r"""Classifiers with a bottleneck: accuracy, calibration, and information in nats.
 
 For models of `objectives.information_bottleneck`, which are learned with labels by
-`training.train(build, LabelledBatches(...), ..., loss=losses.CategoricalNLL())`. A class
-is told from a random code; where several codes are drawn for an image, their
-probabilities are averaged (`predictive`).
+`training.train(build, training.Batches(x, batch_size, seed, y=labels), ...,
+loss=losses.CategoricalNLL())`. A class is told from a random code; where several codes
+are drawn for an image, their probabilities are averaged (`predictive`).
 
 References:
     Voloshynovskiy et al., Information Bottleneck through Variational Glasses (2019),
@@ -12,60 +12,29 @@ References:
 """
 
 import math
+from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 from scipy.special import log_softmax, logsumexp
 
-from echo_keras import training
-from echo_keras.layers import collect_rates
-from echo_keras.layers.backend import no_gradients
+from .batching import check_integers, map_batches, with_standard_error
+from .forward import forward_pass
 
 
-class LabelledBatches(training.Batches):
-    """Shuffled batches (x, y) that depend on the seed and the epoch's number alone.
-
-    Args:
-        x: Array (n, ...), values in [0, 1].
-        y: Ints (n,), classes.
-        batch_size: Int >= 1; the last batch may be smaller.
-        seed: Int >= 0.
-
-    Raises:
-        ValueError: there is not one class for each example.
-
-    Example:
-
-    >>> batches = LabelledBatches(np.zeros((5, 2)), np.arange(5), batch_size=4, seed=0)
-    >>> x, y = batches[0]
-    >>> x.shape, y.shape
-    ((4, 2), (4,))
-    """
-
-    def __init__(self, x, y, batch_size, seed):
-        self.y = np.asarray(y)
-        if self.y.shape != (len(x),):
-            raise ValueError(
-                f"expected a class for each of {len(x)} examples, shape ({len(x)},); "
-                f"found shape {self.y.shape}."
-            )
-        super().__init__(x, batch_size, seed)
-
-    def __getitem__(self, index):
-        _, order = self.epoch
-        here = order[index * self.batch_size :][: self.batch_size]
-        return self.x[here], self.y[here]
-
-
-def forward(model, x, samples=1, batch_size=500):
+def forward(
+    model: keras.Model, x: Any, samples: int = 1, batch_size: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The rate of each example, and the logits of each of its codes.
 
     Args:
         model: Model from inputs to logits, such as `objectives.information_bottleneck`
             returns. Echo noise comes from its bank.
-        x: Inputs, shape (n, ...).
+        x: Inputs: an array (n, ...), a list or dict of arrays, or batches of inputs;
+            see `map_batches`.
         samples: Int >= 1, codes drawn for each example.
-        batch_size: Int >= 1.
+        batch_size: Int >= 1; see `map_batches`.
 
     Returns:
         Rates, float64 (n,), nats, averaged over codes where the channel draws them too;
@@ -84,25 +53,20 @@ def forward(model, x, samples=1, batch_size=500):
     >>> rate.shape, logits.shape
     ((5,), (3, 5, 10))
     """
-    if samples < 1 or batch_size < 1 or not len(x):
-        raise ValueError(
-            f"expected at least one example, samples >= 1 and batch_size >= 1; found "
-            f"{len(x)}, {samples} and {batch_size}."
-        )
-    rate, logits = np.zeros(len(x)), []
-    for start in range(0, len(x), batch_size):
-        here = slice(start, start + batch_size)
-        batch, of_batch = ops.convert_to_tensor(x[here], "float32"), []
-        for _ in range(samples):
-            with no_gradients(), collect_rates() as rates:
-                output = model(batch, training=False)
-            rate[here] += sum(ops.convert_to_numpy(r) for r in rates) / samples
-            of_batch.append(ops.convert_to_numpy(output))
-        logits.append(np.stack(of_batch))
-    return rate, np.concatenate(logits, axis=1)
+    check_integers(1, samples=samples)
+    run = forward_pass(model, distortion=False)
+
+    def of_batch(x):
+        drawn = [run(x) for _ in range(samples)]
+        rates = [ops.convert_to_numpy(d.rate).astype("float64") for d in drawn]
+        logits = [ops.convert_to_numpy(d.output) for d in drawn]
+        return np.mean(rates, axis=0), np.stack(logits, axis=1)
+
+    rate, logits = map_batches(of_batch, x, batch_size)
+    return rate, logits.swapaxes(0, 1)
 
 
-def predictive(logits):
+def predictive(logits: np.ndarray) -> np.ndarray:
     r"""Log-probabilities of classes, \(\log \frac1K \sum_k p(c|z_k)\), float64.
 
     Args:
@@ -121,7 +85,9 @@ def predictive(logits):
     return logsumexp(each, axis=0) - math.log(len(each))
 
 
-def classification_metrics(logits, y, bins=15):
+def classification_metrics(
+    logits: np.ndarray, y: np.ndarray, bins: int = 15
+) -> dict[str, float]:
     r"""How good a classifier's probabilities are.
 
     Args:
@@ -141,7 +107,7 @@ def classification_metrics(logits, y, bins=15):
 
     Example:
 
-    >>> found = measures(np.log([[0.8, 0.2], [0.8, 0.2]]), [0, 1])
+    >>> found = classification_metrics(np.log([[0.8, 0.2], [0.8, 0.2]]), [0, 1])
     >>> found["accuracy"], round(found["negative_log_likelihood"], 4)  # -log .16 / 2
     (0.5, 0.9163)
     """
@@ -149,13 +115,13 @@ def classification_metrics(logits, y, bins=15):
     right = logits.argmax(axis=1) == y
     likelihood = -log_softmax(logits, axis=1)[np.arange(len(y)), y]
     return {
-        **_with_error("accuracy", right),
-        **_with_error("negative_log_likelihood", likelihood),
+        **with_standard_error("accuracy", right),
+        **with_standard_error("negative_log_likelihood", likelihood),
         "calibration_error": calibration_error(logits, y, bins),
     }
 
 
-def calibration_error(logits, y, bins=15):
+def calibration_error(logits: np.ndarray, y: np.ndarray, bins: int = 15) -> float:
     r"""Expected calibration error: how far confidence is from accuracy.
 
     $$\sum_b \frac{n_b}{n}\, |\text{accuracy}_b - \text{confidence}_b|$$
@@ -165,14 +131,14 @@ def calibration_error(logits, y, bins=15):
     the more bins there are.
 
     Args:
-        logits, y: As for `measures`.
+        logits, y: As for `classification_metrics`.
         bins: Int >= 1, B.
 
     Returns:
         Float in [0, 1].
 
     Raises:
-        ValueError: as `measures`.
+        ValueError: as `classification_metrics`.
 
     Example:
 
@@ -183,8 +149,7 @@ def calibration_error(logits, y, bins=15):
         Guo et al., On Calibration of Modern Neural Networks (2017), Eq. 3.
     """
     logits, y = _checked(logits, y)
-    if bins < 1 or bins != int(bins):
-        raise ValueError(f"bins must be an integer >= 1; received {bins}.")
+    check_integers(1, bins=bins)
     right = logits.argmax(axis=1) == y
     confidence = np.exp(log_softmax(logits, axis=1).max(axis=1))
     edges = np.arange(1, bins) / bins
@@ -194,7 +159,13 @@ def calibration_error(logits, y, bins=15):
     return float(np.abs(gaps).sum() / len(y))
 
 
-def information_plane(model, x, y, samples=1, batch_size=500):
+def information_plane(
+    model: keras.Model,
+    x: Any,
+    y: np.ndarray,
+    samples: int = 1,
+    batch_size: int | None = None,
+) -> dict[str, float]:
     r"""What a code keeps of the inputs and what it tells of their classes, in nats.
 
     \(I(X; Z)\) is the model's rate: the information itself for an Echo channel, and an
@@ -210,7 +181,7 @@ def information_plane(model, x, y, samples=1, batch_size=500):
         y: Ints (n,), classes.
         samples: Int >= 1, codes drawn for each example, over which \(\log p(c|z)\), not
             p, is averaged: more of them give the same expectation less noisily.
-        batch_size: Int >= 1.
+        batch_size: Int >= 1; see `map_batches`.
 
     Returns:
         A dict of floats: `rate`, I(X; Z); `label_information`, the bound on I(Z; C);
@@ -218,7 +189,7 @@ def information_plane(model, x, y, samples=1, batch_size=500):
         of each as `rate_se` and so on, the spread over examples divided by sqrt(n).
 
     Raises:
-        ValueError: as `forward` and `measures`.
+        ValueError: as `forward` and `classification_metrics`.
 
     Example:
 
@@ -239,19 +210,10 @@ def information_plane(model, x, y, samples=1, batch_size=500):
     distortion = -log_p[:, np.arange(len(y)), y].mean(axis=0)
     surprise = -np.log(np.bincount(y) / len(y))[y]
     return {
-        **_with_error("rate", rate),
-        **_with_error("label_information", surprise - distortion),
-        **_with_error("distortion", distortion),
-        **_with_error("label_entropy", surprise),
-    }
-
-
-def _with_error(name, values):
-    """The mean and its standard error, NaN for one example."""
-    spread = np.std(values, ddof=1) if len(values) > 1 else math.nan
-    return {
-        name: float(np.mean(values)),
-        f"{name}_se": float(spread / math.sqrt(len(values))),
+        **with_standard_error("rate", rate),
+        **with_standard_error("label_information", surprise - distortion),
+        **with_standard_error("distortion", distortion),
+        **with_standard_error("label_entropy", surprise),
     }
 
 
@@ -259,14 +221,14 @@ def _checked(logits, y):
     logits, y = np.asarray(logits, "float64"), np.asarray(y)
     if logits.ndim != 2 or not len(logits) or y.shape != logits.shape[:1]:
         raise ValueError(
-            f"expected logits of shape (n, classes), n >= 1, and classes of shape "
-            f"(n,); found {logits.shape} and {y.shape}."
+            f"logits must have shape (n, classes), n >= 1, and classes shape (n,). "
+            f"Received: {logits.shape} and {y.shape}"
         )
     if np.isnan(logits).any():
-        raise ValueError("expected logits that are numbers, found NaN.")
+        raise ValueError("logits must be numbers. Received: NaN")
     if y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= logits.shape[1]:
         raise ValueError(
-            f"expected classes, integers from 0 to {logits.shape[1] - 1}; found "
-            f"{y.dtype} from {y.min()} to {y.max()}."
+            f"classes must be integers from 0 to {logits.shape[1] - 1}. Received: "
+            f"{y.dtype} from {y.min()} to {y.max()}"
         )
     return logits, y

@@ -17,136 +17,37 @@ with which most published numbers were computed. The docstrings say what differs
 Scores are in [0, 1], higher for a code that is better disentangled.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
-from keras import Model, ops, random
 from sklearn.base import clone
 from sklearn.ensemble import GradientBoostingClassifier
-from sklearn.metrics import mutual_info_score
 from sklearn.svm import LinearSVC
 
-from echo_keras.layers.bottleneck import Bottleneck
-
-
-class FactorGrid:
-    """Every combination of some factors, once; the image is the factors themselves.
-
-    The smallest data set that the scores take, to try them on codes that are known.
-
-    Args:
-        *factor_sizes: Ints, the number of values of each factor.
-
-    Example:
-
-    >>> grid = FactorGrid(3, 4)
-    >>> len(grid), grid.factors([0, 1, 11]).tolist(), grid.images([11]).shape
-    (12, [[0, 0], [0, 1], [2, 3]], (1, 1, 1, 2))
-    """
-
-    def __init__(self, *factor_sizes):
-        self.factor_sizes = factor_sizes
-
-    def __len__(self):
-        return int(np.prod(self.factor_sizes))
-
-    def factors(self, rows):
-        """The factors' values, ints (n, k)."""
-        return np.stack(np.unravel_index(rows, self.factor_sizes), axis=1)
-
-    def images(self, rows):
-        """The same as float32, (n, 1, 1, k)."""
-        return self.factors(rows).astype("float32")[:, None, None, :]
-
-    def sample(self, n, rng):
-        """Draws n rows uniformly, with replacement."""
-        return rng.randint(len(self), size=n)
-
-    def sample_given(self, factor, value, n, rng):
-        """Draws n of the rows where a factor has some value."""
-        factors = self.factors(self.sample(n, rng))
-        factors[:, factor] = value
-        return np.ravel_multi_index(factors.T, self.factor_sizes)
-
-
-def representation(model, noisy=False, seed=0):
-    r"""The function from images to codes that the scores ask for, of a trained model.
-
-    The code is what the decoder would receive without noise, as is usual: the mean
-    of a Gaussian channel, and f(x) of an Echo channel. (Through the flow, `exp` or
-    standardization that the channel or its bottleneck applies to z. The last brings
-    f(x) to the scale of a z of variance 1, for which the threshold of
-    `factor_vae_score` is meant; in the "paper" parametrization f(x) may be so small
-    that no dimension passes it.)
-
-    With `noisy=True` it is a sample of z. Its Echo noise then comes from the bank of
-    training rows, never from the batch. The images of a vote share the value of a
-    factor; were they each other's noise, then a dimension that encodes this factor
-    would have noise without variance, however little it says about the factor. The
-    score would be that of f(x), and depend on how images are cut into batches.
-
-    Args:
-        model: A functional Keras model, such as a `RateDistortionModel`, of one input,
-            with one bottleneck of `echo_keras.layers` among its layers.
-        noisy: If True, codes with noise.
-        seed: Int, of the noise. One function draws noise afresh at each call, and a
-            second one of this seed repeats what the first has drawn. The model's own
-            generator is left as it is.
-
-    Returns:
-        A function from images (n, ...) to codes (n, d), both NumPy arrays.
-
-    Raises:
-        ValueError: the model does not have one bottleneck among its layers.
-
-    Example:
-
-    >>> import keras
-    >>> from echo_keras.layers import GaussianBottleneck
-    >>> inputs = keras.Input((8,))
-    >>> logits = keras.layers.Dense(8)(GaussianBottleneck(2)(inputs))
-    >>> represent = representation(keras.Model(inputs, logits))
-    >>> represent(np.ones((5, 8))).shape
-    (5, 2)
-
-    References:
-        Echo paper, Sec. 5.3 and Table 2; its published code scores noisy codes, with
-        echoes from the batch.
-    """
-    found = [layer for layer in model.layers if isinstance(layer, Bottleneck)]
-    if len(found) != 1:
-        raise ValueError(
-            f"expected a model with one bottleneck of echo_keras.layers among its "
-            f"layers, found {len(found)}."
-        )
-    (bottleneck,) = found
-    if not noisy or bottleneck.channel is None:
-        return Model(model.input, bottleneck.code(bottleneck.input)).predict_on_batch
-    encoder = Model(model.input, bottleneck.output)
-    generator, own = bottleneck.channel.seed_generator, random.SeedGenerator(seed)
-
-    def represent(images):
-        before = np.array(ops.convert_to_numpy(generator.state))  # no view of it
-        generator.state.assign(ops.convert_to_numpy(own.state))
-        try:
-            return encoder.predict_on_batch(images)
-        finally:
-            own.state.assign(ops.convert_to_numpy(generator.state))
-            generator.state.assign(before)
-
-    return represent
+from .batching import check_integers
+from .factor_codes import (
+    FactorData,
+    Represent,
+    draw,
+    draw_varied,
+    encode_rows,
+)
+from .factor_information import gap_to_second, mig, modularity
 
 
 def factor_vae_score(
-    represent,
-    dataset,
+    represent: Represent,
+    dataset: FactorData,
     *,
-    votes=10_000,
-    test_votes=5_000,
-    vote_size=64,
-    points=10_000,
-    min_std=0.05,
-    batch_size=1024,
-    seed=0,
-):
+    votes: int = 10_000,
+    test_votes: int = 5_000,
+    vote_size: int = 64,
+    points: int = 10_000,
+    min_std: float = 0.05,
+    batch_size: int | None = None,
+    seed: int = 0,
+) -> float:
     r"""FactorVAE score: does a fixed factor hold one dimension still?
 
     A vote draws a factor uniformly, a value of it as frequent as in the data, and
@@ -163,12 +64,13 @@ def factor_vae_score(
     depends on the scale of a code near it; otherwise not at all.
 
     Args:
-        represent, dataset: See the module's docstring.
+        represent, dataset: See `metrics.disentanglement`.
         votes, test_votes: Ints >= 1, votes for the classifier and for its score.
         vote_size: Int >= 2, images in a vote.
         points: Int >= 2, images for the variances over all images.
         min_std: Float >= 0.
-        batch_size: Int >= 1, most images that `represent` receives at once.
+        batch_size: Int >= 1, most images that `represent` receives at once; see
+            `map_batches`.
         seed: Int.
 
     Returns:
@@ -180,6 +82,7 @@ def factor_vae_score(
 
     Example:
 
+    >>> from echo_keras.metrics import FactorGrid
     >>> flat = lambda images: images[:, 0, 0]  # the code is the factors
     >>> factor_vae_score(flat, FactorGrid(3, 4), votes=100, test_votes=50)
     1.0
@@ -187,12 +90,12 @@ def factor_vae_score(
     References:
         Kim & Mnih, Disentangling by Factorising (2018), Sec. 4 and App. B.
     """
-    _check_counts(1, votes=votes, test_votes=test_votes)
-    _check_counts(2, vote_size=vote_size)
+    check_integers(1, votes=votes, test_votes=test_votes)
+    check_integers(2, vote_size=vote_size)
     if not min_std >= 0:
-        raise ValueError(f"expected min_std >= 0, found {min_std}.")
+        raise ValueError(f"min_std must be >= 0. Received: min_std={min_std}")
     rng = np.random.RandomState(seed)
-    codes, _ = _draw_varied(represent, dataset, points, batch_size, rng)
+    codes, _ = draw_varied(represent, dataset, points, batch_size, rng)
     variances = codes.var(axis=0, ddof=1)
     # A constant dimension has no relative variance, whatever the threshold.
     kept = (np.sqrt(variances) >= min_std) & (variances > 0)
@@ -207,7 +110,7 @@ def factor_vae_score(
             dataset.sample_given(factor, value, vote_size, rng)
             for factor, value in zip(fixed, values, strict=True)
         ]
-        codes = _encode(represent, dataset, np.concatenate(rows), batch_size)
+        codes = encode_rows(represent, dataset, np.concatenate(rows), batch_size)
         codes = codes.reshape(votes, vote_size, -1)[:, :, kept]
         return fixed, np.argmin(codes.var(axis=1, ddof=1) / variances[kept], axis=1)
 
@@ -217,109 +120,16 @@ def factor_vae_score(
     return float(np.mean(np.argmax(count, axis=0)[dimension] == fixed))
 
 
-def mig(represent, dataset, *, points=10_000, bins=20, batch_size=1024, seed=0):
-    r"""Mutual information gap: is each factor in one dimension only?
-
-    $$\mathrm{MIG} = \frac1k \sum_{i=1}^k \frac{I(v_i; z_{(1)}) - I(v_i; z_{(2)})}
-        {H(v_i)}$$
-
-    where (1) and (2) are the dimensions with the most information about factor
-    \(v_i\), in nats, each cut into `bins` of equal width between its least and
-    greatest value; 0 takes the place of the second where there is but one. Shift
-    and scale of a dimension make no difference. Information from a sample is too
-    high by about (bins - 1)(values - 1) / 2 points nats in a dimension without any.
-
-    A factor of more than `bins` values that one dimension has on a uniform scale
-    scores below 1, for values share bins; 20 bins of 40 values give 0.81.
-
-    Args:
-        represent, dataset: See the module's docstring.
-        points: Int >= 2, images that are encoded.
-        bins: Int >= 1.
-        batch_size: Int >= 1, most images that `represent` receives at once.
-        seed: Int.
-
-    Returns:
-        Float in [0, 1].
-
-    Raises:
-        ValueError: an argument is out of range, `represent` does not give a finite
-            array (n, d), or a factor does not vary.
-
-    Example:
-
-    >>> flat = lambda images: images[:, 0, 0]  # the code is the factors
-    >>> round(mig(flat, FactorGrid(3, 4)), 2)
-    1.0
-
-    References:
-        Chen, Li, Grosse & Duvenaud, Isolating Sources of Disentanglement in
-        Variational Autoencoders (2018), Sec. 4.1, there with I(v; z) from samples of
-        q(z|x) rather than from a histogram of means.
-    """
-    rng = np.random.RandomState(seed)
-    codes, factors = _draw_varied(represent, dataset, points, batch_size, rng)
-    entropy = [mutual_info_score(values, values) for values in factors.T]
-    gap = _gap(_mutual_information(codes, factors, bins))
-    return float(np.mean(gap / entropy))
-
-
-def modularity(represent, dataset, *, points=10_000, bins=20, batch_size=1024, seed=0):
-    r"""Modularity: does each dimension tell of one factor only?
-
-    $$1 - \frac1d \sum_{j=1}^d \frac{\sum_{i \ne i_j} I(v_i; z_j)^2}
-        {(k - 1)\, I(v_{i_j}; z_j)^2}$$
-
-    where \(i_j\) is the factor about which dimension j has the most information,
-    computed as in `mig`. A factor in many dimensions costs nothing. A dimension
-    without any information, such as a constant, counts 0. One of pure noise has a
-    little from sampling, the most about the factor with the most values, and so
-    counts something between 0 and 1 that means nothing. With one factor, every
-    dimension with information counts 1.
-
-    Args:
-        represent, dataset: See the module's docstring.
-        points: Int >= 2, images that are encoded.
-        bins: Int >= 1.
-        batch_size: Int >= 1, most images that `represent` receives at once.
-        seed: Int.
-
-    Returns:
-        Float in [0, 1].
-
-    Raises:
-        ValueError: an argument is out of range, `represent` does not give a finite
-            array (n, d), or a factor does not vary.
-
-    Example:
-
-    >>> flat = lambda images: images[:, 0, 0]  # the code is the factors
-    >>> round(modularity(flat, FactorGrid(3, 4)), 2)
-    1.0
-
-    References:
-        Ridgeway & Mozer, Learning Deep Disentangled Embeddings with the F-Statistic
-        Loss (2018), Sec. 3.
-    """
-    rng = np.random.RandomState(seed)
-    codes, factors = _draw_varied(represent, dataset, points, batch_size, rng)
-    squared = _mutual_information(codes, factors, bins) ** 2
-    most, others = squared.max(axis=0), max(len(squared) - 1, 1)
-    informed = most > 0
-    off = (squared.sum(axis=0) - most) / np.where(informed, most * others, 1.0)
-    return float(np.mean(np.where(informed, 1.0 - off, 0.0)))
-
-
 def dci(
-    represent,
-    dataset,
+    represent: Represent,
+    dataset: FactorData,
     *,
-    classifier=None,
-    points=10_000,
-    test_points=5_000,
-    batch_size=1024,
-    seed=0,
-):
+    classifier: Any = None,
+    points: int = 10_000,
+    test_points: int = 5_000,
+    batch_size: int | None = None,
+    seed: int = 0,
+) -> dict[str, float]:
     r"""Disentanglement, completeness and informativeness (DCI).
 
     A classifier for each factor i says how important dimension j was to it,
@@ -337,7 +147,7 @@ def dci(
     what has importance counts 1.
 
     Args:
-        represent, dataset: See the module's docstring.
+        represent, dataset: See `metrics.disentanglement`.
         classifier: A scikit-learn classifier with `feature_importances_`, cloned for
             each factor; `GradientBoostingClassifier(random_state=seed)` if None, as
             the field uses. This fits 100 trees for each value of each factor, which
@@ -347,7 +157,8 @@ def dci(
             and importance is spread over those that have none.
         points, test_points: Ints >= 2 and 1, images for the classifiers and their
             accuracy.
-        batch_size: Int >= 1, most images that `represent` receives at once.
+        batch_size: Int >= 1, most images that `represent` receives at once; see
+            `map_batches`.
         seed: Int.
 
     Returns:
@@ -362,6 +173,7 @@ def dci(
     Example:
 
     >>> from sklearn.tree import DecisionTreeClassifier
+    >>> from echo_keras.metrics import FactorGrid
     >>> flat = lambda images: images[:, 0, 0]  # the code is the factors
     >>> dci(flat, FactorGrid(3, 4), classifier=DecisionTreeClassifier())
     {'disentanglement': 1.0, 'completeness': 1.0, 'informativeness': 1.0}
@@ -372,19 +184,19 @@ def dci(
     """
     if classifier is None:
         classifier = GradientBoostingClassifier(random_state=seed)
-    _check_counts(1, test_points=test_points)
+    check_integers(1, test_points=test_points)
     rng = np.random.RandomState(seed)
-    train = _draw_varied(represent, dataset, points, batch_size, rng)
-    test = _draw(represent, dataset, test_points, batch_size, rng)
+    train = draw_varied(represent, dataset, points, batch_size, rng)
+    test = draw(represent, dataset, test_points, batch_size, rng)
     importance, accuracy = [], []
     for values, test_values in zip(train[1].T, test[1].T, strict=True):
         fitted = clone(classifier).fit(train[0], values)
         found = np.abs(np.asarray(getattr(fitted, "feature_importances_", 0.0)))
         if found.shape != train[0].shape[1:]:
             raise ValueError(
-                f"expected a classifier with feature_importances_ of shape "
-                f"{train[0].shape[1:]}, found {type(fitted).__name__} with shape "
-                f"{found.shape}."
+                f"classifier must have feature_importances_ of shape "
+                f"{train[0].shape[1:]}. Received: {type(fitted).__name__} with shape "
+                f"{found.shape}"
             )
         importance.append(found)
         accuracy.append(np.mean(fitted.predict(test[0]) == test_values))
@@ -397,8 +209,14 @@ def dci(
 
 
 def sap(
-    represent, dataset, *, points=10_000, test_points=5_000, batch_size=1024, seed=0
-):
+    represent: Represent,
+    dataset: FactorData,
+    *,
+    points: int = 10_000,
+    test_points: int = 5_000,
+    batch_size: int | None = None,
+    seed: int = 0,
+) -> float:
     r"""Separated attribute predictability: is each factor read off one dimension only?
 
     $$\mathrm{SAP} = \frac1k \sum_{i=1}^k (A_{i(1)} - A_{i(2)})$$
@@ -415,10 +233,11 @@ def sap(
     are fitted without randomness; shift and scale of a code do count.
 
     Args:
-        represent, dataset: See the module's docstring.
+        represent, dataset: See `metrics.disentanglement`.
         points, test_points: Ints >= 2 and 1, images for the machines and their
             accuracy.
-        batch_size: Int >= 1, most images that `represent` receives at once.
+        batch_size: Int >= 1, most images that `represent` receives at once; see
+            `map_batches`.
         seed: Int.
 
     Returns:
@@ -430,6 +249,7 @@ def sap(
 
     Example:
 
+    >>> from echo_keras.metrics import FactorGrid
     >>> flat = lambda images: images[:, 0, 0] - 0.5  # the code is the factors
     >>> round(sap(flat, FactorGrid(2, 2)), 1)  # others are right half of the time
     0.5
@@ -438,17 +258,17 @@ def sap(
         Kumar, Sattigeri & Balakrishnan, Variational Inference of Disentangled Latent
         Concepts from Unlabeled Observations (2018), Sec. 3.
     """
-    _check_counts(1, test_points=test_points)
+    check_integers(1, test_points=test_points)
     rng = np.random.RandomState(seed)
-    codes, factors = _draw_varied(represent, dataset, points, batch_size, rng)
-    test = _draw(represent, dataset, test_points, batch_size, rng)
+    codes, factors = draw_varied(represent, dataset, points, batch_size, rng)
+    test = draw(represent, dataset, test_points, batch_size, rng)
     accuracy = np.zeros((factors.shape[1], codes.shape[1]))
     for j in np.flatnonzero(np.ptp(codes, axis=0)):
         for i, values in enumerate(factors.T):
             machine = LinearSVC(C=0.01, class_weight="balanced", dual=False)
             machine.fit(codes[:, [j]], values)
             accuracy[i, j] = machine.score(test[0][:, [j]], test[1][:, i])
-    return float(np.mean(_gap(accuracy)))
+    return float(np.mean(gap_to_second(accuracy)))
 
 
 METRICS = (
@@ -462,14 +282,21 @@ METRICS = (
 )
 
 
-def evaluate(represent, dataset, seed=0, metrics=None, batch_size=1024):
+def evaluate(
+    represent: Represent,
+    dataset: FactorData,
+    seed: int = 0,
+    metrics: Sequence[str] | None = None,
+    batch_size: int | None = None,
+) -> dict[str, float]:
     """Several scores, each at the field's protocol.
 
     Args:
-        represent, dataset: See the module's docstring.
+        represent, dataset: See `metrics.disentanglement`.
         seed: Int.
         metrics: Names out of `METRICS`, or None for all.
-        batch_size: Int >= 1, most images that `represent` receives at once.
+        batch_size: Int >= 1, most images that `represent` receives at once; see
+            `map_batches`.
 
     Returns:
         A dict from names to floats, in the order of `METRICS`.
@@ -479,6 +306,7 @@ def evaluate(represent, dataset, seed=0, metrics=None, batch_size=1024):
 
     Example:
 
+    >>> from echo_keras.metrics import FactorGrid
     >>> flat = lambda images: images[:, 0, 0]  # the code is the factors
     >>> result = evaluate(flat, FactorGrid(3, 4), metrics=["mig", "modularity"])
     >>> {name: round(value, 2) for name, value in result.items()}
@@ -487,8 +315,8 @@ def evaluate(represent, dataset, seed=0, metrics=None, batch_size=1024):
     wanted = set(METRICS if metrics is None else metrics)
     if not wanted <= set(METRICS):
         raise ValueError(
-            f"expected metrics out of {', '.join(METRICS)}, found "
-            f"{', '.join(sorted(map(str, wanted - set(METRICS))))}."
+            f"metrics must be out of {', '.join(METRICS)}. Received: "
+            f"{', '.join(sorted(map(str, wanted - set(METRICS))))}"
         )
     scores = {
         "factor_vae": factor_vae_score,
@@ -506,68 +334,6 @@ def evaluate(represent, dataset, seed=0, metrics=None, batch_size=1024):
         parts = dci(represent, dataset, **arguments)
         result.update({f"dci_{name}": value for name, value in parts.items()})
     return {name: result[name] for name in METRICS if name in wanted}
-
-
-def _check_counts(minimum, **counts):
-    for name, value in counts.items():
-        if not value >= minimum or value != int(value):
-            raise ValueError(
-                f"expected {name} to be an integer >= {minimum}, found {value}."
-            )
-
-
-def _draw(represent, dataset, points, batch_size, rng):
-    """Codes (n, d) and factors (n, k) of n rows drawn uniformly."""
-    rows = dataset.sample(points, rng)
-    return _encode(represent, dataset, rows, batch_size), dataset.factors(rows)
-
-
-def _draw_varied(represent, dataset, points, batch_size, rng):
-    """The same, with every factor varying: one value is nothing to predict."""
-    _check_counts(2, points=points)
-    codes, factors = _draw(represent, dataset, points, batch_size, rng)
-    fixed = np.flatnonzero(np.ptp(factors, axis=0) == 0)
-    if len(fixed):
-        raise ValueError(
-            f"expected every factor to vary among {points} points, found one value "
-            f"of factor {', '.join(map(str, fixed))}."
-        )
-    return codes, factors
-
-
-def _encode(represent, dataset, rows, batch_size):
-    """Codes float64 (n, d) of some rows, encoded `batch_size` at a time."""
-    _check_counts(1, batch_size=batch_size)
-    batches = []
-    for start in range(0, len(rows), batch_size):
-        here = rows[start : start + batch_size]
-        codes = ops.convert_to_numpy(represent(dataset.images(here)))
-        if codes.ndim != 2 or len(codes) != len(here) or not codes.shape[1]:
-            raise ValueError(
-                f"expected codes of shape ({len(here)}, d), d >= 1, from represent, "
-                f"found {codes.shape}."
-            )
-        batches.append(codes.astype("float64"))
-    codes = np.concatenate(batches)
-    if not np.isfinite(codes).all():
-        raise ValueError("expected finite codes from represent, found NaN or infinity.")
-    return codes
-
-
-def _mutual_information(codes, factors, bins):
-    """Between each factor and each binned dimension, in nats: (k, d)."""
-    _check_counts(1, bins=bins)
-    low, width = codes.min(axis=0), np.ptp(codes, axis=0)
-    place = (codes - low) / np.where(width > 0, width, 1.0)
-    # The last bin has its upper edge.
-    binned = np.minimum((place * bins).astype("int64"), bins - 1)
-    return np.array([[mutual_info_score(v, z) for z in binned.T] for v in factors.T])
-
-
-def _gap(values):
-    """The highest of each row less the second highest, or less 0 if there is none."""
-    values = np.sort(np.pad(values, ((0, 0), (1, 0))), axis=1)
-    return values[:, -1] - values[:, -2]
 
 
 def _concentration(importance):

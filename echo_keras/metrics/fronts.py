@@ -1,9 +1,14 @@
 """Rate-distortion curves: Pareto fronts, a number to rank them by, what they bound."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+Numbers = Sequence[float] | np.ndarray
+Curves = dict[str, Sequence[tuple[float, float]]]
 
-def pareto_front(rate, distortion):
+
+def pareto_front(rate: Numbers, distortion: Numbers) -> np.ndarray:
     """Indices of the points that no other point beats, by increasing rate.
 
     A point is beaten by another with at most its rate and at most its distortion,
@@ -33,7 +38,7 @@ def pareto_front(rate, distortion):
     return np.array(front)
 
 
-def convex_front(rate, distortion):
+def convex_front(rate: Numbers, distortion: Numbers) -> np.ndarray:
     """Indices of the corners of the front's lower convex hull, by increasing rate.
 
     Time-sharing between codes attains what lies on it. Along it distortions fall, ever
@@ -58,7 +63,9 @@ def convex_front(rate, distortion):
     return front[_lower_hull(rate[front], distortion[front])]
 
 
-def area_under_front(rate, distortion, low, high):
+def area_under_front(
+    rate: Numbers, distortion: Numbers, low: float, high: float
+) -> float:
     r"""Area under the Pareto front between two rates, in nats squared.
 
     \(\int_{low}^{high} D(R)\, dR\), where D is the lower convex hull of the front,
@@ -85,17 +92,17 @@ def area_under_front(rate, distortion, low, high):
         np.asarray(values, float)[hull] for values in (rate, distortion)
     )
     if not low < high:
-        raise ValueError(f"low must be below high; received {low} and {high}.")
+        raise ValueError(f"low must be below high. Received: low={low}, high={high}")
     if low < rate[0]:
         raise ValueError(
-            f"low must be at least the smallest rate, {rate[0]:g}; received {low}."
+            f"low must be at least the smallest rate, {rate[0]:g}. Received: low={low}"
         )
     inside = rate[(rate > low) & (rate < high)]
     grid = np.concatenate([[low], inside, [high]])
     return float(np.trapezoid(np.interp(grid, rate, distortion), grid))
 
 
-def common_interval(curves):
+def common_interval(curves: Curves) -> tuple[float, float]:
     """The rates that all methods reach, from the largest minimum on.
 
     It ends at the smallest of the methods' largest rates on their fronts.
@@ -119,7 +126,7 @@ def common_interval(curves):
     return float(ends[:, 0].max()), float(ends[:, 1].min())
 
 
-def entropy_bound(rate, distortion):
+def entropy_bound(rate: Numbers, distortion: Numbers) -> float:
     r"""The lowest R + D: an upper bound \(\hat H \ge H\) of the data's entropy.
 
     R + D is a model's -ELBO, the length of a code for the data, and no code is shorter
@@ -149,49 +156,6 @@ def entropy_bound(rate, distortion):
     return float(np.min(rate + distortion))
 
 
-def information_bounds(rate, distortion, entropy):
-    r"""Bounds of the information in a code: \(H - D \le I(X; Z) \le R\), in nats.
-
-    The upper bound is loose by \(KL[q(z) \,\|\, m(z)]\), the lower by how far the
-    decoder is from the data given the code, \(q(x|z)\). A negative lower bound says
-    nothing beyond \(I \ge 0\).
-
-    H is seldom known. With \(\hat H \ge H\) in its place, as `entropy_bound` gives it,
-    the lower number is too high by \(\hat H - H\) and may exceed I: it is as good as
-    \(\hat H\). For the very model that gave \(\hat H\) it is R, and no bound at all.
-
-    Args:
-        rate, distortion: Numbers or arrays of one shape, nats per example.
-        entropy: Number H, in nats per example.
-
-    Returns:
-        (lower, upper), each of the shape of rate.
-
-    Raises:
-        ValueError: the shapes differ, entropy is no number, or a value is not finite.
-
-    Example:
-
-    >>> lower, upper = information_bounds([20.0, 60.0], [62.0, 40.0], entropy=81.0)
-    >>> lower.tolist(), upper.tolist()
-    ([19.0, 41.0], [20.0, 60.0])
-
-    References:
-        Fixing a Broken ELBO, Eq. 2, App. D.1 and D.2.
-    """
-    rate, distortion, entropy = (
-        np.asarray(v, float) for v in (rate, distortion, entropy)
-    )
-    if rate.shape != distortion.shape or entropy.ndim:
-        raise ValueError(
-            f"rate and distortion must have one shape and entropy must be a number; "
-            f"received shapes {rate.shape}, {distortion.shape} and {entropy.shape}."
-        )
-    if not all(np.isfinite(v).all() for v in (rate, distortion, entropy)):
-        raise ValueError("rate, distortion and entropy must be finite numbers.")
-    return entropy - distortion, rate
-
-
 def _lower_hull(x, y):
     """Indices of the corners of the lower convex hull; x increases."""
     hull = []
@@ -210,9 +174,11 @@ def _points(rate, distortion):
     rate, distortion = np.asarray(rate, float), np.asarray(distortion, float)
     if rate.ndim != 1 or rate.shape != distortion.shape or not len(rate):
         raise ValueError(
-            f"rate and distortion must be sequences of one length, at least 1; "
-            f"received shapes {rate.shape} and {distortion.shape}."
+            f"rate and distortion must be sequences of one length, at least 1. "
+            f"Received: shapes {rate.shape} and {distortion.shape}"
         )
     if not (np.isfinite(rate).all() and np.isfinite(distortion).all()):
-        raise ValueError("rate and distortion must be finite numbers.")
+        raise ValueError(
+            "rate and distortion must be finite numbers. Received: NaN or infinity"
+        )
     return rate, distortion

@@ -1,9 +1,28 @@
-"""Measures of dependence from samples, in nats."""
+"""Information in nats: of samples, of generated images, of codes against a prior."""
 
+from collections.abc import Callable
+from typing import Any
+
+import keras
 import numpy as np
+from keras import ops
+from scipy import stats
+
+from echo_keras.layers import Channel, GaussianBottleneck, MMDPenalty, PseudoInputs
+from echo_keras.layers.backend import no_gradients
+from echo_keras.losses import Distortion
+from echo_keras.model import find_layers
+
+from .batching import (
+    check_integers,
+    default_batch_size,
+    map_batches,
+    with_standard_error,
+)
+from .rate_distortion import per_example_likelihood
 
 
-def total_correlation(samples, as_printed=False):
+def total_correlation(samples: np.ndarray, variant: str | None = None) -> float:
     r"""Total correlation to second order, from the correlation matrix R of samples.
 
     $$TC = -\tfrac12 \log |R|$$
@@ -20,14 +39,15 @@ def total_correlation(samples, as_printed=False):
     Args:
         samples: Array (n, ...), n > d; all axes but the first are dimensions, d in
             all.
-        as_printed: If True, the paper's formula: without the 1/2.
+        variant: None, or "paper" for the formula as the Echo paper prints it, without
+            the 1/2.
 
     Returns:
         Float >= 0, in nats; infinity if one dimension is a linear function of others.
 
     Raises:
-        ValueError: there are too few samples, a dimension is constant, or the
-            samples contain NaN or infinity.
+        ValueError: there are too few samples, a dimension is constant, the samples
+            contain NaN or infinity, or variant is unknown.
 
     Example:
 
@@ -39,26 +59,30 @@ def total_correlation(samples, as_printed=False):
     References:
         Echo paper, App. C and Table 3.
     """
+    if variant not in (None, "paper"):
+        raise ValueError(
+            f"variant must be None or 'paper'. Received: variant={variant!r}"
+        )
     z = np.asarray(samples, "float64")
     if z.ndim < 2:
         raise ValueError(
-            f"samples must be of shape (n, ...), with an axis of dimensions; received "
-            f"shape {z.shape}."
+            f"samples must be of shape (n, ...), with an axis of dimensions. "
+            f"Received: shape {z.shape}"
         )
     z = z.reshape(len(z), -1) if len(z) else z
     n, d = z.shape[0], int(np.prod(z.shape[1:]))
     if n <= d:
         raise ValueError(
-            f"total_correlation needs more samples than dimensions, or the covariance "
-            f"is singular; received {n} samples of {d} dimensions."
+            f"samples must be more than dimensions, or the covariance is singular. "
+            f"Received: {n} samples of {d} dimensions"
         )
     if not np.isfinite(z).all():
-        raise ValueError("samples contain NaN or infinity.")
+        raise ValueError("samples must be finite. Received: NaN or infinity")
     constant = np.flatnonzero(np.ptp(z, axis=0) == 0)
     if len(constant):
         raise ValueError(
-            f"A dimension that is constant has no correlations; constant here: "
-            f"{', '.join(map(str, constant))}."
+            f"samples must vary in each dimension. Received: constant dimensions "
+            f"{', '.join(map(str, constant))}"
         )
     # Standardized first: dimensions of very different scales cost no digits.
     z = (z - z.mean(axis=0)) / z.std(axis=0)
@@ -68,4 +92,259 @@ def total_correlation(samples, as_printed=False):
         return float("inf")
     log_det = 2.0 * np.log(roots).sum()
     # |R| <= 1, but for rounding.
-    return max(0.0, float(-log_det if as_printed else -0.5 * log_det))
+    return max(0.0, float(-log_det if variant == "paper" else -0.5 * log_det))
+
+
+def generative_information(
+    model: keras.Model,
+    n: int,
+    samples: int = 100,
+    log_density: Callable[[np.ndarray], np.ndarray] | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+) -> dict[str, float]:
+    r"""Bounds of the information between the codes and the images a model generates.
+
+    Along the generative path, \(p_d(x, z) = m(z)\, d(x|z)\), they are
+
+    $$E = \mathbb E \log \frac{e(z|x)}{m(z)} \le I_d(X; Z) \le
+        \mathbb E \log \frac{d(x|z)}{q(x)} = G$$
+
+    with means over \(z \sim m(z)\), \(x \sim d(x|z)\), the model's encoder e, and any
+    density q of images. E is too small by \(\mathbb E\, KL[p_d(z|x) \,\|\, e(z|x)]\),
+    by how badly the encoder infers the codes of generated images, and may be negative;
+    G is too large by \(KL[p_d(x) \,\|\, q(x)]\).
+
+    Without a density of the user's, the importance-weighted estimate \(\hat p_K(x)\)
+    of `importance_weighted` stands for q(x). It is no density, but its mean is
+    \(p_d(x)\), so that by Jensen's inequality
+    \(\mathbb E \log \hat p_K(x) \le \log p_d(x)\) for every x, and
+
+    $$\mathbb E [\log d(x|z) - \log \hat p_K(x)] \ge
+        \mathbb E [\log d(x|z) - \log p_d(x)] = I_d.$$
+
+    The upper bound holds in expectation, and falls towards \(I_d\) as K grows. The
+    bounds are of means: estimates may cross by a few standard errors.
+
+    Layers between bottleneck and decoder, such as a flow or penalties, are applied on
+    the way. A decoder with a method `draw(z)` -> (images, outputs), such as `PixelCNN`,
+    draws for itself; from others the loss draws.
+
+    Args:
+        model: Model that is a chain of layers around one `GaussianBottleneck`, as
+            `autoencoder` makes it; compiled with a loss of `echo_keras.losses`
+            that is a likelihood.
+        n: Int >= 1, how many codes and images are drawn.
+        samples: Int >= 1, K, the codes drawn for each image to estimate log p(x); each
+            costs a pass through the model.
+        log_density: Function of images, float32 (batch, ...), that returns log q(x) in
+            nats, (batch,); of a density where the loss is one, and for `Bernoulli` of
+            a probability of binary images. None for the estimate.
+        batch_size: Int >= 1, codes that are decoded at once; None for
+            `default_batch_size` of the images.
+        seed: Int or None, for what the loss draws. Codes follow the marginal's seed,
+            and images of a decoder that draws follow its own.
+
+    Returns:
+        A dict with `generative_lower`, E, and `generative_upper`, G, in nats, and the
+        standard error of each, `generative_lower_se` and `generative_upper_se`: the
+        spread over the n draws divided by sqrt(n). (The bias of log p(x) is not in it.)
+
+    Raises:
+        ValueError: an argument is out of range, the model is not as above, its channel
+            has no density (Echo has none) or its marginal none that its samples come
+            from, the loss is no likelihood, or log_density returns another shape.
+
+    Example:
+
+    >>> from echo_keras import losses, objectives
+    >>> model = objectives.vae(*objectives.tiny_networks(), 2)
+    >>> model.compile(loss=losses.Bernoulli())
+    >>> bounds = generative_information(model, n=20, samples=5)
+    >>> sorted(bounds)  # doctest: +NORMALIZE_WHITESPACE
+    ['generative_lower', 'generative_lower_se',
+     'generative_upper', 'generative_upper_se']
+
+    References:
+        Fixing a Broken ELBO, App. C, Eq. 9 to 11, and D.5, D.6.
+    """
+    check_integers(1, n=n, samples=samples)
+    encoder, bottleneck, between, decoder = _chain(model)
+    loss, marginal = model.loss, bottleneck.channel.marginal
+    if not isinstance(loss, Distortion) or type(loss).sample is Distortion.sample:
+        raise ValueError(
+            f"model must be compiled with a likelihood, such as "
+            f"echo_keras.losses.Bernoulli. Received: loss={loss!r}"
+        )
+    if getattr(marginal, "as_published", False):
+        raise ValueError(
+            "The marginal must have a density m(z) that its samples come from. "
+            "Received: VampPrior(as_published=True); as_published=False has one."
+        )
+    seed_generator = keras.random.SeedGenerator(seed)
+    with no_gradients():
+        # A VampPrior's components follow the encoder at a call of the model only.
+        model(ops.zeros((1, *model.input_shape[1:])), training=False)
+    if batch_size is None:
+        batch_size = default_batch_size(np.empty((0, *model.input_shape[1:])))
+
+    def bounds(rows):
+        z = bottleneck.sample(len(rows))
+        h = _apply(between, z)
+        if hasattr(decoder, "draw"):
+            x, output = (ops.convert_to_tensor(a) for a in decoder.draw(h))
+        else:
+            output = decoder(h, training=False)
+            x = loss.sample(output, seed_generator)
+        log_d = -ops.convert_to_numpy(loss.call(x, output))
+        log_e = bottleneck.log_prob(z, _apply(encoder, x))
+        lower = ops.convert_to_numpy(log_e - marginal.log_prob(z))
+        x = ops.convert_to_numpy(x)
+        if log_density is None:
+            log_q = per_example_likelihood(
+                model, x, samples=samples, batch_size=batch_size
+            )
+        else:
+            log_q = np.asarray(log_density(x))
+            if log_q.shape != log_d.shape:
+                raise ValueError(
+                    f"log_density must return one number for each image, shape "
+                    f"{log_d.shape}. Received: shape {log_q.shape}"
+                )
+        return lower.astype("float64"), log_d.astype("float64") - log_q
+
+    lower, upper = map_batches(bounds, np.arange(n), batch_size)
+    return {
+        **with_standard_error("generative_lower", lower),
+        **with_standard_error("generative_upper", upper),
+    }
+
+
+def aggregate_posterior(
+    z: np.ndarray,
+    prior: keras.layers.Layer | None = None,
+    batch_size: int = 1000,
+    seed: int = 0,
+) -> dict[str, float]:
+    r"""How far the law of codes is from a prior.
+
+    Args:
+        z: Codes, (n, d), draws from q(z); n >= 2.
+        prior: As for `MMDPenalty`; the standard normal if None.
+        batch_size: Int >= 2, codes that are compared at once; what is left over at the
+            end is left out.
+        seed: Int, of the draws from the standard normal.
+
+    Returns:
+        A dict of floats: `summed_variance`, \(\sum_j Var(z_j)\), d for a standard
+        normal; `mmd`, the unbiased estimate of the squared maximum mean discrepancy
+        with the inverse multiquadric kernel, 0 in the mean if q(z) is the prior, a mean
+        over batches; and `excess_kurtosis`, the mean over dimensions, 0 for a normal
+        law.
+
+    Raises:
+        ValueError: z is not of that shape.
+
+    Example:
+
+    >>> z = np.random.RandomState(0).normal(size=(5000, 2))
+    >>> found = aggregate_posterior(z)
+    >>> round(found["summed_variance"], 1), abs(found["mmd"]) < 0.01
+    (2.0, True)
+
+    References:
+        Variance Constrained Autoencoding, Tables 6 to 9; The Variational InfoMax
+        Autoencoder, Fig. 1.
+    """
+    z = np.asarray(z, "float32")
+    if z.ndim != 2 or len(z) < 2 or batch_size < 2:
+        raise ValueError(
+            f"z must be codes of shape (n, d), n >= 2, and batch_size at least 2. "
+            f"Received: shape {z.shape} and batch_size={batch_size}"
+        )
+    batch_size = min(batch_size, len(z))
+    penalty = MMDPenalty(
+        kernel="imq", estimator="unbiased", prior=prior, seed=seed, dtype="float32"
+    )
+    penalty.build((None, z.shape[1]))
+    starts = range(0, len(z) - batch_size + 1, batch_size)
+    with no_gradients():
+        mmd = [float(penalty.penalty(z[i : i + batch_size])) for i in starts]
+    return {
+        "summed_variance": float(z.var(axis=0).sum()),
+        "mmd": float(np.mean(mmd)),
+        "excess_kurtosis": float(stats.kurtosis(z, axis=0).mean()),
+    }
+
+
+def information_bounds(
+    rate: Any, distortion: Any, entropy: float
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""Bounds of the information in a code: \(H - D \le I(X; Z) \le R\), in nats.
+
+    The upper bound is loose by \(KL[q(z) \,\|\, m(z)]\), the lower by how far the
+    decoder is from the data given the code, \(q(x|z)\). A negative lower bound says
+    nothing beyond \(I \ge 0\).
+
+    H is seldom known. With \(\hat H \ge H\) in its place, as `entropy_bound` gives it,
+    the lower number is too high by \(\hat H - H\) and may exceed I: it is as good as
+    \(\hat H\). For the very model that gave \(\hat H\) it is R, and no bound at all.
+
+    Args:
+        rate, distortion: Numbers or arrays of one shape, nats per example.
+        entropy: Number H, in nats per example.
+
+    Returns:
+        (lower, upper), each of the shape of rate.
+
+    Raises:
+        ValueError: the shapes differ, entropy is no number, or a value is not finite.
+
+    Example:
+
+    >>> lower, upper = information_bounds([20.0, 60.0], [62.0, 40.0], entropy=81.0)
+    >>> lower.tolist(), upper.tolist()
+    ([19.0, 41.0], [20.0, 60.0])
+
+    References:
+        Fixing a Broken ELBO, Eq. 2, App. D.1 and D.2.
+    """
+    rate, distortion, entropy = (
+        np.asarray(v, float) for v in (rate, distortion, entropy)
+    )
+    if rate.shape != distortion.shape or entropy.ndim:
+        raise ValueError(
+            f"rate and distortion must have one shape and entropy must be a number. "
+            f"Received: shapes {rate.shape}, {distortion.shape} and {entropy.shape}"
+        )
+    if not all(np.isfinite(v).all() for v in (rate, distortion, entropy)):
+        raise ValueError(
+            "rate, distortion and entropy must be finite numbers. Received: NaN or "
+            "infinity"
+        )
+    return entropy - distortion, rate
+
+
+def _chain(model):
+    """Layers before the bottleneck, itself, those behind it, and the decoder."""
+    layers = [
+        layer
+        for layer in model.layers
+        if not isinstance(layer, (keras.layers.InputLayer, PseudoInputs))
+    ]
+    channels = find_layers(model, Channel)
+    found = [i for i, x in enumerate(layers) if isinstance(x, GaussianBottleneck)]
+    if len(channels) != 1 or len(found) != 1 or found[0] == len(layers) - 1:
+        raise ValueError(
+            f"model must be a chain of encoder, GaussianBottleneck and decoder, with a "
+            f"density q(z|x) and no other channel. Received: the layers "
+            f"{', '.join(type(layer).__name__ for layer in layers)}"
+        )
+    at = found[0]
+    return layers[:at], layers[at], layers[at + 1 : -1], layers[-1]
+
+
+def _apply(layers, x):
+    for layer in layers:
+        x = layer(x, training=False)
+    return x

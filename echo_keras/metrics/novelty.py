@@ -17,20 +17,28 @@ References:
     Detection with Adversarial Autoencoders (2018).
 """
 
-import functools
+from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 from sklearn.metrics import roc_auc_score
 
-from echo_keras import metrics
 from echo_keras.layers import Channel, GANPenalty
+from echo_keras.model import find_layers
 
-# What `combined` averages. `neg_elbo` is a sum of others.
+from .batching import map_batches
+from .rate_distortion import per_example
+
+Scores = dict[str, np.ndarray]
+
+# What `combined_score` averages. `neg_elbo` is a sum of others.
 TERMS = ("distortion", "rate", "data")
 
 
-def scores(model, x, samples=1, batch_size=100):
+def scores(
+    model: keras.Model, x: Any, samples: int = 1, batch_size: int | None = None
+) -> Scores:
     r"""How novel each image is to a trained model, by each term that the model has.
 
     Args:
@@ -39,18 +47,18 @@ def scores(model, x, samples=1, batch_size=100):
         x: Images, shape (n, ...).
         samples: Int >= 1, codes drawn for each image, over which rate and distortion
             are averaged.
-        batch_size: Int >= 1.
+        batch_size: Int >= 1; see `map_batches`.
 
     Returns:
         A dict of arrays (n,), in nats: `distortion`; where the model has a channel,
         `rate` and their sum `neg_elbo`; and where it has a `GANPenalty`, `data`,
-        minus what its discriminator says of the image itself, which the autoencoder has not
-        touched.
+        minus what its discriminator says of the image itself, which the autoencoder
+        has not touched.
 
     Raises:
         ValueError: an argument is out of range, there are no images, the model has
-            several discriminators of images, or its loss does not give one number for each
-            example.
+            several discriminators of images, or its loss does not give one number for
+            each example.
 
     Example:
 
@@ -64,35 +72,26 @@ def scores(model, x, samples=1, batch_size=100):
     References:
         BIB-AE paper, Sec. 4.3.
     """
-    if samples < 1 or batch_size < 1 or not len(x):
-        raise ValueError(
-            f"expected at least one image, samples >= 1 and batch_size >= 1; found "
-            f"{len(x)}, {samples} and {batch_size}."
-        )
-    layers = model._flatten_layers()
-    discriminators = [layer for layer in layers if isinstance(layer, GANPenalty)]
+    discriminators = find_layers(model, GANPenalty)
     if len(discriminators) > 1:
         raise ValueError(
-            f"expected a model with at most one GANPenalty, found {len(discriminators)}."
+            f"model must have at most one GANPenalty. Received: {len(discriminators)}"
         )
-    rate, distortion = metrics.per_example(model, x, samples, batch_size=batch_size)
+    rate, distortion = per_example(model, x, samples=samples, batch_size=batch_size)
     found = {"distortion": distortion}
-    if any(isinstance(layer, Channel) for layer in layers):
+    if find_layers(model, Channel):
         found |= {"rate": rate, "neg_elbo": rate + distortion}
+
     for discriminator in discriminators:
-        found["data"] = -metrics.map_batches(
-            functools.partial(_log_ratio, discriminator), x, batch_size
-        ).astype("float64")
+
+        def log_ratio(x, of=discriminator.log_ratio):
+            return of(ops.convert_to_tensor(x, "float32"))
+
+        found["data"] = -map_batches(log_ratio, x, batch_size).astype("float64")
     return found
 
 
-def _log_ratio(discriminator, x):
-    with metrics.no_gradients():
-        ratio = discriminator.log_ratio(ops.convert_to_tensor(x, "float32"))
-        return ops.convert_to_numpy(ratio)
-
-
-def combined_score(scores, reference):
+def combined_score(scores: Scores, reference: Scores) -> np.ndarray:
     r"""One score of several: the mean of the terms, each in its own standard units.
 
     $$\frac1T \sum_{t=1}^T \frac{s_t(x) - \mu_t}{\sigma_t}$$
@@ -116,29 +115,30 @@ def combined_score(scores, reference):
 
     >>> train = {"distortion": np.array([80.0, 100.0]), "rate": np.array([9.0, 11.0])}
     >>> x = {"distortion": np.array([120.0]), "rate": np.array([10.0])}
-    >>> combined(x, train).tolist()  # three deviations and none
+    >>> combined_score(x, train).tolist()  # three deviations and none
     [1.5]
     """
     terms = [term for term in TERMS if term in reference]
     if not terms or terms != [term for term in TERMS if term in scores]:
         raise ValueError(
-            f"expected the same terms, out of {', '.join(TERMS)}, in scores and "
-            f"reference; found {', '.join(scores)} and {', '.join(reference)}."
+            f"scores and reference must have the same terms, out of "
+            f"{', '.join(TERMS)}. Received: {', '.join(scores)} and "
+            f"{', '.join(reference)}"
         )
     standardised = []
     for term in terms:
         mean, spread = np.mean(reference[term]), np.std(reference[term])
         if not 0 < spread < np.inf:
             raise ValueError(
-                f"expected finite values of {term} that differ between training "
-                f"images; found a standard deviation of {spread} over "
-                f"{len(reference[term])}. Leave the term out of both."
+                f"{term} must be finite and differ between training images. Received: "
+                f"a standard deviation of {spread} over {len(reference[term])}. Leave "
+                f"the term out of both."
             )
         standardised.append((scores[term] - mean) / spread)
     return np.mean(standardised, axis=0)
 
 
-def roc_auc(novel, known):
+def roc_auc(novel: np.ndarray, known: np.ndarray) -> float:
     r"""Area under the ROC curve of a score, \(P(s_{novel} > s_{known})\), ties half.
 
     1 if every novel image has a higher score than every known one, 1/2 for a score
@@ -164,8 +164,8 @@ def roc_auc(novel, known):
         finite = np.isfinite(values).all()
         if values.ndim != 1 or not len(values) or not finite:
             raise ValueError(
-                f"expected finite scores of {name} images, shape (n,), n >= 1; found "
-                f"shape {values.shape}{'' if finite else ' with NaN or infinity'}."
+                f"{name} must be finite scores of shape (n,), n >= 1. Received: shape "
+                f"{values.shape}{'' if finite else ' with NaN or infinity'}"
             )
     is_novel = np.repeat([1, 0], [len(novel), len(known)])
     return float(roc_auc_score(is_novel, np.concatenate([novel, known])))

@@ -6,20 +6,25 @@ Autoencoder.
 """
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import keras
 import numpy as np
+from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from echo_keras.metrics.sample_quality import vectors
+from .batching import check_integers
+from .features import vectors
 
 KINDS = ("gaussian", "mask")
 # The columns of Table 3.
 CORRUPTIONS = (("gaussian", 0.2), ("gaussian", 0.4), ("mask", 0.2), ("mask", 0.5))
 
 
-def corrupt(x, kind, amount, seed=0):
+def corrupt(x: np.ndarray, kind: str, amount: float, seed: int = 0) -> np.ndarray:
     r"""Adds noise to images, or blackens pixels.
 
     - "gaussian": \(x + \nu\), \(\nu \sim \mathcal N(0, \sigma^2)\) for each pixel and
@@ -56,11 +61,11 @@ def corrupt(x, kind, amount, seed=0):
     x = np.asarray(x)
     if x.ndim != 4 or x.dtype.kind not in "fiub":
         raise ValueError(
-            f"expected images, numbers of shape (n, h, w, c), found shape {x.shape} "
-            f"and dtype {x.dtype}."
+            f"x must be images, numbers of shape (n, h, w, c). Received: shape "
+            f"{x.shape} and dtype {x.dtype}"
         )
     if not np.isfinite(x).all():
-        raise ValueError("expected finite images, found NaN or infinity.")
+        raise ValueError("x must be finite. Received: NaN or infinity")
     _check_corruption(kind, amount)
     x, random = x.astype("float32"), np.random.RandomState(seed)
     if kind == "mask":
@@ -71,81 +76,70 @@ def corrupt(x, kind, amount, seed=0):
 def _check_corruption(kind, amount):
     if kind not in KINDS:
         raise ValueError(
-            f"expected a kind of corruption out of {', '.join(KINDS)}, found {kind!r}."
+            f"kind must be one of {', '.join(KINDS)}. Received: kind={kind!r}"
         )
     most = 1.0 if kind == "mask" else math.inf
     if not 0 <= amount <= most or amount == math.inf:
         wanted = "a probability in [0, 1]" if kind == "mask" else "finite and >= 0"
         raise ValueError(
-            f"expected the amount of {kind} to be {wanted}, found {amount}."
+            f"amount of {kind} must be {wanted}. Received: amount={amount}"
         )
 
 
-def labelled(y, n, seed=0):
-    r"""A random subset of examples with the same number of each class.
-
-    Where n is not a multiple of the number of classes, some classes, drawn at random,
-    have one example more than the others.
+def stratified_subset(y: np.ndarray, n: int, seed: int = 0) -> np.ndarray:
+    r"""A random subset of examples with the classes' frequencies, up to rounding.
 
     Args:
-        y: Array (m,), the classes of all examples.
-        n: Int, how many to draw; at least the number of classes.
+        y: Array (m,), the classes of all examples, each at least twice there.
+        n: Int, how many to draw: m for all, or from the number of classes to m less
+            that number.
         seed: Int in [0, 2^32 - 1].
 
     Returns:
         Ints (n,), indices of the examples, ascending, none twice.
 
     Raises:
-        ValueError: y is of another shape, n is out of range, or a class has too few
-            examples.
+        ValueError: y is of another shape, n is out of range, or a class has one
+            example.
 
     Example:
 
-    >>> labelled([7, 7, 7, 5, 5, 5], 4)
-    array([0, 2, 3, 5])
+    >>> rows = stratified_subset([7, 7, 7, 7, 5, 5], 3)
+    >>> [[7, 7, 7, 7, 5, 5][i] for i in rows]
+    [7, 7, 5]
 
     References:
         The Variational InfoMax Autoencoder, Sec. 5.3: 1,000 labelled examples.
     """
     y = np.asarray(y)
     if y.ndim != 1 or not len(y):
-        raise ValueError(f"expected y of shape (m,), m >= 1, found shape {y.shape}.")
-    classes, y, counts = np.unique(y, return_inverse=True, return_counts=True)
-    if not len(classes) <= n <= len(y) or n != int(n):
-        raise ValueError(
-            f"expected n to be an integer from {len(classes)}, the number of classes, "
-            f"to {len(y)}, the number of examples, found {n}."
+        raise ValueError(f"y must have shape (m,), m >= 1. Received: shape {y.shape}")
+    check_integers(1, n=n)
+    if n == len(y):
+        return np.arange(n)
+    try:
+        rows, _ = train_test_split(
+            np.arange(len(y)), train_size=int(n), stratify=y, random_state=seed
         )
-    random = np.random.RandomState(seed)
-    each, more = divmod(int(n), len(classes))
-    # Only classes that have one example more can give it.
-    able = random.permutation(np.flatnonzero(counts > each))
-    if counts.min() < each or len(able) < more:
-        smallest = np.argmin(counts)
+    except ValueError as error:
         raise ValueError(
-            f"expected {each} or {each + 1} examples of each class for n = {n}, found "
-            f"{counts[smallest]} of class {classes[smallest]}; ask for fewer."
-        )
-    share = np.full(len(classes), each)
-    share[able[:more]] += 1
-    drawn = [
-        random.choice(np.flatnonzero(y == i), share[i], replace=False)
-        for i in range(len(classes))
-    ]
-    return np.sort(np.concatenate(drawn))
+            f"n must take and leave an example of each class. Received: n={n} "
+            f"of {len(y)} ({error})"
+        ) from error
+    return np.sort(rows)
 
 
 def svm_accuracy(
-    represent,
-    x_train,
-    y_train,
-    x_test,
-    y_test,
-    corruptions=CORRUPTIONS,
-    seed=0,
-    batch_size=1024,
-    **svc,
-):
+    represent: Callable[[np.ndarray], np.ndarray] | keras.Model,
+    x_train: np.ndarray,
+    y_train: np.ndarray,
+    x_test: np.ndarray,
+    y_test: np.ndarray,
+    corruptions: Sequence[tuple[str, float]] = CORRUPTIONS,
+    seed: int = 0,
+    batch_size: int | None = None,
+    **svc: Any,
+) -> dict[str, float]:
     r"""Accuracy of a support vector machine on codes, of clean and corrupted images.
 
     The machine (scikit-learn's `SVC`, with radial basis functions) is trained on the
@@ -155,15 +149,16 @@ def svm_accuracy(
 
     Args:
         represent: Function from images, float32 (m, h, w, c), to codes (m, d), such
-            as `disentanglement.representation` makes, or a Keras model. With
+            as `representation` makes, or a Keras model. With
             `noisy=True` the codes are samples of q(z|x), as in the paper.
-        x_train: Labelled images (n, h, w, c); `labelled` chooses some.
+        x_train: Labelled images (n, h, w, c); `stratified_subset` chooses some.
         y_train: Their classes (n,), at least two.
         x_test, y_test: Images and classes to test on.
         corruptions: Pairs (kind, amount) for `corrupt`, applied to test images.
         seed: Int in [0, 2^32 - 1], of the corruptions. The same for two models, it
             shows them the same images.
-        batch_size: Int >= 1, most images that `represent` receives at once.
+        batch_size: Int >= 1, most images that `represent` receives at once; see
+            `map_batches`.
         **svc: Arguments of `SVC` in place of its own defaults, such as `C`.
 
     Returns:
@@ -195,13 +190,13 @@ def svm_accuracy(
     x_train, y_train = _examples(x_train, y_train, "train")
     x_test, y_test = _examples(x_test, y_test, "test")
     if len(np.unique(y_train)) < 2:
-        raise ValueError("expected at least two classes in y_train, found one.")
+        raise ValueError("y_train must hold at least two classes. Received: one")
     named = {}
     for kind, amount in corruptions:
         _check_corruption(kind, amount)
         name = f"{kind} {amount:g}"
         if name in named:
-            raise ValueError(f"expected each corruption once, found {name} twice.")
+            raise ValueError(f"corruptions must hold each once. Received: {name} twice")
         named[name] = kind, amount
     machine = make_pipeline(StandardScaler(), SVC(**svc))
     machine.fit(vectors(represent, x_train, batch_size, "represent"), y_train)
@@ -218,7 +213,7 @@ def _examples(x, y, name):
     x, y = np.asarray(x), np.asarray(y)
     if x.ndim != 4 or not len(x) or y.shape != x.shape[:1]:
         raise ValueError(
-            f"expected x_{name} of shape (n, h, w, c), n >= 1, and y_{name} of shape "
-            f"(n,), found {x.shape} and {y.shape}."
+            f"x_{name} must have shape (n, h, w, c), n >= 1, and y_{name} shape (n,). "
+            f"Received: {x.shape} and {y.shape}"
         )
     return x.astype("float32"), y

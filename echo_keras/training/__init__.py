@@ -1,17 +1,12 @@
 """The papers' training protocol on Keras's own `fit`: schedules, resume, logs."""
 
-from .train import (
-    SCHEDULES,
-    Batches,
-    Checkpoint,
-    HalfwaySchedule,
-    NormalizedAdam,
-    StopOnNaN,
-    learning_rates,
-    train,
-    with_discriminator_optimizer,
-    write_json,
-)
+from echo_keras._files import write_json
+
+from .batches import Batches
+from .callbacks import Checkpoint, StopOnNaN
+from .optimizers import NormalizedAdam, with_discriminator_optimizer
+from .schedules import SCHEDULES, HalfwaySchedule, learning_rates
+from .train import train
 
 __all__ = [
     "Batches",

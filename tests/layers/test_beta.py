@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from keras import ops
 from tools import gradients
 
-from echo_keras.layers import Channel, EchoBottleneck, EchoSample, GaussianSample
+from echo_keras.layers import Channel, Draw, EchoBottleneck, EchoSample, GaussianSample
 from echo_keras.layers.beta import BetaRule, BetaSchedule, TargetRate, TargetRateL1
 
 pytestmark = pytest.mark.core
@@ -21,18 +21,8 @@ quick = settings(max_examples=30, deadline=None, derandomize=True, database=None
 class Given(Channel):
     """Passes its input on; the rate of an example is its first value."""
 
-    def call(self, x, training=False):
-        self.add_rate(ops.cast(x, "float32")[:, 0], training)
-        return x
-
-
-@keras.saving.register_keras_serializable(package="echo_keras_tests")
-class Forgetful(Channel):
-    """A channel from before there were rules."""
-
-    def call(self, x):
-        self.add_rate(ops.sum(x, axis=1))
-        return x
+    def draw(self, x, echoes_from="bank"):
+        return Draw(x, ops.cast(x, "float32")[:, 0], None)
 
 
 def array(x):
@@ -374,12 +364,6 @@ def test_a_target_below_the_lowest_rate_raises():
     channel = EchoSample(d_max=99, beta=TargetRate(1.0))
     with pytest.raises(ValueError, match=sentence):
         channel.build([(None, 8), (None, 8)])
-
-
-def test_a_channel_that_does_not_say_when_it_is_trained_raises():
-    with pytest.raises(ValueError, match="must know when Forgetful is trained"):
-        Forgetful(beta=BetaSchedule(3))(of_rate(1.0))
-    Forgetful(beta=2.0)(of_rate(1.0))
 
 
 # The distance from a target

@@ -16,11 +16,11 @@ from echo_keras.layers import (
     GaussianBottleneck,
     GaussianSample,
     IAFBlock,
-    collect_rates,
+    collect_draws,
     tanh16,
 )
-from echo_keras.layers.numerics import log_softplus
 from echo_keras.layers.marginals import Logistic, VampPrior
+from echo_keras.layers.numerics import log_softplus
 
 pytestmark = pytest.mark.core
 
@@ -174,11 +174,12 @@ def test_first_scale_is_half_of_its_bound():
 def test_rate_loss_and_last_rate(kind):
     layer = make(kind, beta=0.25)
     x = features()
-    with collect_rates() as rates:
-        layer(x, training=True)
+    with collect_draws() as rates:
+        layer(x)
+    layer(x, training=True)
     rate = array(layer.rate(x))
     assert rate.shape == (6,)
-    np.testing.assert_allclose(array(rates[0]), rate, rtol=1e-5)
+    np.testing.assert_allclose(array(rates[0][0]), rate, rtol=1e-5)
     np.testing.assert_allclose(array(layer.channel.last_rate), rate.mean(), rtol=1e-5)
     assert len(layer.losses) == 1
     np.testing.assert_allclose(array(layer.losses[0]), 0.25 * rate.mean(), rtol=1e-5)
@@ -482,9 +483,9 @@ def test_log_prob_follows_the_flow_and_needs_no_pseudo_inputs(prior):
     flow = layer.channel.flow
     random = np.random.RandomState(3)
     flow.set_weights([random.normal(0, 0.4, w.shape) for w in flow.get_weights()])
-    with collect_rates(sampled=True) as ratios:
+    with collect_draws() as ratios:
         z = layer(given)
-    drawn = array(ratios[0]) + array(layer.channel.marginal.log_prob(z))
+    drawn = array(ratios[0][1]) + array(layer.channel.marginal.log_prob(z))
     for inputs in (given, x):
         found = array(layer.log_prob(z, inputs))
         np.testing.assert_allclose(found, drawn, rtol=1e-4, atol=1e-4)

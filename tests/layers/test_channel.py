@@ -4,8 +4,15 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from tools import BACKEND, array
 
-from echo_keras.layers import Channel, GaussianSample, collect_rates
+from echo_keras.layers import (
+    BetaSchedule,
+    Channel,
+    Draw,
+    GaussianSample,
+    collect_draws,
+)
 
 pytestmark = pytest.mark.core
 
@@ -14,14 +21,10 @@ pytestmark = pytest.mark.core
 class Counted(Channel):
     """Passes its input on; the rate of an example is the sum of its values."""
 
-    def call(self, x):
+    def draw(self, x, echoes_from="bank"):
         x = ops.cast(x, "float32")
-        self.add_rate(ops.sum(x, axis=1))
-        return x + self.normal(ops.shape(x))
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
+        log_ratio = None if echoes_from == "bank" else 2.0 * x[:, 0]
+        return Draw(x + self.normal(ops.shape(x)), ops.sum(x, axis=1), log_ratio)
 
 
 def ramp(rows=4, columns=3):
@@ -75,26 +78,92 @@ def test_beta_and_last_rate_are_float32_and_not_trained():
     assert float(array(layer.beta)) == 100.25
 
 
-def test_collect_rates_lists_calls_in_order_and_ends_with_the_block():
+def test_collect_draws_lists_calls_in_order_and_ends_with_the_block():
     layer = Counted()
-    with collect_rates() as outer:
+    with collect_draws() as outer:
         layer(ramp())
-        with collect_rates() as inner:
+        with collect_draws("batch") as inner:
             layer(ramp(2))
         layer(2 * ramp())
     layer(ramp())
     assert len(outer) == 2 and len(inner) == 1
-    np.testing.assert_allclose(array(outer[0]), ramp().sum(1), rtol=1e-6)
-    np.testing.assert_allclose(array(outer[1]), 2 * ramp().sum(1), rtol=1e-6)
-    np.testing.assert_allclose(array(inner[0]), ramp(2).sum(1), rtol=1e-6)
+    for (rate, log_ratio), x in zip(outer, (ramp(), 2 * ramp()), strict=True):
+        np.testing.assert_allclose(array(rate), x.sum(1), rtol=1e-6)
+        assert log_ratio is None
+    np.testing.assert_allclose(array(inner[0][0]), ramp(2).sum(1), rtol=1e-6)
+    np.testing.assert_allclose(array(inner[0][1]), 2 * ramp(2)[:, 0], rtol=1e-6)
 
 
-def test_collect_rates_ends_after_an_error():
+def test_collect_draws_ends_after_an_error():
     layer = Counted()
-    with pytest.raises(RuntimeError, match="on purpose"), collect_rates() as rates:
+    with pytest.raises(RuntimeError, match="on purpose"), collect_draws() as draws:
         raise RuntimeError("on purpose")
     layer(ramp())
-    assert rates == []
+    assert draws == []
+
+
+def test_collect_draws_from_elsewhere_raises():
+    sentence = r"^echoes_from must be one of bank, batch. Received: echoes_from='x'$"
+    with pytest.raises(ValueError, match=sentence), collect_draws("x"):
+        pass
+
+
+def test_a_collected_call_is_the_same_draw_without_loss_or_state():
+    first = Counted(beta=BetaSchedule(2), seed=5)
+    other = Counted(beta=BetaSchedule(2), seed=5)
+    first(ramp(), training=True)
+    other(ramp(), training=True)
+    before = {w.path.split("/")[-1]: array(w) for w in other.weights}
+    z = array(first(2 * ramp(), training=True))
+    with collect_draws():
+        collected = array(other(2 * ramp(), training=True))
+    np.testing.assert_array_equal(collected, z)
+    assert before == {w.path.split("/")[-1]: array(w) for w in other.weights}
+    assert other.losses == []
+
+
+def test_draw_is_what_call_returns():
+    first, other = Counted(seed=5), Counted(seed=5)
+    first.build((None, 3))
+    draw = first.draw(ramp())
+    np.testing.assert_array_equal(array(draw.z), array(other(ramp())))
+    np.testing.assert_allclose(array(draw.rate), ramp().sum(1), rtol=1e-6)
+    assert float(array(first.last_rate)) == 0.0 and first.losses == []
+
+
+def test_collect_draws_inside_a_compiled_function():
+    model = small_model(seed=5)
+    expected = array(model(ramp()))
+    state = [array(v) for v in model.non_trainable_variables]
+
+    def draw(x):
+        with collect_draws("batch") as draws:
+            z = model(x)
+        return z, draws[0]
+
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        draw = tf.function(draw)
+    elif BACKEND == "jax":
+        import jax
+
+        variables = [ops.convert_to_tensor(v) for v in model.non_trainable_variables]
+
+        @jax.jit
+        def draw(x):
+            with collect_draws("batch") as draws:
+                z, _ = model.stateless_call([], variables, x)
+            return z, draws[0]
+
+    for _ in range(2):
+        z, (rate, log_ratio) = draw(ops.convert_to_tensor(ramp()))
+        assert np.abs(array(z) - expected).min() > 0
+        np.testing.assert_allclose(array(rate), ramp().sum(1), rtol=1e-6)
+        np.testing.assert_allclose(array(log_ratio), 2 * ramp()[:, 0], rtol=1e-6)
+    names = [v.name for v in model.non_trainable_variables]
+    for name, old, new in zip(names, state, model.non_trainable_variables, strict=True):
+        assert name == "seed_generator_state" or array(new) == old
 
 
 def test_an_int_seed_repeats_in_another_layer_but_not_in_the_next_call():

@@ -29,8 +29,7 @@ from tools import array, frozen_call, gradients, ring_index
 from echo_keras.layers import (
     EchoBottleneck,
     EchoSample,
-    collect_rates,
-    echoes_from_batch,
+    collect_draws,
     max_scale,
 )
 from echo_keras.layers.echo import (
@@ -773,7 +772,7 @@ def test_inference_leaves_the_bank_alone():
     before = [array(channel.bank), array(channel.bank_rows)]
     other = codes(seed=1)
     channel(other)
-    with echoes_from_batch():
+    with collect_draws("batch"):
         channel(other)
     channel.sample(2)
     np.testing.assert_array_equal(array(channel.bank), before[0])
@@ -791,7 +790,7 @@ def test_inference_does_not_depend_on_the_other_rows(sampling):
     np.testing.assert_array_equal(z[0], other[0])
     assert (z[1:] != other[1:]).all() and (z[0] != here[0][0]).all()
     # As the paper evaluates, it does depend on them.
-    with echoes_from_batch():
+    with collect_draws("batch"):
         z, other = (array(frozen_call(channel, x)) for x in (here, elsewhere))
     assert (z[0] != other[0]).any()
 
@@ -826,7 +825,7 @@ def test_short_batch_is_sampled_to_full_depth(sampling):
         z = array(frozen_call(channel, [f, log_s], training=True))
         # Draws the noise again, while the bank stays as it is.
         index = heard(z, f, channel)
-        with echoes_from_batch():
+        with collect_draws("batch"):
             evaluated = array(channel([f, log_s]))
         np.testing.assert_array_equal(evaluated, z)
         seen |= set(index.ravel())
@@ -894,10 +893,10 @@ def test_rate_of_each_example_its_mean_and_the_loss(training):
     channel = EchoSample(d_max=3, bank_size=6, beta=0.5)
     f, log_s = codes()
     expected = -(log_s + np.log(channel.r)).sum(axis=1)
-    with collect_rates() as rates:
-        channel([f, log_s], training=training)
-    assert len(rates) == 1
-    np.testing.assert_allclose(array(rates[0]), expected, rtol=1e-5)
+    channel([f, log_s], training=training)
+    draw = channel.draw([f, log_s], "batch" if training else "bank")
+    assert draw.log_ratio is None
+    np.testing.assert_allclose(array(draw.rate), expected, rtol=1e-5)
     np.testing.assert_allclose(array(channel.rate([f, log_s])), expected, rtol=1e-5)
     np.testing.assert_allclose(array(channel.last_rate), expected.mean(), rtol=1e-5)
     assert len(channel.losses) == 1
@@ -952,15 +951,15 @@ def test_a_callback_changes_beta_without_a_new_trace():
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
-def test_echoes_from_batch_hears_the_batch_and_ends_with_the_block(sampling):
+def test_draws_from_the_batch_hear_the_batch_until_the_block_ends(sampling):
     channel = EchoSample(d_max=3, sampling=sampling, bank_size=6, seed=0)
     channel(one_hot(6, dims=10), training=True)
     f, log_s = one_hot(4, dims=10, start=6)
-    with echoes_from_batch():
+    with collect_draws("batch"):
         inside = heard(channel([f, log_s]), f, channel)
     outside = heard(channel([f, log_s]), f, channel)
     assert inside.min() >= 6 and outside.max() < 6
-    with pytest.raises(ZeroDivisionError), echoes_from_batch():
+    with pytest.raises(ZeroDivisionError), collect_draws("batch"):
         _ = 1 / 0
     assert heard(channel([f, log_s]), f, channel).max() < 6
 

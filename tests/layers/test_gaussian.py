@@ -13,11 +13,10 @@ from keras import ops
 from scipy import stats
 
 from echo_keras.layers import (
-    EchoSample,
     GaussianSample,
     IAFBlock,
     StandardNormal,
-    collect_rates,
+    collect_draws,
 )
 
 pytestmark = pytest.mark.core
@@ -84,12 +83,14 @@ def assert_mean(x, expected):
 def test_rate_is_the_divergence_of_each_example(shape):
     mean, log_var = codes(shape)
     layer = GaussianSample()
-    with collect_rates() as rates:
+    with collect_draws() as rates:
         z = layer([mean, log_var])
     expected = divergence(mean, log_var)
     assert tuple(z.shape) == shape
-    assert tuple(rates[0].shape) == shape[:1]
-    np.testing.assert_allclose(array(rates[0]), expected, rtol=1e-5)
+    assert tuple(rates[0][0].shape) == shape[:1]
+    assert float(array(layer.last_rate)) == 0.0
+    layer([mean, log_var])
+    np.testing.assert_allclose(array(rates[0][0]), expected, rtol=1e-5)
     np.testing.assert_allclose(array(layer.rate([mean, log_var])), expected, rtol=1e-5)
     np.testing.assert_allclose(array(layer.last_rate), expected.mean(), rtol=1e-5)
 
@@ -138,11 +139,11 @@ def test_gradients_reach_mean_and_log_variance():
 def test_without_kl_each_rate_belongs_to_the_sample_returned():
     mean, log_var = codes((40, 3))
     layer = GaussianSample(Shifted(0.7))
-    with collect_rates() as rates:
+    with collect_draws() as rates:
         z = array(layer([mean, log_var]))
     log_q = stats.norm.logpdf(z, mean, np.exp(log_var / 2)).sum(1)
     expected = log_q - stats.norm.logpdf(z, 0.7).sum(1)
-    np.testing.assert_allclose(array(rates[0]), expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(array(rates[0][0]), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_without_kl_the_estimate_has_the_right_mean():
@@ -204,15 +205,13 @@ def test_flow_rate_belongs_to_the_sample_returned(marginal, with_context):
     context = codes((40, 3), seed=3)[0]
     layer = GaussianSample(marginal, flow=Affine(), context=with_context)
     inputs = [mean, log_var] + [context] * with_context
-    with collect_rates() as rates:
+    with collect_draws() as rates:
         z = array(layer(inputs))
     moved = 2 * mean + 0.5 + context * with_context
     expected = log_normal(z, moved, log_var + 2 * np.log(2))
     expected -= log_normal(z, 0.7 if marginal else 0.0, 0.0)
-    np.testing.assert_allclose(array(rates[0]), expected, rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(
-        array(layer.last_rate), array(rates[0]).mean(), rtol=1e-5
-    )
+    np.testing.assert_allclose(array(rates[0][0]), expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(array(rates[0][1]), array(rates[0][0]))
 
 
 def test_flow_rate_estimates_the_divergence():
@@ -245,49 +244,40 @@ def test_missing_context_raises():
         layer(codes())
 
 
-# Sampled rates
+# Log-ratios
 
 
 @pytest.mark.parametrize("marginal", [None, Shifted(0.7)])
-def test_sampled_rate_is_the_log_ratio_at_z(marginal):
+def test_log_ratio_belongs_to_the_sample_returned(marginal):
     mean, log_var = codes((40, 3))
     layer = GaussianSample(marginal)
-    with collect_rates(sampled=True) as rates:
-        z = array(layer([mean, log_var]))
+    layer.build([(None, 3)] * 2)
+    draw = layer.draw([mean, log_var])
+    z = array(draw.z)
     expected = log_normal(z, mean, log_var) - log_normal(z, 0.7 if marginal else 0, 0)
-    np.testing.assert_allclose(array(rates[0]), expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(array(draw.log_ratio), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_sampled_rate_of_a_fixed_variance():
+def test_log_ratio_of_a_fixed_variance():
     mean, _ = codes((40, 3))
     layer = GaussianSample(noise_variance=0.3)
-    with collect_rates(sampled=True) as rates:
-        z = array(layer(mean))
+    layer.build((None, 3))
+    draw = layer.draw(mean)
+    z = array(draw.z)
     expected = log_normal(z, mean, np.log(0.3)) - log_normal(z, 0, 0)
-    np.testing.assert_allclose(array(rates[0]), expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(array(draw.log_ratio), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_sampled_rates_leave_the_loss_and_the_last_rate():
-    layer = GaussianSample(beta=0.25)
-    with collect_rates(sampled=True) as outer:
-        layer(codes())
-        with collect_rates() as inner:
-            layer(codes())
-    expected = divergence(*codes())
-    np.testing.assert_allclose(array(layer.losses[0]), expected.mean() / 4, rtol=1e-5)
-    np.testing.assert_allclose(array(layer.last_rate), expected.mean(), rtol=1e-5)
-    np.testing.assert_allclose(array(inner[0]), expected, rtol=1e-5)
-    assert np.abs(array(outer[0]) - expected).max() > 1e-3
-
-
-def test_echo_has_no_sampled_rate():
-    layer = EchoSample(d_max=3)
-    sentence = r"EchoSample gives no density q\(z\|x\)"
-    with collect_rates(sampled=True), pytest.raises(ValueError, match=sentence):
-        layer(codes())
-    with collect_rates() as rates:
-        layer(codes())
-    assert len(rates) == 1
+def test_drawing_leaves_the_loss_and_the_last_rate():
+    layer = GaussianSample(beta=0.25, seed=2)
+    layer([np.zeros((4, 3), "float32")] * 2)
+    with collect_draws() as draws:
+        layer(codes((4, 3)))
+    layer.draw(codes((4, 3)))
+    rate, log_ratio = (array(x) for x in draws[0])
+    assert float(array(layer.last_rate)) == 0.0 and layer.losses == []
+    np.testing.assert_allclose(rate, divergence(*codes((4, 3))), rtol=1e-5)
+    assert np.abs(log_ratio - rate).max() > 1e-3
 
 
 # The density of given codes
@@ -329,9 +319,9 @@ def random_flow(**arguments):
 @pytest.mark.parametrize("flow", [{}, {"mean_only": False}, None])
 def test_log_prob_of_what_the_channel_draws(flow):
     layer = GaussianSample(flow=None if flow is None else random_flow(**flow))
-    with collect_rates(sampled=True) as ratios:
+    with collect_draws() as ratios:
         z = array(layer(codes((40, 3))))
-    drawn = array(ratios[0]) + stats.norm.logpdf(z).sum(1)
+    drawn = array(ratios[0][1]) + stats.norm.logpdf(z).sum(1)
     found = array(layer.log_prob(z, codes((40, 3))))
     np.testing.assert_allclose(found, drawn, rtol=1e-4, atol=1e-4)
 

@@ -12,7 +12,7 @@ from scipy import stats
 from tools import array, frozen_call, gradients
 
 from echo_keras import RateDistortionModel
-from echo_keras.layers import VectorQuantizer, collect_rates
+from echo_keras.layers import VectorQuantizer
 from echo_keras.layers.quantizer import FLOOR, divide_frequencies
 
 pytestmark = pytest.mark.core
@@ -126,7 +126,7 @@ def test_commitment_is_the_weighted_squared_error(update):
     error = z - chosen(nearest(z, codebook), codebook)
     layer(z)
     mean = np.square(error).sum((1, 2)).mean()
-    expected = [0.0, 0.4 * mean] + [mean] * (update == "gradient")
+    expected = [0.4 * mean] + [mean] * (update == "gradient") + [0.0]
     np.testing.assert_allclose([array(x) for x in layer.losses], expected, rtol=1e-5)
     (found,) = gradients(lambda z: sum(losses(layer, z)), z)
     np.testing.assert_allclose(found, 0.4 * 2 * error / 5, rtol=1e-4, atol=1e-6)
@@ -276,9 +276,14 @@ def test_the_rate_is_the_entropy_of_codes_that_follow_the_frequencies():
     z = np.array([[0], [0], [0], [0], [1], [1], [2], [3]], "float32")
     p = mixed([[0.5, 0.25, 0.125, 0.125]])[0]
     expected = -np.log(p)[[0, 0, 0, 0, 1, 1, 2, 3]]
-    with collect_rates(sampled=True) as sampled:
-        layer(z)
-    for rate in (sampled[0], layer.rate(z), array(layer.rate_bits(z)) * np.log(2)):
+    draw = layer.draw(z)
+    np.testing.assert_array_equal(array(draw.z), array(layer(z)))
+    for rate in (
+        draw.rate,
+        draw.log_ratio,
+        layer.rate(z),
+        array(layer.rate_bits(z)) * np.log(2),
+    ):
         np.testing.assert_allclose(array(rate), expected, rtol=1e-5)
     np.testing.assert_allclose(array(layer.last_rate), expected.mean(), rtol=1e-5)
     # 1.75 bits, and what the probability set aside costs.
@@ -398,7 +403,7 @@ def skewed(temperature):
 def test_the_gradient_of_the_rate_is_that_of_the_soft_assignment():
     layer = skewed(0.7)
     z = normal((3, 4), seed=2)
-    (found,) = gradients(lambda z: losses(layer, z)[0], z)
+    (found,) = gradients(lambda z: losses(layer, z)[-1], z)
     codebook, p = array(layer.codebook()).astype("float64"), layer.code_probabilities()
     expected = np.zeros_like(found)
     for place in np.ndindex(3, 4):
@@ -410,13 +415,13 @@ def test_the_gradient_of_the_rate_is_that_of_the_soft_assignment():
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
     # The value is that of the hard one, which other losses share.
     hard = array(skewed(None).rate(z)).mean()
-    np.testing.assert_allclose(array(losses(layer, z)[0]), hard, rtol=1e-5)
+    np.testing.assert_allclose(array(losses(layer, z)[-1]), hard, rtol=1e-5)
 
 
 def test_the_soft_assignment_hardens_as_it_cools():
     z = normal((3, 4), seed=2)
     size = [
-        np.abs(gradients(lambda z, t=t: losses(skewed(t), z)[0], z)[0]).max()
+        np.abs(gradients(lambda z, t=t: losses(skewed(t), z)[-1], z)[0]).max()
         for t in (0.3, 0.003)
     ]
     assert size[0] > 0.1 and size[1] < 1e-6
@@ -427,7 +432,7 @@ def test_the_soft_assignment_hardens_as_it_cools():
 
 def test_the_hard_rate_has_no_gradient():
     z = normal((3, 4), seed=2)
-    (found,) = gradients(lambda z: losses(skewed(None), z)[0] + 0.0 * ops.sum(z), z)
+    (found,) = gradients(lambda z: losses(skewed(None), z)[-1] + 0.0 * ops.sum(z), z)
     np.testing.assert_array_equal(found, np.zeros_like(z))
 
 

@@ -10,7 +10,6 @@ from echo_keras.metrics.fronts import (
     common_interval,
     convex_front,
     entropy_bound,
-    information_bounds,
     pareto_front,
 )
 
@@ -85,68 +84,6 @@ def test_common_interval_is_where_all_have_points():
     curves = {"a": [(1, 9), (5, 2), (9, 3)], "b": [(2, 8), (7, 1)]}
     # The point (9, 3) is beaten by (5, 2), so that a's front ends at 5.
     assert common_interval(curves) == (2, 5)
-
-
-def gaussian_source(noise, marginal=1.0, gain=1.0, spread=1.0):
-    """(rate, distortion, information) where x ~ N(0, 1) and z ~ N(x, noise).
-
-    The marginal is N(0, marginal (1 + noise)) and the decoder N(gain a z, spread b),
-    with q(x|z) = N(a z, b): the three factors are 1 where the bounds are tight.
-    """
-    a, b = 1 / (1 + noise), noise / (1 + noise)
-    variance, of_decoder = marginal * (1 + noise), spread * b
-    rate = 0.5 * (np.log(variance / noise) + (1 + noise) / variance - 1)
-    error = (1 - gain * a) ** 2 + (gain * a) ** 2 * noise
-    distortion = 0.5 * (np.log(2 * np.pi * of_decoder) + error / of_decoder)
-    return np.broadcast_arrays(rate, distortion, 0.5 * np.log(1 + 1 / noise))
-
-
-ENTROPY = 0.5 * np.log(2 * np.pi * np.e)  # of N(0, 1)
-
-
-def test_information_bounds_are_tight_for_the_right_marginal_and_decoder():
-    noise = np.array([0.01, 0.3, 1.0, 20.0])
-    rate, distortion, information = gaussian_source(noise)
-    lower, upper = information_bounds(rate, distortion, ENTROPY)
-    np.testing.assert_allclose(lower, information)
-    np.testing.assert_allclose(upper, information)
-    assert entropy_bound(rate, distortion) == pytest.approx(ENTROPY)
-
-
-def test_information_bounds_hold_for_wrong_ones():
-    wrong = np.array([0.5, 0.8, 1.3, 2.0])
-    for name in ("marginal", "gain", "spread"):
-        rate, distortion, information = gaussian_source(0.3, **{name: wrong})
-        lower, upper = information_bounds(rate, distortion, ENTROPY)
-        loose = upper - information if name == "marginal" else information - lower
-        tight = information - lower if name == "marginal" else upper - information
-        assert np.min(loose) > 0.01
-        np.testing.assert_allclose(tight, 0, atol=1e-12)
-        assert entropy_bound(rate, distortion) > ENTROPY + 0.01
-
-
-def test_with_the_bound_for_the_entropy_the_best_model_has_no_lower_bound():
-    points = np.transpose([(1, 90), (20, 62), (60, 40)]).astype(float)
-    entropy = entropy_bound(*points)
-    assert entropy == 82
-    lower, upper = information_bounds(*points, entropy)
-    assert lower.tolist() == [-8, 20, 42] and upper.tolist() == [1, 20, 60]
-    # One record's numbers, rather than arrays.
-    assert information_bounds(20.0, 62.0, 80.0) == (18, 20)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (([1, 2], [1], 3.0), r"one shape .* shapes \(2,\), \(1,\) and \(\)"),
-        ((1, 2, [3.0]), r"entropy must be a number.*\(1,\)\."),
-        ((1, 2, np.inf), "rate, distortion and entropy must be finite"),
-        (([1, np.nan], [1, 2], 3.0), "rate, distortion and entropy must be finite"),
-    ],
-)
-def test_bad_information_bounds(arguments, says):
-    with pytest.raises(ValueError, match=says):
-        information_bounds(*arguments)
 
 
 @pytest.mark.parametrize("of", [pareto_front, entropy_bound])

@@ -1,9 +1,15 @@
-"""Tests of total correlation against closed forms."""
+"""Total correlation, the law of codes and bounds of their information."""
 
 import numpy as np
 import pytest
 
-from echo_keras.metrics.information import total_correlation
+from echo_keras.layers.marginals import Logistic
+from echo_keras.metrics import (
+    aggregate_posterior,
+    entropy_bound,
+    information_bounds,
+    total_correlation,
+)
 
 
 def gaussian(n, covariance, seed=0):
@@ -25,7 +31,7 @@ def test_two_correlated_dimensions(rho):
     expected = -0.5 * np.log(1 - rho**2)
     np.testing.assert_allclose(total_correlation(z), expected, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(
-        total_correlation(z, as_printed=True), 2 * expected, rtol=1e-9, atol=1e-12
+        total_correlation(z, variant="paper"), 2 * expected, rtol=1e-9, atol=1e-12
     )
 
 
@@ -70,11 +76,11 @@ def test_a_linear_combination_is_infinite():
 @pytest.mark.parametrize(
     "z, sentence",
     [
-        (np.zeros(5), r"with an axis of dimensions; received shape \(5,\)"),
-        (np.eye(3), "received 3 samples of 3 dimensions"),
-        (np.zeros((0, 3)), "received 0 samples of 3 dimensions"),
-        (np.array([[0.0], [1.0], [np.nan]]), "samples contain NaN or infinity"),
-        (np.array([[0.0], [1.0], [np.inf]]), "samples contain NaN or infinity"),
+        (np.zeros(5), r"with an axis of dimensions. Received: shape \(5,\)"),
+        (np.eye(3), "Received: 3 samples of 3 dimensions"),
+        (np.zeros((0, 3)), "Received: 0 samples of 3 dimensions"),
+        (np.array([[0.0], [1.0], [np.nan]]), "samples must be finite"),
+        (np.array([[0.0], [1.0], [np.inf]]), "samples must be finite"),
     ],
 )
 def test_bad_samples_raise(z, sentence):
@@ -85,5 +91,106 @@ def test_bad_samples_raise(z, sentence):
 def test_constant_dimensions_are_named():
     z = np.random.RandomState(0).normal(size=(50, 4))
     z[:, 1], z[:, 3] = 0.1, -7.0
-    with pytest.raises(ValueError, match="constant here: 1, 3"):
+    with pytest.raises(ValueError, match="constant dimensions 1, 3"):
         total_correlation(z)
+
+
+def test_an_unknown_variant_raises():
+    with pytest.raises(ValueError, match="Received: variant='printed'"):
+        total_correlation(np.ones((3, 2)), variant="printed")
+
+
+# The law of codes
+
+
+@pytest.mark.core
+def test_aggregate_posterior_of_the_prior_and_of_others():
+    generator = np.random.RandomState(0)
+    normal = aggregate_posterior(generator.normal(size=(4000, 3)))
+    # Unbiased: 0 in the mean; its spread over seeds is .0004.
+    assert abs(normal["mmd"]) < 0.002
+    assert normal["summed_variance"] == pytest.approx(3.0, abs=0.3)
+    assert abs(normal["excess_kurtosis"]) < 0.3
+    wide = aggregate_posterior(2.0 * generator.normal(size=(4000, 3)))
+    assert wide["mmd"] > 0.02
+    assert wide["summed_variance"] == pytest.approx(12.0, abs=1.2)
+    uniform = aggregate_posterior(generator.uniform(size=(4000, 3)))
+    assert uniform["excess_kurtosis"] == pytest.approx(-1.2, abs=0.1)
+
+
+def test_aggregate_posterior_against_another_prior():
+    z = np.random.RandomState(0).logistic(size=(4000, 2))
+    at_home = aggregate_posterior(z, Logistic(seed=1))
+    abroad = aggregate_posterior(z)
+    assert abs(at_home["mmd"]) < 0.003 < 0.02 < abroad["mmd"]
+
+
+@pytest.mark.parametrize("shape", [(5,), (1, 2), (5, 2, 1)])
+def test_aggregate_posterior_of_what_are_no_codes(shape):
+    with pytest.raises(ValueError, match=r"codes of shape \(n, d\)"):
+        aggregate_posterior(np.zeros(shape))
+
+
+# Bounds of the information in a code
+
+
+def gaussian_source(noise, marginal=1.0, gain=1.0, spread=1.0):
+    """(rate, distortion, information) where x ~ N(0, 1) and z ~ N(x, noise).
+
+    The marginal is N(0, marginal (1 + noise)) and the decoder N(gain a z, spread b),
+    with q(x|z) = N(a z, b): the three factors are 1 where the bounds are tight.
+    """
+    a, b = 1 / (1 + noise), noise / (1 + noise)
+    variance, of_decoder = marginal * (1 + noise), spread * b
+    rate = 0.5 * (np.log(variance / noise) + (1 + noise) / variance - 1)
+    error = (1 - gain * a) ** 2 + (gain * a) ** 2 * noise
+    distortion = 0.5 * (np.log(2 * np.pi * of_decoder) + error / of_decoder)
+    return np.broadcast_arrays(rate, distortion, 0.5 * np.log(1 + 1 / noise))
+
+
+ENTROPY = 0.5 * np.log(2 * np.pi * np.e)  # of N(0, 1)
+
+
+def test_information_bounds_are_tight_for_the_right_marginal_and_decoder():
+    noise = np.array([0.01, 0.3, 1.0, 20.0])
+    rate, distortion, information = gaussian_source(noise)
+    lower, upper = information_bounds(rate, distortion, ENTROPY)
+    np.testing.assert_allclose(lower, information)
+    np.testing.assert_allclose(upper, information)
+    assert entropy_bound(rate, distortion) == pytest.approx(ENTROPY)
+
+
+def test_information_bounds_hold_for_wrong_ones():
+    wrong = np.array([0.5, 0.8, 1.3, 2.0])
+    for name in ("marginal", "gain", "spread"):
+        rate, distortion, information = gaussian_source(0.3, **{name: wrong})
+        lower, upper = information_bounds(rate, distortion, ENTROPY)
+        loose = upper - information if name == "marginal" else information - lower
+        tight = information - lower if name == "marginal" else upper - information
+        assert np.min(loose) > 0.01
+        np.testing.assert_allclose(tight, 0, atol=1e-12)
+        assert entropy_bound(rate, distortion) > ENTROPY + 0.01
+
+
+def test_with_the_bound_for_the_entropy_the_best_model_has_no_lower_bound():
+    points = np.transpose([(1, 90), (20, 62), (60, 40)]).astype(float)
+    entropy = entropy_bound(*points)
+    assert entropy == 82
+    lower, upper = information_bounds(*points, entropy)
+    assert lower.tolist() == [-8, 20, 42] and upper.tolist() == [1, 20, 60]
+    # One record's numbers, rather than arrays.
+    assert information_bounds(20.0, 62.0, 80.0) == (18, 20)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (([1, 2], [1], 3.0), r"one shape .* shapes \(2,\), \(1,\) and \(\)"),
+        ((1, 2, [3.0]), r"entropy must be a number.*\(1,\)"),
+        ((1, 2, np.inf), "rate, distortion and entropy must be finite"),
+        (([1, np.nan], [1, 2], 3.0), "rate, distortion and entropy must be finite"),
+    ],
+)
+def test_bad_information_bounds(arguments, says):
+    with pytest.raises(ValueError, match=says):
+        information_bounds(*arguments)

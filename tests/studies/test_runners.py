@@ -11,9 +11,11 @@ import sys
 import time
 import types
 
+import keras
 import pytest
 
-from echo_keras.studies import runners
+from echo_keras.studies import outcome, processes
+from echo_keras.studies import ray as on_ray
 from echo_keras.studies.runners import RunsFailed, run_all
 
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
@@ -227,7 +229,7 @@ def test_one_worker_calls_in_order_and_in_this_process(capsys):
 
 
 def test_one_process_is_the_default_without_gpus(monkeypatch):
-    monkeypatch.setattr(runners, "_gpus", lambda: [])
+    monkeypatch.setattr(processes, "gpus", lambda: [])
     done, go = call(lambda value: os.getpid(), [1, 2], workers=None)
     go()
     assert [x for _, x in done.calls] == [os.getpid()] * 2
@@ -300,18 +302,18 @@ def test_ctrl_c_stops(where):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"names": ["a"]}, "2 tasks need as many names, all different; received 'a'"),
-        ({"names": ["a", "a"]}, "all different; received 'a', 'a'"),
-        ({"runner": "slurm"}, "runner must be one of local, ray; received 'slurm'"),
-        ({"workers": 0}, "workers must be >= 1; received 0"),
-        ({"attempts": 0}, "attempts must be >= 1; received 0"),
-        ({"cpus_per_run": 0}, "cpus_per_run must be > 0; received 0"),
-        ({"gpus_per_run": -1}, "gpus_per_run must be >= 0; received -1"),
+        ({"names": ["a"]}, "names must be 2, as many as tasks, .* Received: names="),
+        ({"names": ["a", "a"]}, r"all different. Received: names=\['a', 'a'\]"),
+        ({"runner": "slurm"}, "must be one of local, ray. Received: runner='slurm'"),
+        ({"workers": 0}, "workers must be >= 1. Received: workers=0"),
+        ({"attempts": 0}, "attempts must be >= 1. Received: attempts=0"),
+        ({"cpus_per_run": 0}, "cpus_per_run must be > 0. Received: cpus_per_run=0"),
+        ({"gpus_per_run": -1}, "gpus_per_run must be >= 0. Received: gpus_per_run=-1"),
         (
             {"function": lambda: None, "workers": 2},
-            r"function at the top level of a module or script; received .*<lambda>",
+            r"top level of a module or script, or a method .* Received: .*<lambda>",
         ),
-        ({"function": lambda: None, "runner": "ray"}, "received .*<lambda>"),
+        ({"function": lambda: None, "runner": "ray"}, "Received: .*<lambda>"),
     ],
 )
 def test_bad_arguments_raise(arguments, sentence):
@@ -341,20 +343,20 @@ def eight_cores(monkeypatch):
 def test_each_worker_has_its_share_of_threads(
     workers, cpus_per_run, threads, eight_cores
 ):
-    settings = runners._settings(workers, [], cpus_per_run)
-    expected = {"KERAS_BACKEND": runners.keras.backend.backend()}
+    settings = processes.settings(workers, [], cpus_per_run)
+    expected = {"KERAS_BACKEND": keras.backend.backend()}
     expected |= dict.fromkeys(THREADS, threads)
     assert settings == [{**expected, "PYTHONUNBUFFERED": "1"}] * workers
 
 
 def test_each_worker_sees_one_gpu(eight_cores):
-    settings = runners._settings(2, ["0", "1"])
+    settings = processes.settings(2, ["0", "1"])
     assert [s["CUDA_VISIBLE_DEVICES"] for s in settings] == ["0", "1"]
     assert not any("TF_FORCE_GPU_ALLOW_GROWTH" in s for s in settings)
 
 
 def test_workers_that_share_a_gpu_take_memory_as_they_need_it(eight_cores):
-    settings = runners._settings(3, ["4", "7"])
+    settings = processes.settings(3, ["4", "7"])
     assert [s["CUDA_VISIBLE_DEVICES"] for s in settings] == ["4", "7", "4"]
     for setting in settings:
         assert setting["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
@@ -367,11 +369,11 @@ def test_workers_that_share_a_gpu_take_memory_as_they_need_it(eight_cores):
 def test_gpus_are_those_that_the_backend_sees(visible, expected, monkeypatch):
     tf = pytest.importorskip("tensorflow")
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind] * 2)
-    monkeypatch.setattr(runners.keras.backend, "backend", lambda: "tensorflow")
+    monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert runners._gpus() == expected
+    assert processes.gpus() == expected
 
 
 def reserve(cpus, gpus, nodes, address="auto"):
@@ -382,7 +384,7 @@ def reserve(cpus, gpus, nodes, address="auto"):
             for c, g, alive in nodes
         ]
     )
-    options = runners._ray_options(ray, address, cpus, gpus)
+    options = on_ray._ray_options(ray, address, cpus, gpus)
     return options["num_cpus"], options["num_gpus"], options["runtime_env"]["env_vars"]
 
 
@@ -394,7 +396,7 @@ def test_a_run_on_ray_reserves_cpus_and_gpus(gpus, on_nodes, expected):
     cpus, found, variables = reserve(4, gpus, [(8.0, 0, True), (8.0, on_nodes, True)])
     assert (cpus, found) == (4, expected)
     assert all(variables[name] == "4" for name in THREADS)
-    assert variables["KERAS_BACKEND"] == runners.keras.backend.backend()
+    assert variables["KERAS_BACKEND"] == keras.backend.backend()
     # Ray sets it where it reserves a GPU.
     assert variables.get("CUDA_VISIBLE_DEVICES") == (None if expected else "")
     assert ("TF_FORCE_GPU_ALLOW_GROWTH" in variables) == (expected == 0.25)
@@ -418,10 +420,10 @@ def test_files_beside_a_script_are_sent_and_installed_modules_are_not(tmp_path):
         (tmp_path / name).touch()
     module = "script", tmp_path / "script.py"
     sent = [str(tmp_path / name) for name in ("other.py", "script.py")]
-    assert runners._files_to_send(module) == sent
+    assert on_ray._files_to_send(module) == sent
     for function in (dict, json.dumps, os.path.join, pytest.importorskip):
-        module, _ = runners._reference(function)
-        assert runners._files_to_send(module) == []
+        module, _ = outcome.reference(function)
+        assert on_ray._files_to_send(module) == []
 
 
 # Processes. Each of them loads Keras, so one launch serves several tests.
@@ -452,7 +454,7 @@ def test_two_workers_overlap_with_their_threads_set(finished):
     # Each waited for the other's file, so both were there at the same time.
     assert record(finished[0], "right") == {
         **dict.fromkeys(THREADS, "3"),
-        "KERAS_BACKEND": runners.keras.backend.backend(),
+        "KERAS_BACKEND": keras.backend.backend(),
         "CUDA_VISIBLE_DEVICES": None,
     }
 
@@ -510,7 +512,7 @@ def test_workers_are_killed_when_run_all_is_left(tmp_path, monkeypatch):
     function = importlib.import_module("script").wait_forever
     runs = collections.deque([("a", {"out": tmp_path, "name": "note"})])
     environment = dict(os.environ)
-    events = runners._in_processes(function, runs, [{"NEW": "1"}], 3, tmp_path)
+    events = processes.in_processes(function, runs, [{"NEW": "1"}], 3, tmp_path)
     note = tmp_path / "note"
     try:
         assert next(events) == ("a", "started", None)

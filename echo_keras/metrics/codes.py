@@ -1,0 +1,186 @@
+"""Codes: how they are read from a model, decoded, and drawn."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from echo_keras.layers.bottleneck import Bottleneck
+
+from .batching import map_batches, with_standard_error
+
+
+def representation(
+    model: keras.Model, noisy: bool = False, seed: int = 0
+) -> Callable[[np.ndarray], np.ndarray]:
+    r"""The function from images to codes that scores of codes ask for, of a model.
+
+    The code is what the decoder would receive without noise, as is usual: the mean
+    of a Gaussian channel, and f(x) of an Echo channel. (Through the flow, `exp` or
+    standardization that the channel or its bottleneck applies to z. The last brings
+    f(x) to the scale of a z of variance 1, for which the threshold of
+    `factor_vae_score` is meant; in the "paper" parametrization f(x) may be so small
+    that no dimension passes it.)
+
+    With `noisy=True` it is a sample of z. Its Echo noise then comes from the bank of
+    training rows, never from the batch. The images of a vote share the value of a
+    factor; were they each other's noise, then a dimension that encodes this factor
+    would have noise without variance, however little it says about the factor. The
+    score would be that of f(x), and depend on how images are cut into batches.
+
+    Args:
+        model: A functional Keras model, such as a `RateDistortionModel`, of one input,
+            with one bottleneck of `echo_keras.layers` among its layers.
+        noisy: If True, codes with noise.
+        seed: Int, of the noise. One function draws noise afresh at each call, and a
+            second one of this seed repeats what the first has drawn. The model's own
+            generator is left as it is.
+
+    Returns:
+        A function from images (n, ...) to codes (n, d), both NumPy arrays.
+
+    Raises:
+        ValueError: the model does not have one bottleneck among its layers.
+
+    Example:
+
+    >>> from echo_keras.layers import GaussianBottleneck
+    >>> inputs = keras.Input((8,))
+    >>> logits = keras.layers.Dense(8)(GaussianBottleneck(2)(inputs))
+    >>> represent = representation(keras.Model(inputs, logits))
+    >>> represent(np.ones((5, 8))).shape
+    (5, 2)
+
+    References:
+        Echo paper, Sec. 5.3 and Table 2; its published code scores noisy codes, with
+        echoes from the batch.
+    """
+    found = [layer for layer in model.layers if isinstance(layer, Bottleneck)]
+    if len(found) != 1:
+        raise ValueError(
+            f"model must have one bottleneck of echo_keras.layers among its layers. "
+            f"Received: {len(found)} bottlenecks"
+        )
+    (bottleneck,) = found
+    if not noisy or bottleneck.channel is None:
+        encoder = keras.Model(model.input, bottleneck.code(bottleneck.input))
+        return encoder.predict_on_batch
+    encoder = keras.Model(model.input, bottleneck.output)
+    generator, own = bottleneck.channel.seed_generator, keras.random.SeedGenerator(seed)
+
+    def represent(images):
+        before = np.array(ops.convert_to_numpy(generator.state))  # no view of it
+        generator.state.assign(ops.convert_to_numpy(own.state))
+        try:
+            return encoder.predict_on_batch(images)
+        finally:
+            own.state.assign(ops.convert_to_numpy(generator.state))
+            generator.state.assign(before)
+
+    return represent
+
+
+def encode(
+    model: keras.Model,
+    x: Any,
+    noisy: bool = True,
+    seed: int = 0,
+    batch_size: int | None = None,
+) -> np.ndarray:
+    """The codes of images as the decoder receives them, (n, d).
+
+    Args:
+        model: Model with one bottleneck; see `representation`.
+        x: Images, shape (n, ...); or batches of images, see `map_batches`.
+        noisy: If True, one draw from q(z|x) for each image, so that all codes together
+            are draws from the aggregate posterior q(z); else codes without noise.
+        seed: Int, of the noise.
+        batch_size: Int >= 1; see `map_batches`.
+
+    Raises:
+        ValueError: as `representation` and `map_batches`.
+
+    Example:
+
+    >>> from echo_keras import objectives
+    >>> model = objectives.vcae(*objectives.tiny_networks(), 2, noise_variance=0.1)
+    >>> encode(model, np.ones((5, 8))).shape
+    (5, 2)
+    """
+    return map_batches(representation(model, noisy, seed), x, batch_size)
+
+
+def decode(
+    decoder: keras.Model, codes: np.ndarray, batch_size: int | None = None
+) -> np.ndarray:
+    """What a decoder makes of codes, (n, ...): its raw output.
+
+    Args:
+        decoder: Model from codes to images or logits.
+        codes: Array (n, d), n >= 1.
+        batch_size: Int >= 1; see `map_batches`.
+
+    Raises:
+        ValueError: as `map_batches`.
+
+    Example:
+
+    >>> decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(8)])
+    >>> decode(decoder, np.zeros((5, 2))).shape
+    (5, 8)
+    """
+    return map_batches(lambda z: decoder(z, training=False), codes, batch_size)
+
+
+def squared_error(
+    model: keras.Model, x: np.ndarray, noisy: bool = True, seed: int = 0
+) -> dict[str, float]:
+    """Mean of the squared error of images, summed over pixels.
+
+    Args:
+        model: An autoencoder with one bottleneck and a layer "decoder" of pixels.
+        x: Images, (n, ...).
+        noisy: If False, codes have no noise.
+        seed: Int, of the noise.
+
+    Returns:
+        A dict with `error` and its standard error over images, `error_se`.
+
+    Raises:
+        ValueError: as `encode`, or there is no such layer.
+
+    Example:
+
+    >>> from echo_keras import objectives
+    >>> model = objectives.vcae(*objectives.tiny_networks(), 2, noise_variance=0.1)
+    >>> sorted(squared_error(model, np.ones((5, 8))))
+    ['error', 'error_se']
+    """
+    z = encode(model, x, noisy, seed)
+    difference = decode(model.get_layer("decoder"), z) - x
+    errors = np.square(difference).reshape(len(x), -1).sum(axis=1)
+    return with_standard_error("error", errors)
+
+
+def match_gaussian(codes: np.ndarray, n: int, seed: int = 0) -> np.ndarray:
+    """Draws n codes from the Gaussian with the codes' means and variances.
+
+    Dimensions are independent: what is assumed of a code of known variance alone.
+
+    Args:
+        codes: Array (m, d).
+        n: Int >= 0.
+        seed: Int >= 0.
+
+    Returns:
+        Array float32 (n, d).
+
+    Example:
+
+    >>> match_gaussian(np.full((5, 2), 3.0), n=2).tolist()
+    [[3.0, 3.0], [3.0, 3.0]]
+    """
+    noise = np.random.RandomState(seed).normal(size=(n, codes.shape[1]))
+    return (codes.mean(axis=0) + codes.std(axis=0) * noise).astype("float32")

@@ -1,0 +1,136 @@
+"""One compiled pass through a model, with the rates and the distortion per example."""
+
+import weakref
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from echo_keras.layers import collect_draws
+from echo_keras.layers.backend import compiled
+from echo_keras.layers.typing import Tensor
+
+# For each model, by where echoes come from and whether there is a distortion: the
+# loss and the compiled function. Neither holds the model, which may be collected.
+_functions: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+class Forward(NamedTuple):
+    """What a pass through a model gives for each example of a batch.
+
+    Attributes:
+        output: The model's output.
+        rate: The sum of the rates of all channels, (batch,), nats; 0 without channels.
+        log_ratio: The sum over channels of log q(z|x) - log m(z) at the codes that were
+            drawn, (batch,), nats; None if one of them has no density.
+        distortion: What the model's loss says, (batch,), nats; None if not asked for.
+    """
+
+    output: Any
+    rate: Tensor
+    log_ratio: Tensor | None
+    distortion: Tensor | None
+
+
+def forward_pass(
+    model: keras.Model, echoes_from: str = "bank", distortion: bool = True
+) -> Callable[..., Forward]:
+    """A function of inputs and targets that runs a model as at inference.
+
+    It is compiled once for a model, and again when the model gets another loss. The
+    model's weights stay as they are; its noise moves on.
+
+    Args:
+        model: Model of one output, compiled with a loss of `echo_keras.losses`.
+        echoes_from: "bank" or "batch"; see `echo_keras.layers.collect_draws`.
+        distortion: If False the loss is not needed and not computed.
+
+    Returns:
+        A function of inputs (batch, ...), an array or a list or dict of arrays, and of
+        targets (batch, ...) or None for the inputs, that returns a `Forward`.
+
+    Raises:
+        ValueError: the model's loss does not give one number for each example; in the
+            function, there are several inputs and no targets.
+
+    Example:
+
+    >>> from echo_keras import losses, objectives
+    >>> model = objectives.vae(*objectives.tiny_networks(), 2)
+    >>> model.compile(loss=losses.SquaredError())
+    >>> found = forward_pass(model)(np.ones((5, 8)))
+    >>> tuple(found.rate.shape), tuple(found.distortion.shape)
+    ((5,), (5,))
+    """
+    loss = model.loss if distortion else None
+    if distortion and not isinstance(loss, keras.losses.Loss):
+        # The name of a loss, a function, or a model that was not compiled.
+        _refuse(loss)
+    functions = _functions.setdefault(model, {})
+    known, function = functions.get((echoes_from, distortion), (None, None))
+    if function is None or known() is not loss:
+        function = None
+        known = weakref.ref(loss) if distortion else lambda: None
+
+    def run(x: Any, y: Any = None) -> Forward:
+        nonlocal function
+        x, y = (tree.map_structure(_tensor, a) for a in (x, y))
+        if distortion and y is None:
+            if tree.is_nested(x):
+                raise ValueError(
+                    f"y must be given for a model of several inputs. Received: y=None "
+                    f"with {len(tree.flatten(x))} inputs"
+                )
+            y = x
+        if function is None:
+            if not model.built:
+                model(x, training=False)
+            function = compiled(
+                _traceable(weakref.ref(model), echoes_from, distortion),
+                model.variables,
+            )
+            functions[echoes_from, distortion] = known, function
+        return function(x, y)
+
+    return run
+
+
+def _traceable(model_ref, echoes_from, distortion):
+    def pass_through(x, y):
+        model = model_ref()
+        with collect_draws(echoes_from) as draws:
+            output = model(x, training=False)
+        rates, log_ratios = zip(*draws, strict=True) if draws else ((), ())
+        nothing = ops.zeros((ops.shape(tree.flatten(output)[0])[0],))
+        found = Forward(
+            output,
+            sum(rates, nothing),
+            None if any(r is None for r in log_ratios) else sum(log_ratios, nothing),
+            model.loss.call(y, output) if distortion else None,
+        )
+        if distortion and len(found.distortion.shape) != 1:
+            _refuse(model.loss, found.distortion)
+        return found
+
+    return pass_through
+
+
+def _refuse(loss, found=None):
+    gives = "" if found is None else f", which gives shape {tuple(found.shape)}"
+    raise ValueError(
+        f"The model's loss must give one number for each example, as those of "
+        f"echo_keras.losses do. Received: loss={loss!r}{gives}"
+    )
+
+
+def _tensor(x):
+    """Numbers as they are if they are integers, else as float32."""
+    if x is None:
+        return None
+    if not ops.is_tensor(x):
+        x = np.asarray(x)  # another backend's tensor as well
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    whole = "int" in dtype and dtype != "uint8"  # 8 bits are pixels
+    return ops.convert_to_tensor(x, None if whole else "float32")

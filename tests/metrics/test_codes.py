@@ -1,0 +1,229 @@
+"""Codes as they are read from models, decoded and drawn."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+from tools import array
+
+from echo_keras.layers import (
+    DeterministicBottleneck,
+    EchoBottleneck,
+    GaussianBottleneck,
+    IAFBlock,
+    PseudoInputs,
+    VampPrior,
+    collect_draws,
+)
+from echo_keras.metrics import (
+    FactorGrid,
+    decode,
+    encode,
+    factor_vae_score,
+    match_gaussian,
+    mig,
+    representation,
+    squared_error,
+)
+from echo_keras.model import RateDistortionModel
+from echo_keras.model import autoencoder as chained
+
+pytestmark = pytest.mark.core
+
+# Images are the factors; the first head copies them.
+
+
+def flat(images):
+    return images[:, 0, 0]
+
+
+def autoencoder(bottleneck):
+    inputs = keras.Input((1, 1, 2))
+    features = layers.Flatten(name="encoder")(inputs)
+    return RateDistortionModel(inputs, layers.Dense(3)(bottleneck(features)))
+
+
+def set_heads(bottleneck, first, second):
+    for head, (kernel, bias) in zip(bottleneck.heads, (first, second), strict=True):
+        head.set_weights([np.asarray(kernel), np.asarray(bias)])
+
+
+def echo_model(parametrization="standardized", d_max=15, **arguments):
+    """s at half of its bound; the bank is full of random images."""
+    bottleneck = EchoBottleneck(
+        2, parametrization, d_max=d_max, bank_size=64, name="bottleneck", **arguments
+    )
+    model = autoencoder(bottleneck)
+    level = math.log(0.5) if parametrization == "standardized" else 0.0
+    set_heads(
+        bottleneck, (np.eye(2) * 0.3, [-0.5, -0.5]), (np.zeros((2, 2)), [level] * 2)
+    )
+    images = FactorGrid(4, 4).images(np.random.RandomState(0).randint(16, size=64))
+    model(images, training=True)
+    return model, bottleneck
+
+
+def images(n=32, seed=1):
+    return FactorGrid(4, 4).images(np.random.RandomState(seed).randint(16, size=n))
+
+
+def test_the_code_of_a_gaussian_is_its_mean():
+    bottleneck = GaussianBottleneck(2, name="bottleneck")
+    model = autoencoder(bottleneck)
+    represent, x = representation(model), images()
+    expected = array(bottleneck.heads[0](flat(x)))
+    for _ in range(2):
+        np.testing.assert_allclose(represent(x), expected, rtol=1e-5, atol=1e-6)
+    set_heads(bottleneck, (np.eye(2), [0, 0]), (np.zeros((2, 2)), [-2, -2]))
+    np.testing.assert_allclose(represent(x), flat(x), atol=1e-6)
+    apart = representation(model, noisy=True)(images(4_000)) - flat(images(4_000))
+    # Relative standard deviation of the standard deviation: 1 / sqrt(8,000).
+    np.testing.assert_allclose(apart.std(axis=0), math.exp(-1), rtol=0.05)
+
+
+@pytest.mark.parametrize("context", [False, True])
+def test_the_code_of_a_flow_is_that_of_the_mean(context):
+    flow = IAFBlock(steps=1, hidden=(8,))
+    bottleneck = GaussianBottleneck(2, flow=flow, context=context, name="bottleneck")
+    model, x = autoencoder(bottleneck), images()
+    random = np.random.RandomState(0)  # a new flow is the identity
+    flow.set_weights([random.normal(size=w.shape) for w in flow.get_weights()])
+    mean = bottleneck.heads[0](flat(x))
+    context = ops.convert_to_tensor(flat(x)) if context else None
+    expected = array(bottleneck.channel.flow.transform(mean, context=context)[0])
+    np.testing.assert_allclose(representation(model)(x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_pseudo_inputs_do_no_harm():
+    bottleneck = GaussianBottleneck(2, marginal=VampPrior(), name="bottleneck")
+    inputs = keras.Input((1, 1, 2))
+    encoder = keras.Sequential([layers.Flatten(), layers.Dense(4)], name="encoder")
+    pseudo = PseudoInputs(3)(inputs)
+    z = bottleneck([encoder(inputs), encoder(pseudo)])
+    model, x = RateDistortionModel(inputs, layers.Dense(3)(z)), images()
+    expected = array(bottleneck.heads[0](encoder(x)))
+    np.testing.assert_allclose(representation(model)(x), expected, rtol=1e-5, atol=1e-6)
+    assert representation(model, noisy=True)(x).shape == (32, 2)
+
+
+def test_the_code_of_echo_is_its_first_head():
+    x = images()
+    model, bottleneck = echo_model("paper")
+    head = array(bottleneck.heads[0](flat(x)))
+    found = representation(model)(x)
+    np.testing.assert_allclose(found, np.tanh(head / 16), rtol=1e-5, atol=1e-6)
+
+    model, bottleneck = echo_model("standardized")
+    found = representation(model)(x)
+    norm = bottleneck.standardize
+    mean, variance = array(norm.moving_mean), array(norm.moving_variance)
+    expected = (np.tanh(head) - mean) / np.sqrt(variance + norm.epsilon)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+    model, bottleneck = echo_model("paper", multiplicative=True, max_magnitude=0.01)
+    expected = np.exp(np.clip(np.tanh(head / 16), -0.01, 0.01))
+    np.testing.assert_allclose(representation(model)(x), expected, rtol=1e-5)
+
+
+def test_noise_from_the_batch_does_not_vary_where_a_factor_is_fixed():
+    # 64 images of which factor 0 is the same, as in a vote. From the batch, each
+    # echo in dimension 0 is the same number; from the bank it is not.
+    model, bottleneck = echo_model("paper")
+    grid = FactorGrid(4, 4)
+    x = grid.images(grid.sample_given(0, 2, 64, np.random.RandomState(0)))
+    noiseless = representation(model)(x)
+    encoder = keras.Model(model.input, bottleneck.output)
+    with collect_draws("batch"):
+        batch = array(encoder(x, training=False)) - noiseless
+    bank = representation(model, noisy=True)(x) - noiseless
+    assert batch.std(axis=0)[0] < 1e-6 < 1e-3 < batch.std(axis=0)[1]
+    assert bank.std(axis=0).min() > 1e-3
+
+
+def test_noisy_codes_follow_their_seed_and_leave_the_models():
+    model, bottleneck = echo_model()
+    state, x = array(bottleneck.channel.seed_generator.state).copy(), images()
+    first, second = (representation(model, noisy=True, seed=7) for _ in range(2))
+    one, two = first(x), first(x)
+    assert isinstance(one, np.ndarray) and one.shape == (32, 2)
+    np.testing.assert_array_equal(second(x), one)
+    np.testing.assert_array_equal(second(x), two)
+    assert np.abs(one - two).max() > 1e-3
+    other = representation(model, noisy=True, seed=8)(x)
+    assert np.abs(one - other).max() > 1e-3
+    np.testing.assert_array_equal(array(bottleneck.channel.seed_generator.state), state)
+
+
+def test_a_model_is_scored():
+    model, _ = echo_model(d_max=63)
+    grid, sizes = FactorGrid(4, 4), {"votes": 100, "test_votes": 50, "vote_size": 16}
+    assert factor_vae_score(representation(model), grid, **sizes) == 1.0
+    assert mig(representation(model), grid, points=1_000) > 0.9
+    noisy = mig(representation(model, noisy=True), grid, points=1_000)
+    assert 0.2 < noisy < 0.8
+
+
+def test_a_model_without_one_bottleneck_raises():
+    inputs = keras.Input((6,))
+    for z, found in (
+        (layers.Dense(2)(inputs), 0),
+        (GaussianBottleneck(2)(EchoBottleneck(2)(inputs)), 2),
+    ):
+        with pytest.raises(ValueError, match=f"among its layers. Received: {found} bott"):
+            representation(keras.Model(inputs, z))
+
+
+def test_codes_are_those_of_the_decoder_with_and_without_noise():
+    model = autoencoder(GaussianBottleneck(2, noise_variance=0.25, name="bottleneck"))
+    x = images(3000)
+    bottleneck = model.get_layer("bottleneck")
+    mean = array(bottleneck.code(flat(x)))
+    without = encode(model, x, noisy=False, batch_size=7)
+    np.testing.assert_allclose(without, mean, atol=1e-5)
+    noise = encode(model, x, seed=1) - mean
+    # 6,000 draws: the standard deviation within five of its standard errors.
+    assert abs(noise.std() - 0.5) < 5 * 0.5 / math.sqrt(12_000)
+    again = encode(model, x, seed=1) - mean
+    np.testing.assert_array_equal(again, noise)
+
+
+# Decoding
+
+
+def identity(bottleneck):
+    """An autoencoder whose code is its input, up to the channel's noise."""
+    encoder = keras.Sequential([keras.Input((3,)), layers.Identity()], name="encoder")
+    inputs = keras.Input((3,))
+    decoder = keras.Model(inputs, layers.Identity()(inputs), name="decoder")
+    model = chained(encoder, bottleneck, decoder)
+    bottleneck.heads[0].set_weights([np.eye(3), np.zeros(3)])
+    return model
+
+
+def test_squared_error_is_that_of_the_noise_and_none_without_it():
+    noisy = identity(GaussianBottleneck(3, noise_variance=0.2))
+    x = np.random.RandomState(0).random_sample((4000, 3)).astype("float32")
+    found = squared_error(noisy, x)
+    # Three variances; six standard errors.
+    assert abs(found["error"] - 0.6) < 6 * found["error_se"] < 0.06
+    assert squared_error(noisy, x, noisy=False)["error"] < 1e-10
+    exact = identity(DeterministicBottleneck(3))
+    assert squared_error(exact, x)["error"] < 1e-10
+
+
+def test_decoding_is_that_of_the_decoder():
+    inputs = keras.Input((2,))
+    decoder = keras.Model(inputs, layers.Rescaling(2.0)(inputs))
+    codes = np.arange(14, dtype="float32").reshape(7, 2)
+    np.testing.assert_allclose(decode(decoder, codes, batch_size=3), 2 * codes)
+
+
+def test_matched_gaussian_has_means_and_variances_and_no_covariance():
+    generator = np.random.RandomState(0)
+    codes = generator.normal(size=(5000, 1)) * [2.0, 0.5] + [1.0, -3.0]
+    drawn = match_gaussian(codes, 5000, seed=1)
+    np.testing.assert_allclose(drawn.mean(axis=0), [1.0, -3.0], atol=0.12)
+    np.testing.assert_allclose(drawn.std(axis=0), [2.0, 0.5], rtol=0.05)
+    assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.06  # of the codes: 1

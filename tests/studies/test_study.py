@@ -1,0 +1,335 @@
+"""A study: its configurations, its names, and what becomes of its runs."""
+
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from echo_keras import RateDistortionModel, data, metrics, training
+from echo_keras.layers import GaussianBottleneck
+from echo_keras.losses import SquaredError
+from echo_keras.studies import FactorStudy, RunsFailed, Study
+from echo_keras.studies import study as module
+from echo_keras.studies.outcome import reference
+
+
+def build(config, dataset):
+    inputs = keras.Input(dataset.x_train.shape[1:])
+    z = GaussianBottleneck(2, beta=config["beta"])(keras.layers.Flatten()(inputs))
+    x = keras.layers.Dense(784)(z)
+    return RateDistortionModel(inputs, keras.layers.Reshape((28, 28, 1))(x))
+
+
+def few(dataset, config):
+    """Enough for a batch and a half."""
+    return dataclasses.replace(
+        dataset, x_train=dataset.x_train[:30], x_test=dataset.x_test[:20]
+    )
+
+
+STUDY = Study(
+    "tiny",
+    build,
+    protocol={"epochs": 20, "batch_size": 20, "learning_rate": 1e-3},
+    quick={"digits": {"epochs": 2}},
+    vary={"beta": [0.5, 1.0]},
+    loss=SquaredError(),
+    transform=few,
+    measures={"norm": lambda run: float(np.abs(run.model.get_weights()[0]).sum())},
+)
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept():
+    module._kept.clear()
+
+
+# Configurations
+
+
+def test_configurations_are_all_combinations_and_seeds():
+    study = Study(
+        "many", None, protocol={}, vary={"a": [1, 2], ("b", "c"): [(3, 4), (5, 6)]}
+    )
+    configs = study.configs("mnist", seed=7, runs=2)
+    found = [(c["seed"], c["a"], c["b"], c["c"]) for c in configs]
+    pairs = [(1, 3, 4), (1, 5, 6), (2, 3, 4), (2, 5, 6)]
+    assert found == [(seed, *pair) for seed in (7, 8) for pair in pairs]
+    assert {key: configs[0][key] for key in Study.DEFAULTS} == Study.DEFAULTS
+    assert {c["dataset"] for c in configs} == {"mnist"}
+
+
+def test_what_is_asked_for_beats_the_quick_look_and_this_the_paper():
+    assert STUDY.configs("mnist")[0]["epochs"] == 20
+    assert STUDY.configs("digits")[0]["epochs"] == 2
+    config = STUDY.configs("digits", epochs=3, batch_size=None, beta=[4.0])[0]
+    assert (config["epochs"], config["batch_size"], config["beta"]) == (3, 20, 4.0)
+
+
+def test_a_protocol_may_depend_on_the_data_and_on_what_varies():
+    study = Study(
+        "own",
+        None,
+        protocol=lambda config: {"epochs": 7 if config["method"] == "slow" else 1},
+        vary={"method": ["slow", "fast"]},
+    )
+    slow, fast = study.configs("mnist", epochs=1)
+    assert study.deviations(slow) == "reduced or changed protocol: epochs 1 (paper 7)"
+    assert study.deviations(fast) == "the paper's protocol"
+    assert study.run_name(slow) == "mnist-slow-epochs1-seed0"
+
+
+def test_configurations_are_completed_left_out_and_not_repeated():
+    def configure(config):
+        if config["a"] == 2:
+            return None
+        config.pop("b")
+        return {**config, "twice": 2 * config["a"]}
+
+    study = Study("few", None, {}, vary={"a": [1, 2], "b": [3, 4]}, configure=configure)
+    (config,) = study.configs()
+    assert config["twice"] == 2 and "b" not in config
+
+
+def test_a_key_that_the_study_does_not_have_is_refused():
+    with pytest.raises(
+        ValueError, match="must be one of beta, epochs, .*: gamma, steps"
+    ):
+        STUDY.configs(gamma=[20.0], steps=7)
+
+
+# Names
+
+
+def test_names_tell_runs_apart_by_what_departs_from_the_paper():
+    configs = [
+        *STUDY.configs("mnist", runs=2),
+        *STUDY.configs("mnist", learning_rate=1e-4, train_limit=100),
+        *STUDY.configs("digits"),
+    ]
+    names = [STUDY.run_name(config) for config in configs]
+    assert len(set(names)) == len(names)
+    assert names[0] == "mnist-beta0.5-seed0"
+    assert names[4] == "mnist-beta0.5-learning_rate0.0001-train_limit100-seed0"
+    assert STUDY.protocol_name(configs[6]) == "digits-epochs2"
+
+
+def test_a_value_of_the_protocol_has_one_name_whether_it_varies_or_not():
+    fixed = Study("a", None, protocol={"beta": 1.0}, vary={"method": ["vae"]})
+    curve = dataclasses.replace(fixed, vary={"method": ["vae"], "beta": [1.0, 2.0]})
+    one, two = curve.configs()
+    assert (
+        curve.run_name(one) == fixed.run_name(fixed.configs()[0]) == "digits-vae-seed0"
+    )
+    assert curve.run_name(two) == fixed.run_name(fixed.configs(beta=2.0)[0])
+    assert curve.protocol_name(two) == "digits"
+
+
+def test_a_text_that_could_be_taken_for_a_flag_is_named_with_its_key():
+    study = Study("a", None, {}, vary={"family": ["-+v"]})
+    assert study.run_name(study.configs()[0]) == "digits-family-+v-seed0"
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "the paper's protocol"),
+        (
+            {"epochs": 3000, "train_limit": 10_000},
+            "reduced or changed protocol: epochs 3,000 (paper 200), train limit 10,000",
+        ),
+        (
+            {"learning_rate": 0.1},
+            "reduced or changed protocol: learning rate 0.1 (paper 0.0003)",
+        ),
+    ],
+)
+def test_departures_are_said_above_tables(changes, text):
+    study = Study("a", None, {})
+    assert study.deviations(study.configs(**changes)[0]) == text
+
+
+def test_what_a_paper_does_not_state_is_always_said():
+    study = Study("a", None, {"epochs": 5}, unstated=["epochs"])
+    (config,) = study.configs()
+    assert study.deviations(config) == "reduced or changed protocol: epochs 5"
+    ours = Study("a", None, {"epochs": 5, "samples": 1}, paper=False)
+    assert ours.deviations(ours.configs()[0], without=["samples", "schedule"]) == (
+        "a protocol of our own, the paper gives none (epochs 5, batch size 100, "
+        "learning rate 0.0003)"
+    )
+
+
+# Runs
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Two runs, and how often data were read for them."""
+    out = tmp_path_factory.mktemp("runs")
+    module._kept.clear()
+    loads, load = [], data.load
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "load", lambda *a, **k: loads.append(a) or load(*a, **k))
+        runs = STUDY.run(STUDY.configs(), out)
+    return out, runs, loads
+
+
+def test_each_run_leaves_a_record(finished):
+    out, runs, _ = finished
+    assert [run["config"] for run in runs] == STUDY.configs()
+    for run in runs:
+        path = out / f"{STUDY.run_name(run['config'])}.json"
+        assert json.loads(path.read_text()) == run
+        assert run["study"] == "tiny" and len(run["history"]) == 2
+        assert run["data"]["training_examples"] == 30
+        assert run["parameters"] == 2 * (784 + 1) * 2 + (2 + 1) * 784
+
+
+def test_data_are_read_once(finished):
+    assert len(finished[2]) == 1
+
+
+def test_a_record_holds_what_its_model_measures(finished):
+    out, runs, _ = finished
+    for run, (config, model) in zip(
+        runs, STUDY.models(out, STUDY.configs()), strict=True
+    ):
+        assert run["config"] == config
+        x = few(data.load("digits"), config).x_test
+        found = metrics.evaluate(model, x, batch_size=20)
+        # The rate has no noise in it, the distortion one code for each image.
+        assert found["rate"] == pytest.approx(run["test"]["bank"]["rate"], rel=1e-5)
+        difference = found["distortion"] - run["test"]["bank"]["distortion"]
+        assert abs(difference) < 5 * found["distortion_se"]
+        norm = np.abs(model.get_weights()[0]).sum()
+        assert run["measures"] == {"norm": pytest.approx(norm, rel=1e-5)}
+
+
+def test_a_finished_run_is_not_run_again(finished, monkeypatch, capsys):
+    out, runs, _ = finished
+    monkeypatch.setattr(training, "train", None)
+    assert STUDY.run(STUDY.configs(), out) == runs
+    assert capsys.readouterr().out.count("finished before, not run again") == 2
+
+
+def test_an_interrupted_run_goes_on(finished, tmp_path, monkeypatch):
+    config = STUDY.configs()[0]
+    train = training.train
+
+    def interrupted(*args, **kwargs):
+        train(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        STUDY.run([config], tmp_path)
+    assert not list(tmp_path.glob("*.json"))
+    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(keras.Model, "fit", None)  # all epochs are in the checkpoint
+    (run,) = STUDY.run([config], tmp_path)
+    assert run["history"][-1]["loss"] == pytest.approx(
+        finished[1][0]["history"][-1]["loss"], rel=1e-4
+    )
+
+
+def test_a_record_of_other_data_is_refused(finished):
+    out, runs, _ = finished
+    path = out / f"{STUDY.run_name(runs[0]['config'])}.json"
+    other = {**runs[0], "data": {**runs[0]["data"], "checksum": "other"}}
+    path.write_text(json.dumps(other))
+    try:
+        with pytest.raises(
+            ValueError, match="Received: checksum=other. Choose another"
+        ):
+            STUDY.run(STUDY.configs(), out)
+    finally:
+        path.write_text(json.dumps(runs[0]))
+
+
+def test_what_all_runs_need_is_prepared_once_and_only_if_any_is_missing(
+    finished, tmp_path, monkeypatch
+):
+    seen = []
+    study = dataclasses.replace(
+        STUDY, prepare=lambda config, dataset, out, data_dir: seen.append(out)
+    )
+    monkeypatch.setattr(module.runners, "run_all", lambda *args, **kwargs: None)
+    study.run(study.configs(), finished[0])
+    assert seen == []
+    with pytest.raises(FileNotFoundError):  # nothing was run, so nothing can be read
+        study.run(study.configs(), tmp_path)
+    assert seen == [tmp_path]
+
+
+def test_a_run_that_fails_leaves_the_others(tmp_path):
+    def broken(config, dataset):
+        if config["beta"] == 0.5:
+            raise ValueError("no such network")
+        return build(config, dataset)
+
+    study = dataclasses.replace(STUDY, build=broken)
+    with pytest.raises(RunsFailed, match="beta0.5-epochs2-seed0: .*no such network"):
+        study.run(study.configs(), tmp_path)
+    (record,) = tmp_path.glob("*.json")
+    assert record.stem == "digits-beta1-epochs2-seed0"
+
+
+def test_a_model_that_is_gone_is_said(tmp_path, capsys):
+    assert list(STUDY.models(tmp_path, STUDY.configs()[:1])) == []
+    assert "beta0.5-epochs2-seed0: no model is left" in capsys.readouterr().out
+
+
+def test_a_loss_and_a_schedule_may_depend_on_the_configuration(tmp_path, monkeypatch):
+    given = {}
+
+    def train(build, **arguments):
+        given.update(arguments)
+        raise SystemExit("enough")
+
+    monkeypatch.setattr(training, "train", train)
+    study = dataclasses.replace(
+        STUDY,
+        loss=lambda config: f"loss of {config['beta']}",
+        schedule=lambda config: [(config["epochs"], 0.5)],
+    )
+    with pytest.raises(SystemExit):
+        study.train_one(study.configs()[0], tmp_path)
+    assert (given["loss"], given["schedule"]) == ("loss of 0.5", [(2, 0.5)])
+    assert given["directory"] == study.folder(tmp_path, study.configs()[0])
+
+
+# Workers
+
+
+def test_workers_find_a_study_by_its_name_in_the_module_of_its_models():
+    (name, file), path = reference(STUDY.train_one)
+    assert (name, str(file)) == (build.__module__, __file__)
+    assert path == "STUDY.train_one"
+    # A copy that varies other things stands for the same study.
+    assert reference(dataclasses.replace(STUDY, vary={}).train_one)[1] == path
+
+
+def test_workers_cannot_find_a_study_that_no_module_holds():
+    with pytest.raises(ValueError, match="top level of a module .*, or a method of"):
+        reference(dataclasses.replace(STUDY, name="elsewhere").train_one)
+
+
+# Factors
+
+
+def test_steps_of_a_factor_study_are_whole_epochs():
+    study = FactorStudy("factors", None, {})
+    (config,) = study.configs("dsprites", steps=1500)
+
+    class Images:
+        def batches(self, batch_size, steps, seed):
+            return batch_size, steps, seed
+
+    with pytest.raises(ValueError, match="multiple of 1000. Received: steps=1500"):
+        study.feed(config, Images())
+    found = study.feed({**config, "steps": 3000, "seed": 4}, Images())
+    assert found == {"x": (64, 1000, 4), "epochs": 3}
+    assert study.feed({**config, "steps": 10}, Images())["x"] == (64, 10, 0)

@@ -1,0 +1,144 @@
+"""Tables, on records made by hand."""
+
+import csv
+import math
+
+import pytest
+
+from echo_keras.studies import Column, Study, Table, cell, mean, published, spread
+
+STUDY = Study("mine", None, protocol={"epochs": 20}, vary={"method": ["echo", "vae"]})
+COLUMNS = [
+    Column("Method", "config.method"),
+    Column("Rate", "test.bank.rate"),
+    Column("runs", len, "d"),
+]
+
+
+def run(method, rate, epochs=20, seed=0, **config):
+    protocol = {**STUDY.protocol_of({}), "epochs": epochs}
+    config = {"dataset": "digits", "method": method, "seed": seed, **protocol, **config}
+    return {
+        "config": config,
+        "test": {"bank": {"rate": rate}},
+        "data": {"description": "handwritten"},
+        "device": "CPU",
+        "versions": {"backend": "jax"},
+    }
+
+
+def test_a_table_as_a_whole():
+    runs = [run("vae", 4.0), run("echo", 1.0), run("echo", 2.0, seed=1)]
+    table = Table(STUDY, COLUMNS, title="Table 9", rows=["method"], note="Nats.")
+    assert (
+        table.render(runs)
+        == """# Table 9
+
+## digits: the paper's protocol
+
+| Method | Rate | runs |
+| --- | ---: | ---: |
+| echo | 1.50 | 2 |
+| vae | 4.00 | 1 |
+
+Nats. Data: handwritten. Device: CPU, jax."""
+    )
+
+
+def test_each_protocol_and_data_set_has_a_section():
+    runs = [run("vae", 1.0), run("vae", 2.0, epochs=2), run("echo", 3.0)]
+    runs += [run("vae", 4.0, dataset="mnist")]
+    text = Table(STUDY, COLUMNS).render(runs)
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    assert headings == [
+        "## digits: the paper's protocol",
+        "## digits: reduced or changed protocol: epochs 2 (paper 20)",
+        "## mnist: the paper's protocol",
+    ]
+
+
+def test_keys_apart_share_a_section():
+    runs = [run("vae", 1.0), run("vae", 2.0, epochs=2)]
+    assert len(Table(STUDY, COLUMNS, apart=["epochs"]).sections(runs)) == 1
+
+
+def test_rows_are_in_the_order_of_what_varies_and_then_of_seeds():
+    runs = [
+        run("vae", 0.0),
+        run("new", 1.0),
+        run("echo", 2.0, seed=1),
+        run("echo", 3.0),
+    ]
+    (section,) = Table(STUDY, COLUMNS).sections(runs)
+    assert [row[0]["test"]["bank"]["rate"] for row in section] == [3.0, 2.0, 0.0, 1.0]
+
+
+def test_rows_can_be_chosen_and_sorted():
+    runs = [run("vae", 1.0), run("echo", 2.0), run("vae", 3.0, seed=1)]
+    table = Table(
+        STUDY,
+        COLUMNS,
+        select=lambda record: record["config"]["method"] == "vae",
+        sort=lambda record: -record["test"]["bank"]["rate"],
+    )
+    (section,) = table.sections(runs)
+    assert [row[0]["test"]["bank"]["rate"] for row in section] == [3.0, 1.0]
+
+
+def test_paths_average_what_is_kept_and_functions_see_all():
+    runs = [run("vae", float(rate), seed=rate) for rate in range(4)]
+    table = Table(STUDY, COLUMNS, rows=["method"], keep=lambda runs: runs[1:3])
+    assert "| vae | 1.50 | 4 |" in table.render(runs)
+
+
+def test_headers_and_notes_may_depend_on_the_runs():
+    columns = [Column(lambda runs: f"of {len(runs)}", "test.bank.rate")]
+    table = Table(STUDY, columns, note=lambda runs: f"{len(runs)} runs.")
+    text = table.render([run("vae", 1.0), run("echo", 2.0)])
+    assert "| of 2 |" in text and "\n2 runs. Data: " in text
+
+
+def test_files_hold_the_table_and_numbers_that_are_not_rounded(tmp_path):
+    runs = [run("vae", 1 / 3), run("echo", 2.0, epochs=2)]
+    text = Table(STUDY, COLUMNS, name="table9").write(runs, tmp_path)
+    assert (tmp_path / "table9.md").read_text() == text + "\n"
+    with open(tmp_path / "table9.csv") as file:
+        lines = list(csv.DictReader(file))
+    assert [(x["dataset"], x["epochs"], x["Method"]) for x in lines] == [
+        ("digits", "20", "vae"),
+        ("digits", "2", "echo"),
+    ]
+    assert float(lines[0]["Rate"]) == 1 / 3
+
+
+def test_means_and_spreads():
+    runs = [run("vae", x) for x in (1.0, 2.0, 6.0)]
+    assert mean(runs, "test.bank.rate") == 3.0
+    # The squared deviations 4, 1 and 9 over n - 1.
+    assert spread(runs, "test.bank.rate") == pytest.approx(math.sqrt(7.0))
+    assert spread(runs[:1], "test.bank.rate") is None
+    assert mean(runs, "test.batch.rate") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "text"),
+    [
+        (1.234, ".2f", "1.23"),
+        (1234, ",", "1,234"),
+        (math.nan, ".2f", "-"),
+        (None, ".2f", "-"),
+        ("VAE", ".2f", "VAE"),
+        (0.0, ".1f", "0.0"),
+    ],
+)
+def test_cells(value, form, text):
+    assert cell(value, form) == text
+
+
+def test_numbers_of_a_paper_are_looked_up():
+    numbers = {"digits": {"vae": (1.0, None)}}
+    first = published(numbers, "dataset", "method", column=0)
+    assert first([run("vae", 0.0)]) == 1.0
+    assert published(numbers, "dataset", "method", column=1)([run("vae", 0.0)]) is None
+    assert first([run("echo", 0.0)]) is None
+    assert first([run("vae", 0.0, dataset="mnist")]) is None

@@ -1,0 +1,67 @@
+"""Tests of the callbacks: what is saved, and what stops a training."""
+
+import json
+
+import numpy as np
+import pytest
+
+from echo_keras.training import Checkpoint, StopOnNaN, callbacks
+
+
+def test_short_epochs_are_saved_first_last_and_now_and_then(tmp_path, monkeypatch):
+    saved = []
+    clock = iter(range(0, 1000, 3))  # each look at it is 3 s later
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: next(clock))
+    checkpoint = Checkpoint(tmp_path, history=[], seconds=20)
+
+    class Model:
+        def save(self, path):
+            saved.append(len(checkpoint.history))
+            path.write_text("a model")
+
+    checkpoint.set_model(Model())
+    checkpoint.set_params({"epochs": 9})
+    for epoch in range(9):
+        checkpoint.on_epoch_begin(epoch)
+        checkpoint.on_epoch_end(epoch, {"loss": 1.0})
+    assert saved == [1, 4, 7, 9]
+    assert len(json.loads((tmp_path / "history.json").read_text())) == 9
+
+
+def test_a_failing_save_leaves_the_last_checkpoint(tmp_path):
+    (tmp_path / "checkpoint.keras").write_text("the last one")
+    broken = Checkpoint(tmp_path, history=[])
+
+    class Model:
+        def save(self, path):
+            path.write_text("half a file")
+            raise OSError("disk full")
+
+    broken.set_model(Model())
+    broken.on_epoch_begin(0)
+    with pytest.raises(OSError, match="disk full"):
+        broken.on_epoch_end(0, {"loss": 1.0})
+    assert (tmp_path / "checkpoint.keras").read_text() == "the last one"
+
+
+@pytest.mark.parametrize(
+    ("logs", "named"),
+    [
+        ({"loss": np.nan, "rate": 1.0, "distortion": np.inf}, "distortion is inf"),
+        (
+            {"loss": np.nan, "rate": np.nan, "distortion": np.nan, "neg_elbo": np.nan},
+            "rate is nan and distortion is nan",
+        ),
+        # A penalty, or a model that logs no terms.
+        ({"loss": np.inf, "rate": 1.0, "distortion": 1.0}, "loss is inf"),
+        ({"loss": np.nan}, "loss is nan"),
+    ],
+)
+def test_the_bad_terms_are_named(logs, named):
+    callback = StopOnNaN()
+    callback.on_epoch_begin(4)
+    callback.on_train_batch_end(0, {"loss": 1.0, "rate": 1.0})
+    callback.on_train_batch_end(1)
+    sentence = rf"^Training stopped in epoch 5, batch 3: {named}\. A"
+    with pytest.raises(FloatingPointError, match=sentence):
+        callback.on_train_batch_end(2, logs)
