@@ -16,7 +16,7 @@ from .study import Study
 Runs = list[Record]
 
 
-def mean(runs: Runs, path: str) -> float | None:
+def mean(runs: Runs, path: str | Sequence[str]) -> float | None:
     """The mean over runs of a number in their records; None where one lacks it.
 
     Example:
@@ -28,7 +28,7 @@ def mean(runs: Runs, path: str) -> float | None:
     return None if not values or None in values else float(np.mean(values))
 
 
-def spread(runs: Runs, path: str) -> float | None:
+def spread(runs: Runs, path: str | Sequence[str]) -> float | None:
     """The standard deviation over runs; None for a single run.
 
     Example:
@@ -76,7 +76,8 @@ class Column:
 
     Attributes:
         header: Its name; or a function of a section's records that returns it.
-        value: A path into a record such as "test.bank.rate", of which the mean over
+        value: A path into a record such as "test.bank.rate" (a sequence of keys, where
+            one holds a dot), of which the mean over
             the runs of a row is shown, or a text if they share one; or a function of
             these runs, a list of records, that returns a number, a text or None.
         format: How a number is shown.
@@ -88,7 +89,7 @@ class Column:
     """
 
     header: str | Callable[[Runs], str]
-    value: str | Callable[[Runs], Any]
+    value: str | Sequence[str] | Callable[[Runs], Any]
     format: str = ".2f"
 
     def of(self, runs: Runs) -> Any:
@@ -218,7 +219,7 @@ class Table:
         return self.columns(section) if callable(self.columns) else self.columns
 
     def _kept(self, column: Column, row: Runs) -> Runs:
-        by_path = isinstance(column.value, str)
+        by_path = not callable(column.value)
         return self.keep(row) if self.keep is not None and by_path else row
 
     def write(self, runs: Runs, folder: str | pathlib.Path) -> str:
