@@ -42,6 +42,29 @@ def spread(runs: Runs, path: str | Sequence[str]) -> float | None:
     return float(np.std(values, ddof=1))
 
 
+def points(
+    runs: Runs, label: Callable[[Mapping[str, Any]], str], *paths: str
+) -> dict[str, list[tuple[float, ...]]]:
+    """What curves are drawn from: numbers in records, grouped by a label.
+
+    Args:
+        runs: Records.
+        label: Function from a configuration to its curve's label.
+        *paths: Where the numbers stand, such as "test.bank.rate".
+
+    Example:
+
+    >>> runs = [{"config": {"method": "vae"}, "test": {"rate": 2.0}, "seconds": 1}]
+    >>> points(runs, lambda config: config["method"], "test.rate", "seconds")
+    {'vae': [(2.0, 1)]}
+    """
+    found: dict[str, list[tuple[float, ...]]] = {}
+    for run in runs:
+        values = tuple(records.get(run, path) for path in paths)
+        found.setdefault(label(run["config"]), []).append(values)
+    return found
+
+
 def cell(value: Any, form: str = ".2f") -> str:
     """A value as a table shows it: numbers formatted, "-" where there is none.
 

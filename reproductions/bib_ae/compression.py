@@ -3,8 +3,7 @@
     python reproductions/bib_ae/compression.py                       # digits
     python reproductions/bib_ae/compression.py --dataset mnist --data_dir FOLDER
 
-Codewords of each dimension (BIB-AE paper, Sec. 4.2, Eq. 35) and beta of channels vary.
-Quantised codes are written to a file by echo-keras[codec], and read again.
+Codewords (BIB-AE paper, Sec. 4.2, Eq. 35) or beta vary. Needs echo-keras[codec].
 """
 
 import math
@@ -12,7 +11,7 @@ import math
 from bib_ae_paper import LATENT_DIM, PROTOCOL, dense
 
 from echo_keras import codec, metrics, objectives, plots
-from echo_keras.studies import Column, Script, Study, Table, start
+from echo_keras.studies import Column, Script, Study, Table, points, start
 
 CHANNELS = {"quantized": "Quantised", "echo": "Echo", "vae": "Gaussian"}
 
@@ -32,10 +31,8 @@ def configure(config):
     return config
 
 
-class CodecStudy(Study):
-    """Counts the codewords of training images: moving frequencies trail behind."""
-
-    def test(self, run):
+class Compression(Study):
+    def test(self, run):  # with frequencies counted: moving ones trail behind the codes
         if run.config["method"] == "quantized":
             _, quantizer, _ = codec.split(run.model)
             quantizer.set_frequencies(codec.encode(run.model, run.dataset.x_train))
@@ -43,7 +40,7 @@ class CodecStudy(Study):
 
 
 def file(run):
-    """A file of at most 1,000 test images, and percent of its bits over the rate."""
+    """A file of test images, whether it is exact, and percent of bits over the rate."""
     if run.config["method"] != "quantized":
         return None
     _, quantizer, _ = codec.split(run.model)
@@ -55,7 +52,19 @@ def file(run):
     return {**report, **found, "excess": 100 * (bits / report["rate_bits"] - 1)}
 
 
-STUDY = CodecStudy(
+def channel(config):
+    return CHANNELS[config["method"]]
+
+
+def label(runs):
+    config = runs[0]["config"]
+    words = f"{LATENT_DIM} of {config.get('codewords')} codewords"
+    return f"{channel(config)}, " + (
+        f"beta {config['beta']:g}" if "beta" in config else words
+    )
+
+
+STUDY = Compression(
     "bib_ae_compression",
     build,
     PROTOCOL,
@@ -65,15 +74,6 @@ STUDY = CodecStudy(
     measures={"file": file},
     paper=False,
 )
-
-
-def label(runs):
-    config = runs[0]["config"]
-    if "beta" in config:
-        return f"{CHANNELS[config['method']]}, beta {config['beta']:g}"
-    return f"Quantised, {LATENT_DIM} of {config['codewords']} codewords"
-
-
 TABLE = Table(
     STUDY,
     [
@@ -99,11 +99,7 @@ TABLE = Table(
 
 
 def draw(results):
-    """Rate against distortion, a curve for each kind of code."""
-    curves = {}
-    for run in results.runs:
-        points = curves.setdefault(CHANNELS[run["config"]["method"]], [])
-        points.append([run["test"]["bank"][name] for name in ("rate", "distortion")])
+    curves = points(results.runs, channel, "test.bank.rate", "test.bank.distortion")
     plots.rate_distortion(curves, results.path("compression.png"))
 
 
