@@ -32,7 +32,9 @@ def configure(config):
 
 
 class Compression(Study):
-    def test(self, run):  # with frequencies counted: moving ones trail behind the codes
+    """Counts the codewords of training images: moving frequencies trail behind."""
+
+    def test(self, run):
         if run.config["method"] == "quantized":
             _, quantizer, _ = codec.split(run.model)
             quantizer.set_frequencies(codec.encode(run.model, run.dataset.x_train))
@@ -58,10 +60,9 @@ def channel(config):
 
 def label(runs):
     config = runs[0]["config"]
-    words = f"{LATENT_DIM} of {config.get('codewords')} codewords"
-    return f"{channel(config)}, " + (
-        f"beta {config['beta']:g}" if "beta" in config else words
-    )
+    if "beta" in config:
+        return f"{channel(config)}, beta {config['beta']:g}"
+    return f"{channel(config)}, {LATENT_DIM} of {config['codewords']} codewords"
 
 
 STUDY = Compression(
@@ -91,10 +92,10 @@ TABLE = Table(
     title="Compression (BIB-AE paper, Sec. 4.2)",
     name="compression",
     rows=("method", "codewords", "beta", "seed"),
-    note="Nats per test image; distortion is the cross-entropy of grey pixels. The rate "
-    "of quantised codes is their length under the frequencies of the codewords in "
-    "training images, R_Q the entropy of these. Files hold up to 1,000 test images and "
-    "a header of 34 bytes, which the excess over the rate leaves out.",
+    note="Nats per test image; grey pixels. The rate of quantised codes is their "
+    "length under the frequencies of codewords in training images, R_Q the entropy of "
+    "these. Files hold up to 1,000 test images and a header of 34 bytes, which the "
+    "excess over the rate leaves out.",
 )
 
 

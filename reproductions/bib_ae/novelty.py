@@ -14,7 +14,16 @@ import dataclasses
 from bib_ae_paper import HIDDEN, OF_IMAGES, dense, optimizer
 
 from echo_keras import data, layers, metrics, objectives
-from echo_keras.studies import Column, Option, Script, Study, Table, mean, start
+from echo_keras.studies import (
+    Column,
+    Option,
+    Script,
+    Study,
+    Table,
+    mean,
+    published,
+    start,
+)
 
 DETECTORS = {"vae": "VAE", "aae": "AAE", "vae-gan": "VAE/GAN", "bib-ae": "BIB-AE"}
 SCORES = {"distortion": "C", "rate": "A", "neg_elbo": "A + C", "data": "D"}
@@ -56,19 +65,25 @@ class Novelty(Study):
         return dataclasses.replace(whole, x_train=x, x_test=x_test, **none)
 
 
+def others(run):
+    """Other data sets, binary or grey as the known images are."""
+    names, binarize = run.config.get("others", ()), run.dataset.binarize
+    return [data.load(name, run.data_dir, binarize=binarize) for name in names]
+
+
 def roc_auc(run):
     """The area under the ROC curve of each score, by what is told apart."""
-    part, known = run.dataset, run.config["known"]
-    if known == "all":  # novel images are binary or grey as the known ones are
-        others = run.config["others"]
-        sets = [data.load(x, run.data_dir, binarize=part.binarize) for x in others]
-        novel = {x.name: x.x_test for x in sets}
-    else:
+    part, known, samples = run.dataset, run.config["known"], run.config["samples"]
+    novel = {other.name: other.x_test for other in others(run)}
+    if known != "all":
         whole = data.load(part.name, run.data_dir)
         novel = {f"{known}": whole.x_test[whole.y_test != known]}
     reference = metrics.evenly_spaced(part.x_train, 2000)
-    samples = run.config["samples"]
     return metrics.roc_areas(run.model, novel, part.x_test, reference, samples, 500)
+
+
+def checksums(run):
+    return {other.name: other.checksum for other in others(run)}
 
 
 STUDY = Novelty(
@@ -79,7 +94,7 @@ STUDY = Novelty(
     vary={"known": [*range(10), "all"], "method": list(DETECTORS)},
     configure=configure,
     optimizer=optimizer,
-    measures={"roc_auc": roc_auc},
+    measures={"roc_auc": roc_auc, "other_checksums": checksums},
     paper=False,
     described={"others": "--known=all: novel data sets."},
     choices={"others": data.names()},
@@ -111,8 +126,8 @@ def columns(section):
         return None if None in areas else sum(areas) / len(areas)
 
     return [
-        Column("Method", lambda runs: DETECTORS[runs[0]["config"]["method"]]),
-        Column("score", lambda runs: SCORES[runs[0]["config"]["score"]]),
+        Column("Method", published(DETECTORS, "method")),
+        Column("score", published(SCORES, "score")),
         *found,
         Column("mean", overall, ".1%"),
     ]
@@ -129,12 +144,11 @@ TABLE = Table(
         list(names).index(run["config"][key])
         for key, names in (("method", DETECTORS), ("score", SCORES))
     ],
-    note="Area under the ROC curve of test images, 50 % for a score that says nothing, "
-    "mean over seeds. The class in a column is known and all others are novel; or the "
-    "data set is known, and that in a column novel. Scores: the rate (A), the distortion "
-    "(C), both, minus the discriminator's log-ratio of the image itself (D), and the "
-    "mean of A, C and D, as far as the model has them, each standardised by training "
-    "images. The paper gives no numbers.",
+    note="Area under the ROC curve of test images, 50 % for a score that says nothing. "
+    "The class in a column is known, all others are novel; or the data set is known and "
+    "that in a column novel. Scores: the rate (A), the distortion (C), both, minus the "
+    "discriminator's log-ratio of the image itself (D), and the mean of A, C and D, as "
+    "far as a model has them, each standardised by training images.",
 )
 
 

@@ -15,15 +15,29 @@ from keras import ops
 from scipy.special import expit
 
 from echo_keras import losses, metrics, objectives, plots
-from echo_keras.layers import EchoBottleneck, MarginalKLPenalty, QuantizedBottleneck
-from echo_keras.layers import conv_discriminator, dense_discriminator
-from echo_keras.studies import Column, Script, Study, Table, mean, measures, start
+from echo_keras.layers import (
+    EchoBottleneck,
+    MarginalKLPenalty,
+    QuantizedBottleneck,
+    conv_discriminator,
+    dense_discriminator,
+)
+from echo_keras.studies import (
+    Column,
+    Script,
+    Study,
+    Table,
+    mean,
+    measures,
+    published,
+    start,
+)
 
-# Name in the table, equation, and whether the rate is A, another's (R), or none.
+# Name in the table, equation, and whether the rate is A, another's (R), or none (-).
 NAMED = {
     "vae": ("VAE", "30", "A"),
     "beta_vae": ("beta-VAE, beta 4", "31", "A"),
-    "aae": ("AAE", "32", ""),
+    "aae": ("AAE", "32", "-"),
     "stochastic_aae": ("AAE, stochastic", "32", "A"),
     "info_vae": ("InfoVAE", "33", "A"),
     "gan": ("GAN", "24", ""),
@@ -32,8 +46,8 @@ NAMED = {
     "shannon_ae": ("Shannon AE", "35", "R"),
     "generative_compression": ("Generative compression", "36", "R"),
     "echo": ("Echo", "11", "R"),
-    "wae": ("WAE", "32, MMD", ""),
-    "vim": ("VIM, logistic", "32, MMD", ""),
+    "wae": ("WAE", "32, MMD", "-"),
+    "vim": ("VIM, logistic", "32, MMD", "-"),
     "vcae": ("VCAE", "-", "A"),
 }
 
@@ -110,32 +124,28 @@ STUDY = Study(
 )
 
 
-def name(column):
-    return lambda runs: NAMED[runs[0]["config"]["method"]][column]
+def named(column):
+    return published(NAMED, "method", column=column)
 
 
-def reported(kinds):
-    """The rate, of objectives whose rate is of this kind."""
-    return lambda runs: mean(runs, "test.bank.rate") if name(2)(runs) in kinds else None
-
-
-def distortion(runs):
-    is_gan = runs[0]["config"]["method"] == "gan"
-    return None if is_gan else mean(runs, "test.bank.distortion")
+def reported(name, kinds):
+    """A number of the objectives whose third column in `NAMED` is among `kinds`."""
+    path = f"test.bank.{name}"
+    return lambda runs: mean(runs, path) if named(2)(runs) in kinds else None
 
 
 TABLE = Table(
     STUDY,
     [
-        Column("Objective", name(0)),
-        Column("Eq.", name(1)),
+        Column("Objective", named(0)),
+        Column("Eq.", named(1)),
         Column("seed", "config.seed", "g"),
-        Column("A", reported(["A"])),
+        Column("A", reported("rate", ["A"])),
         Column("B", "measures.terms.B"),
         Column("MMD", "measures.terms.posterior.mmd", ".4f"),
-        Column("C", distortion),
+        Column("C", reported("distortion", ["A", "R", "-"])),
         Column("D", "measures.terms.D"),
-        Column("rate", reported(["A", "R"])),
+        Column("rate", reported("rate", ["A", "R"])),
         Column(
             lambda runs: runs[0]["measures"]["fid"]["features"], "measures.fid.prior"
         ),
@@ -144,11 +154,10 @@ TABLE = Table(
     name="objectives",
     note="Nats per test image. A: KL[q(z|x) || N(0, I)]; B: KL[q(z) || N(0, I)] by a "
     "discriminator trained after the model; MMD to N(0, I); C: cross-entropy of grey "
-    "pixels; D: KL[p_D(x) || p(x)] by the model's own discriminator; rate: what the "
-    "channel reports, exact for Echo, a code length for quantised codes. FID: Fréchet "
-    "distance of generated images, from N(0, I) or, for Echo and quantised codes, from "
-    "their own marginals; Echo's is made of the codes of training images in its bank, "
-    "and so nearer to reconstructions.",
+    "pixels; D: KL[p_D(x) || p(x)] by the model's own discriminator; rate: exact for "
+    "Echo, a code length for quantised codes. FID: of images from N(0, I) or, for Echo "
+    "and quantised codes, from their own marginals; Echo's is made of training images' "
+    "codes, and so nearer to reconstructions.",
 )
 
 

@@ -254,18 +254,16 @@ def near(key, value, tolerance):
 
 def note(runs):
     record, (_, joint) = runs[0], source()
-    seeds = record["config"]["seeds"]
     return (
-        f"{record['parameters']} parameters; seeds {seeds[0]} to {seeds[-1]}, means and "
-        f"standard deviations; {record['seconds']:.0f} s in all. Nats. The data have H = "
+        f"{record['parameters']} parameters; {record['seconds']:.0f} s in all. Nats; "
+        "means over seeds and standard deviations. The data have H = "
         f"{record['data']['entropy']:.4f}. All models with D = H - R are optimal for the "
         f"ELBO, and those with R >= {RATE} for the target rate: neither prefers one that "
         "knows the class. TV: total variation between g(x) and p*(x). Each code belongs "
-        "to the class of which it carries more. Class 1: probability of the codes that "
-        f"belong to it, {PRIOR[1]} in truth. Agreement: probability that a code belongs "
-        f"to the class that made x; {PRIOR[0]} without any knowledge of x, "
-        f"{joint.max(0).sum():.3f} by Bayes's rule from x itself. Parity of the bin is a "
-        "code made by hand, at the optimum of both, that knows nothing of the class."
+        "to the class of which it carries more. Class 1: probability of its codes, "
+        f"{PRIOR[1]} in truth. Agreement: probability that a code belongs to the class "
+        f"that made x; {PRIOR[0]} without x, {joint.max(0).sum():.3f} by Bayes's rule. "
+        "Parity of the bin: made by hand, optimal for both, blind to the class."
     )
 
 
@@ -294,7 +292,7 @@ TABLE = Table(
 
 
 def run(options):
-    """Trains both models, measures all four, and writes the record, table and figure."""
+    """Trains two models, measures four; writes record, table and figure."""
     decoder, steps, out = options.decoder, options.steps, pathlib.Path(options.out_dir)
     seeds = list(range(options.seed, options.seed + options.runs))
     sigma, joint = source()
