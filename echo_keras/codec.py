@@ -1,7 +1,7 @@
-r"""Files of a quantised model's codes: a codec from an autoencoder.
+r"""Files of a quantized model's codes: a codec from an autoencoder.
 
 A model with one `VectorQuantizer` turns an example into a few indices of codewords.
-A range coder (`constriction`) writes them at their code length under the quantiser's
+A range coder (`constriction`) writes them at their code length under the quantizer's
 probabilities, which is the rate that the model logs. The file holds neither
 probabilities nor codewords nor decoder: reading it takes the model that wrote it.
 
@@ -14,7 +14,7 @@ A file is, in little-endian byte order, with r axes of the indices of one exampl
 | 1 | r |
 | 4 | codewords of each group, unsigned |
 | 8 | number of examples, unsigned |
-| 8 | fingerprint of the quantiser, the start of a SHA-256 |
+| 8 | fingerprint of the quantizer, the start of a SHA-256 |
 | 4 | CRC-32 of all other bytes |
 | 4 r | shape of the indices of one example, the number of groups last, unsigned |
 | rest | words of 32 bits from the range coder: all of the first group, then the next |
@@ -22,7 +22,7 @@ A file is, in little-endian byte order, with r axes of the indices of one exampl
 so that a header has 30 + 4 r bytes, 34 for codes (batch, d). The payload exceeds the
 code length by at most a few words.
 
-The coder works with whole numbers made of the quantiser's float32 frequencies by
+The coder works with whole numbers made of the quantizer's float32 frequencies by
 operations that are exact or correctly rounded everywhere, and their digest is in the
 fingerprint, with that of the codewords. Two machines with the same weights have the
 same one. The decoder network is not in it.
@@ -35,12 +35,16 @@ import math
 import pathlib
 import struct
 import zlib
+from os import PathLike
+from types import ModuleType
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from echo_keras.layers import GANPenalty, QuantizedBottleneck, VectorQuantizer
+from echo_keras.metrics.batching import map_batches
 
 MAGIC = b"EKVQ"
 VERSION = 1
@@ -49,8 +53,10 @@ HEAD = struct.Struct("<4sBBIQ8s")
 CRC = struct.Struct("<I")
 
 
-def split(model):
-    """The three parts of a quantised model.
+def split(
+    model: keras.Model,
+) -> tuple[keras.Model, VectorQuantizer, keras.Model]:
+    """The three parts of a quantized model.
 
     Args:
         model: Functional Keras model with one `VectorQuantizer` or
@@ -59,12 +65,12 @@ def split(model):
             too, the images count that it hands on.)
 
     Returns:
-        encoder, a Keras model from inputs to what the quantiser receives; the
-        quantiser; decoder, a Keras model from its output to the model's outputs. The
+        encoder, a Keras model from inputs to what the quantizer receives; the
+        quantizer; decoder, a Keras model from its output to the model's outputs. The
         layers are those of the model.
 
     Raises:
-        ValueError: the model is no such model.
+        ValueError: the model is not as above.
 
     Example:
 
@@ -83,38 +89,38 @@ def split(model):
         decoder = keras.Model(layer.output, _images(model), name="decoder_part")
     except ValueError as error:
         raise ValueError(
-            "The codec takes a model whose outputs depend on its inputs through one "
-            "call of the VectorQuantizer; something passes it by in this one, or the "
-            "layer is called elsewhere too."
+            "model must have outputs that depend on its inputs through one call of the "
+            "VectorQuantizer alone. Received: a model in which something passes the "
+            "layer by, or in which it is called elsewhere too"
         ) from error
     return encoder, quantizer, decoder
 
 
-def _images(model):
+def _images(model: keras.Model) -> Any:
     """The outputs, or what a `GANPenalty` at the end hands on as such."""
     last = model.layers[-1]
     return last.input[1] if isinstance(last, GANPenalty) else model.outputs
 
 
-def _quantizer(model):
-    """The layer of the model that quantises, and the quantiser in it."""
+def _quantizer(model: keras.Model) -> tuple[keras.layers.Layer, VectorQuantizer]:
+    """The layer of the model that quantizes, and the quantizer in it."""
     if not getattr(model, "inputs", None):
         raise ValueError(
-            "The codec takes a functional or built sequential Keras model; this one "
-            "does not know its inputs."
+            f"model must be a functional or built sequential Keras model. Received: "
+            f"model={model!r}, which does not know its inputs"
         )
     kinds = VectorQuantizer, QuantizedBottleneck
     found = [x for x in model.layers if isinstance(x, kinds)]
     if len(found) != 1:
         raise ValueError(
-            f"The codec takes a model with one VectorQuantizer or QuantizedBottleneck "
-            f"among its layers (not within another layer); this one has {len(found)}."
+            f"model must have one VectorQuantizer or QuantizedBottleneck among its "
+            f"layers (not within another layer). Received: a model with {len(found)}"
         )
     (layer,) = found
     return layer, getattr(layer, "channel", layer)
 
 
-def encode(model, x, batch_size=100):
+def encode(model: keras.Model, x: np.ndarray, batch_size: int = 100) -> np.ndarray:
     """Indices of the codewords of each example: int32 (examples, ..., groups).
 
     Args:
@@ -129,12 +135,15 @@ def encode(model, x, batch_size=100):
     """
     encoder, quantizer, _ = split(model)
     z = encoder.predict(x, batch_size=batch_size, verbose=0)
-    starts = range(0, len(z), batch_size)
-    parts = [quantizer.indices(z[start : start + batch_size]) for start in starts]
-    return np.concatenate([ops.convert_to_numpy(part) for part in parts])
+    return map_batches(quantizer.indices, z, batch_size)
 
 
-def compress(model, x, path, batch_size=100):
+def compress(
+    model: keras.Model,
+    x: np.ndarray,
+    path: str | PathLike[str],
+    batch_size: int = 100,
+) -> dict[str, int | float]:
     """Writes the codes of examples to a file.
 
     Args:
@@ -169,7 +178,9 @@ def compress(model, x, path, batch_size=100):
     }
 
 
-def decompress(model, path, batch_size=100):
+def decompress(
+    model: keras.Model, path: str | PathLike[str], batch_size: int = 100
+) -> np.ndarray:
     """What the decoder makes of the codes in a file.
 
     Args:
@@ -206,16 +217,15 @@ def decompress(model, path, batch_size=100):
     """
     _, quantizer, decoder = split(model)
     indices = unpack(quantizer, pathlib.Path(path).read_bytes())
-    starts = range(0, len(indices), batch_size)
-    parts = [indices[start : start + batch_size] for start in starts]
-    codes = [
-        ops.convert_to_numpy(ops.cast(quantizer.decode_indices(part), "float32"))
-        for part in parts
-    ]
-    return decoder.predict(np.concatenate(codes), batch_size=batch_size, verbose=0)
+    codes = map_batches(
+        lambda part: ops.cast(quantizer.decode_indices(part), "float32"),
+        indices,
+        batch_size,
+    )
+    return decoder.predict(codes, batch_size=batch_size, verbose=0)
 
 
-def code_lengths(indices, probabilities):
+def code_lengths(indices: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Code length of each example in nats, float64 (examples,).
 
     Args:
@@ -233,8 +243,11 @@ def code_lengths(indices, probabilities):
     return lengths.reshape(len(lengths), -1).sum(axis=1)
 
 
-def header_bytes(rank):
-    """Bytes of a header, for indices of so many axes for each example.
+def header_bytes(rank: int) -> int:
+    """Bytes of a header.
+
+    Args:
+        rank: Int >= 0, axes of the indices of one example.
 
     Example:
 
@@ -244,7 +257,7 @@ def header_bytes(rank):
     return HEAD.size + CRC.size + 4 * rank
 
 
-def pack(quantizer, indices):
+def pack(quantizer: VectorQuantizer, indices: np.ndarray) -> bytes:
     """Indices as the bytes of a file.
 
     Args:
@@ -256,7 +269,7 @@ def pack(quantizer, indices):
 
     Raises:
         ValueError: the indices are not as above or not in [0, codewords), or the
-            quantiser is not built.
+            quantizer is not built.
         ImportError: constriction is missing.
 
     Example:
@@ -278,18 +291,19 @@ def pack(quantizer, indices):
         or indices.shape[-1] != groups
     ):
         raise ValueError(
-            f"Indices must be integers (examples, ..., groups), at least one example "
-            f"and groups = {groups}; received {indices.dtype} of shape {indices.shape}."
+            f"indices must be integers (examples, ..., groups) with at least one "
+            f"example and groups = {groups}. Received: indices of shape "
+            f"{indices.shape} and dtype {indices.dtype}"
         )
     if indices.size and not 0 <= indices.min() <= indices.max() < codewords:
         raise ValueError(
-            f"Indices must be in [0, {codewords}); received some from {indices.min()} "
-            f"to {indices.max()}."
+            f"indices must be in [0, {codewords}). Received: indices from "
+            f"{indices.min()} to {indices.max()}"
         )
     coder = stream.queue.RangeEncoder()
-    for group, law in enumerate(_laws(stream, weights)):
+    for group, categorical in enumerate(_categoricals(stream, weights)):
         symbols = np.ascontiguousarray(indices[..., group].ravel(), "int32")
-        coder.encode(symbols, law)
+        coder.encode(symbols, categorical)
     payload = coder.get_compressed().astype("<u4").tobytes()
     shape = indices.shape[1:]
     head = HEAD.pack(
@@ -304,7 +318,7 @@ def pack(quantizer, indices):
     return head + CRC.pack(zlib.crc32(rest, zlib.crc32(head))) + rest
 
 
-def unpack(quantizer, data):
+def unpack(quantizer: VectorQuantizer, data: bytes) -> np.ndarray:
     """The indices in the bytes of a file, int32 (examples, ..., groups).
 
     Args:
@@ -312,8 +326,8 @@ def unpack(quantizer, data):
         data: Bytes.
 
     Raises:
-        ValueError: the bytes are damaged, or of another quantiser or version, or the
-            quantiser is not built.
+        ValueError: the bytes are damaged, or of another quantizer or version, or the
+            quantizer is not built.
         ImportError: constriction is missing.
 
     Example: see `pack`.
@@ -322,43 +336,45 @@ def unpack(quantizer, data):
     weights = _weights(quantizer)
     if len(data) < len(MAGIC) or data[: len(MAGIC)] != MAGIC:
         raise ValueError(
-            f"This is no file of echo_keras.codec: it should begin with {MAGIC}, and "
-            f"begins with {bytes(data[: len(MAGIC)])}."
+            f"The file must begin with {MAGIC}, as those of echo_keras.codec do. "
+            f"Received: {bytes(data[: len(MAGIC)])}. Name a file that `compress` wrote."
         )
     if len(data) < header_bytes(0):
         raise ValueError(
-            f"The file is cut short: a header has more than {header_bytes(0)} bytes, "
-            f"and the file {len(data)}. Copy it again."
+            f"The file must hold a header of more than {header_bytes(0)} bytes. "
+            f"Received: {len(data)} bytes. It is cut short: copy it again."
         )
     _, version, rank, codewords, examples, mark = HEAD.unpack_from(data)
     if version != VERSION:
         raise ValueError(
-            f"The file is of version {version}, and this release reads version "
-            f"{VERSION}: read it with the release that wrote it."
+            f"The file must be of version {VERSION} of the format. Received: version "
+            f"{version}. Read it with the release that wrote it."
         )
     (crc,) = CRC.unpack_from(data, HEAD.size)
     rest = data[header_bytes(0) :]
-    if zlib.crc32(rest, zlib.crc32(data[: HEAD.size])) != crc:
+    found = zlib.crc32(rest, zlib.crc32(data[: HEAD.size]))
+    if found != crc:
         raise ValueError(
-            "The file is damaged: its bytes do not have the CRC-32 that it states. "
-            "Copy it again."
+            f"The file must hold bytes with the CRC-32 that it states, {crc:08x}. "
+            f"Received: {found:08x}. It is damaged: copy it again."
         )
     expected = _fingerprint(quantizer, weights)
     if mark != expected:
         raise ValueError(
-            f"The file was written by another model: its quantiser has {codewords} "
-            f"codewords in each group and the fingerprint {mark.hex()}, this one "
-            f"{weights.shape[1]} and {expected.hex()}."
+            f"The file must be of this model, whose quantizer has {weights.shape[1]} "
+            f"codewords in each group and the fingerprint {expected.hex()}. Received: "
+            f"{codewords} codewords, fingerprint {mark.hex()}. Read it with the model "
+            f"that wrote it, as it was then."
         )
     shape = struct.unpack_from(f"<{rank}I", rest)
     words = np.frombuffer(rest[4 * rank :], "<u4").astype("uint32")
     coder = stream.queue.RangeDecoder(words)
     count = examples * math.prod(shape[:-1])
-    parts = [coder.decode(law, count) for law in _laws(stream, weights)]
+    parts = [coder.decode(c, count) for c in _categoricals(stream, weights)]
     return np.stack(parts, axis=-1).reshape(examples, *shape)
 
 
-def _weights(quantizer):
+def _weights(quantizer: VectorQuantizer) -> np.ndarray:
     """Whole numbers (groups, codewords) proportional to the probabilities.
 
     No sum of floats is in it, whose last bits could differ between machines.
@@ -366,20 +382,21 @@ def _weights(quantizer):
     probabilities = quantizer.code_probabilities()
     if not np.all(np.isfinite(probabilities)):
         raise ValueError(
-            "The quantiser's frequencies are not finite: its training went wrong."
+            "The quantizer's frequencies must be finite. Received: NaN or infinity, "
+            "of a training that diverged"
         )
     return np.maximum(np.rint(2.0**30 * probabilities), 1).astype("int64")
 
 
-def _laws(stream, weights):
-    """The coder's model of each group."""
+def _categoricals(stream: ModuleType, weights: np.ndarray) -> list[Any]:
+    """The coder's distribution of each group."""
     return [
         stream.model.Categorical(row.astype("float64"), perfect=False)
         for row in weights
     ]
 
 
-def _fingerprint(quantizer, weights):
+def _fingerprint(quantizer: VectorQuantizer, weights: np.ndarray) -> bytes:
     digest = hashlib.sha256(weights.astype("<i8").tobytes())
     codebook = ops.convert_to_numpy(quantizer.codebook())
     digest.update(repr(codebook.shape).encode())
@@ -387,7 +404,7 @@ def _fingerprint(quantizer, weights):
     return digest.digest()[:8]
 
 
-def _constriction():
+def _constriction() -> ModuleType:
     try:
         import constriction
     except ImportError as error:

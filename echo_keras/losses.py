@@ -6,9 +6,12 @@ value does not depend on how data are batched and adds up with a rate. (Keras's 
 """
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
+
+from echo_keras.layers.typing import Shape, Tensor
 
 
 class Distortion(keras.losses.Loss):
@@ -25,18 +28,23 @@ class Distortion(keras.losses.Loss):
             `loss.call(y_true, y_pred)` has shape (batch,).
 
     Raises:
-        ValueError: the shapes do not fit; in `sample`, the loss is no likelihood.
+        ValueError: the shapes do not fit; in `sample`, the loss is not a likelihood.
     """
 
     # Where the channels of y_pred are this many times those of y_true.
     outputs_per_value = 1
 
-    def __init__(self, name=None, reduction="sum_over_batch_size", dtype="float32"):
+    def __init__(
+        self,
+        name: str | None = None,
+        reduction: str = "sum_over_batch_size",
+        dtype: str = "float32",
+    ) -> None:
         super().__init__(
             name=name or type(self).__name__.lower(), reduction=reduction, dtype=dtype
         )
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         expected = tuple(y_true.shape[:-1]) + (
             None
             if y_true.shape[-1] is None
@@ -47,20 +55,28 @@ class Distortion(keras.losses.Loss):
             None not in (e, f) and e != f for e, f in zip(expected, found, strict=True)
         ):
             raise ValueError(
-                f"{type(self).__name__} needs an output of shape {expected} for data "
-                f"of shape {tuple(y_true.shape)}; received {found}."
+                f"y_pred must have the shape {expected} for {type(self).__name__} of "
+                f"data of shape {tuple(y_true.shape)}. Received: y_pred of shape "
+                f"{found}"
             )
         y_true = ops.cast(y_true, "float32")
         per_element = self.per_element(y_true, ops.cast(y_pred, "float32"))
         return ops.sum(per_element, axis=tuple(range(1, len(per_element.shape))))
 
-    def sample(self, y_pred, seed_generator):
+    def per_element(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """The distortion of each value in nats, (batch, ...), of float32 tensors."""
+        raise NotImplementedError(f"{type(self).__name__} must define `per_element`.")
+
+    def sample(
+        self, y_pred: Tensor, seed_generator: keras.random.SeedGenerator
+    ) -> Tensor:
+        """Draws data from p(x|z), float32, of the shape of y_true."""
         raise ValueError(
-            f"{type(self).__name__} is no likelihood that data could be drawn from, as "
-            f"Bernoulli, Gaussian and Laplace are."
+            f"loss must be a likelihood for data to be drawn from it, such as "
+            f"Bernoulli, Gaussian or Laplace. Received: loss={type(self).__name__}"
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"name": self.name, "reduction": self.reduction, "dtype": self.dtype}
 
 
@@ -79,13 +95,15 @@ class Bernoulli(Distortion):
     2.773
     """
 
-    def per_element(self, y_true, logits):
+    def per_element(self, y_true: Tensor, logits: Tensor) -> Tensor:
         return ops.softplus(logits) - y_true * logits
 
-    def sample(self, logits, seed_generator):
+    def sample(
+        self, logits: Tensor, seed_generator: keras.random.SeedGenerator
+    ) -> Tensor:
         """Draws zeros and ones, of the shape of the logits."""
         p = ops.sigmoid(ops.cast(logits, "float32"))
-        return ops.cast(uniform(ops.shape(p), seed_generator) < p, "float32")
+        return ops.cast(_uniform(ops.shape(p), seed_generator) < p, "float32")
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
@@ -108,30 +126,38 @@ class Gaussian(Distortion):
     3.676
     """
 
-    def __init__(self, variance=1.0, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        variance: float | str = 1.0,
+        name: str | None = None,
+        reduction: str = "sum_over_batch_size",
+        dtype: str = "float32",
+    ) -> None:
+        super().__init__(name, reduction, dtype)
         if variance != "learned" and not (
             isinstance(variance, (int, float)) and 0 < variance < math.inf
         ):
             raise ValueError(
-                f"variance must be a finite number > 0 or 'learned'; received "
-                f"{variance!r}."
+                f"variance must be a finite number > 0, or 'learned'. Received: "
+                f"variance={variance!r}"
             )
         self.variance = variance
         self.outputs_per_value = 2 if variance == "learned" else 1
 
-    def moments(self, y_pred):
+    def moments(self, y_pred: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the data, each of their shape."""
         if self.variance == "learned":
             return ops.split(y_pred, 2, axis=-1)
         return y_pred, ops.full_like(y_pred, math.log(self.variance))
 
-    def per_element(self, y_true, y_pred):
+    def per_element(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         mean, log_var = self.moments(y_pred)
         error = ops.square(y_true - mean)
         return 0.5 * (error * ops.exp(-log_var) + log_var + math.log(2 * math.pi))
 
-    def sample(self, y_pred, seed_generator):
+    def sample(
+        self, y_pred: Tensor, seed_generator: keras.random.SeedGenerator
+    ) -> Tensor:
         """Draws data; with a learned variance the last axis is half as long."""
         mean, log_var = self.moments(ops.cast(y_pred, "float32"))
         noise = keras.random.normal(
@@ -139,7 +165,7 @@ class Gaussian(Distortion):
         )
         return mean + ops.exp(0.5 * log_var) * noise
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "variance": self.variance}
 
 
@@ -160,25 +186,35 @@ class Laplace(Distortion):
     8.0
     """
 
-    def __init__(self, scale=1.0, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        scale: float = 1.0,
+        name: str | None = None,
+        reduction: str = "sum_over_batch_size",
+        dtype: str = "float32",
+    ) -> None:
+        super().__init__(name, reduction, dtype)
         if not 0 < scale < math.inf:
-            raise ValueError(f"scale must be a finite number > 0; received {scale}.")
+            raise ValueError(
+                f"scale must be a finite number > 0. Received: scale={scale}"
+            )
         self.scale = scale
 
-    def per_element(self, y_true, mean):
+    def per_element(self, y_true: Tensor, mean: Tensor) -> Tensor:
         return ops.abs(y_true - mean) / self.scale + math.log(2 * self.scale)
 
-    def sample(self, mean, seed_generator):
+    def sample(
+        self, mean: Tensor, seed_generator: keras.random.SeedGenerator
+    ) -> Tensor:
         """Draws data, of the shape of the mean."""
         mean = ops.cast(mean, "float32")
         # The difference of two exponential variables; 1 - u is never 0.
         first, second = (
-            -ops.log1p(-uniform(ops.shape(mean), seed_generator)) for _ in range(2)
+            -ops.log1p(-_uniform(ops.shape(mean), seed_generator)) for _ in range(2)
         )
         return mean + self.scale * (first - second)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "scale": self.scale}
 
 
@@ -195,7 +231,7 @@ class SquaredError(Distortion):
     4.0
     """
 
-    def per_element(self, y_true, mean):
+    def per_element(self, y_true: Tensor, mean: Tensor) -> Tensor:
         return ops.square(y_true - mean)
 
 
@@ -213,7 +249,7 @@ class ZeroLoss(Distortion):
         BIB-AE paper, Sec. 2.3 and 4.1: the original GAN has no term C.
     """
 
-    def per_element(self, y_true, y_pred):
+    def per_element(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return ops.zeros_like(y_pred)
 
 
@@ -228,6 +264,9 @@ class CategoricalNLL(Distortion):
         y_true: Class numbers, ints, shape (batch,) or (batch, 1).
         y_pred: Logits, shape (batch, classes).
 
+    Raises:
+        ValueError: the shapes are others.
+
     Example:
 
     >>> import numpy as np
@@ -238,12 +277,12 @@ class CategoricalNLL(Distortion):
         BIB-AE paper, Eq. 6 and 43.
     """
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         if len(y_pred.shape) != 2 or tuple(y_true.shape[1:]) not in ((), (1,)):
             raise ValueError(
-                f"CategoricalNLL needs logits of shape (batch, classes) and labels of "
-                f"shape (batch,); received {tuple(y_pred.shape)} and "
-                f"{tuple(y_true.shape)}."
+                f"CategoricalNLL takes labels of shape (batch,) and logits of shape "
+                f"(batch, classes). Received: y_true of shape {tuple(y_true.shape)}, "
+                f"y_pred of shape {tuple(y_pred.shape)}"
             )
         logits = ops.cast(y_pred, "float32")
         labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
@@ -251,6 +290,6 @@ class CategoricalNLL(Distortion):
         return ops.logsumexp(logits, axis=-1) - ops.sum(of_label * logits, axis=-1)
 
 
-def uniform(shape, seed_generator):
+def _uniform(shape: Shape, seed_generator: keras.random.SeedGenerator) -> Tensor:
     """Numbers in [0, 1), float32."""
     return keras.random.uniform(shape, dtype="float32", seed=seed_generator)

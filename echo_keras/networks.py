@@ -2,14 +2,24 @@
 
 import functools
 import math
+from collections.abc import Callable, Sequence
 
 import keras
 from keras import layers
 
 from echo_keras.layers import GatedConv2D, GatedConv2DTranspose
 
+# What models are assembled from: a network, or a function that makes one. A decoder's
+# takes the latent dimension; a decoder may be a layer, such as `PixelCNN`.
+Encoder = keras.Model | Callable[[], keras.Model]
+Decoder = layers.Layer | Callable[[int], layers.Layer]
 
-def conv_encoder(input_shape=(28, 28, 1), gated=False, name="encoder"):
+
+def conv_encoder(
+    input_shape: Sequence[int] = (28, 28, 1),
+    gated: bool = False,
+    name: str = "encoder",
+) -> keras.Model:
     """The Echo paper's convolutional encoder (App. E), up to the heads.
 
     Args:
@@ -33,8 +43,8 @@ def conv_encoder(input_shape=(28, 28, 1), gated=False, name="encoder"):
     """
     if min(input_shape[:2]) < 25:
         raise ValueError(
-            f"conv_encoder needs images of at least 25 x 25 pixels; received "
-            f"{input_shape}."
+            f"input_shape must be at least 25 x 25 pixels for conv_encoder. Received: "
+            f"input_shape={tuple(input_shape)}"
         )
     x = inputs = keras.Input(input_shape)
     if gated:
@@ -55,18 +65,25 @@ def _with_relu(convolution):
     return functools.partial(convolution, activation="relu")
 
 
-def conv_decoder(latent_dim=32, channels=1, flow=None, gated=False, name="decoder"):
+def conv_decoder(
+    latent_dim: int = 32,
+    channels: int = 1,
+    flow: layers.Layer | None = None,
+    gated: bool = False,
+    name: str = "decoder",
+) -> keras.Model:
     """The Echo paper's transposed-convolutional decoder (App. E), to logits.
 
     Args:
-        latent_dim: Int, number of code dimensions.
+        latent_dim: Int >= 1, number of code dimensions.
         channels: Int, channels of the image.
         flow: Layer that codes pass first, such as an `IAFBlock`, or None.
         gated: If True, the layers are linearly gated and the last kernel is 5 wide
             instead of 4, as in Fixing a Broken ELBO (App. F.2).
 
     Returns:
-        A Keras model from codes (batch, latent_dim) to logits (batch, 28, 28, channels).
+        A Keras model from codes (batch, latent_dim) to logits (batch, 28, 28,
+        channels).
 
     Example:
 
@@ -92,8 +109,11 @@ def conv_decoder(latent_dim=32, channels=1, flow=None, gated=False, name="decode
 
 
 def factor_encoder(
-    input_shape=(64, 64, 1), kernels=(4, 4, 2, 2), activation="relu", name="encoder"
-):
+    input_shape: Sequence[int] = (64, 64, 1),
+    kernels: Sequence[int] = (4, 4, 2, 2),
+    activation: str | None = "relu",
+    name: str = "encoder",
+) -> keras.Model:
     """The encoder of the disentanglement papers, for images of 64 x 64, up to heads.
 
     Four convolutions of stride 2 with 32, 32, 64, 64 filters, and a dense layer.
@@ -125,17 +145,20 @@ def factor_encoder(
     return keras.Model(inputs, x, name=name)
 
 
-def factor_decoder(latent_dim=10, channels=1, name="decoder"):
+def factor_decoder(
+    latent_dim: int = 10, channels: int = 1, name: str = "decoder"
+) -> keras.Model:
     """The decoder of the disentanglement papers, to logits of 64 x 64 pixels.
 
     Two dense layers and four transposed convolutions with kernel 4 and stride 2.
 
     Args:
-        latent_dim: Int, number of code dimensions.
+        latent_dim: Int >= 1, number of code dimensions.
         channels: Int, channels of the image.
 
     Returns:
-        A Keras model from codes (batch, latent_dim) to logits (batch, 64, 64, channels).
+        A Keras model from codes (batch, latent_dim) to logits (batch, 64, 64,
+        channels).
 
     Example:
 
@@ -158,7 +181,12 @@ def factor_decoder(latent_dim=10, channels=1, name="decoder"):
     return keras.Model(inputs, logits, name=name)
 
 
-def wae_encoder(input_shape=(28, 28, 1), filters=128, kernel=None, name="encoder"):
+def wae_encoder(
+    input_shape: Sequence[int] = (28, 28, 1),
+    filters: int = 128,
+    kernel: int | None = None,
+    name: str = "encoder",
+) -> keras.Model:
     """The convolutional encoder of Wasserstein autoencoders, up to the heads.
 
     Four convolutions of stride 2 with `filters` x 1, 2, 4 and 8, each with batch
@@ -184,17 +212,21 @@ def wae_encoder(input_shape=(28, 28, 1), filters=128, kernel=None, name="encoder
     """
     kernel = kernel or _wae_kernel(input_shape[-1])
     x = inputs = keras.Input(input_shape)
-    for times in (1, 2, 4, 8):
+    for factor in (1, 2, 4, 8):
         x = layers.Conv2D(
-            times * filters, kernel, strides=2, padding="same", use_bias=False
+            factor * filters, kernel, strides=2, padding="same", use_bias=False
         )(x)
         x = _normalised_relu(x)
     return keras.Model(inputs, layers.Flatten()(x), name=name)
 
 
 def wae_decoder(
-    latent_dim, output_shape=(28, 28, 1), filters=128, kernel=None, name="decoder"
-):
+    latent_dim: int,
+    output_shape: Sequence[int] = (28, 28, 1),
+    filters: int = 128,
+    kernel: int | None = None,
+    name: str = "decoder",
+) -> keras.Model:
     """The decoder of Wasserstein autoencoders, to pixels without an activation.
 
     A dense layer to 8 x `filters` maps; transposed convolutions of stride 2 with half
@@ -202,16 +234,17 @@ def wae_decoder(
     colour; and one of stride 1 to the pixels.
 
     Args:
-        latent_dim: Int, number of code dimensions.
+        latent_dim: Int >= 1, number of code dimensions.
         output_shape: (height, width, channels); height and width a multiple of 4 for
             grey images, of 8 for colour.
         filters, kernel: As for `wae_encoder`.
 
     Returns:
-        A Keras model from codes (batch, latent_dim) to images, for a `SquaredError` loss.
+        A Keras model from codes (batch, latent_dim) to images, for a `SquaredError`
+        loss.
 
     Raises:
-        ValueError: height or width is no such multiple.
+        ValueError: height or width is not such a multiple.
 
     Example:
 
@@ -227,8 +260,8 @@ def wae_decoder(
     doublings = 2 if channels == 1 else 3
     if height % 2**doublings or width % 2**doublings:
         raise ValueError(
-            f"wae_decoder needs a height and a width that {2**doublings} divides; "
-            f"received {tuple(output_shape)}."
+            f"output_shape must have a height and a width that are multiples of "
+            f"{2**doublings}. Received: output_shape={tuple(output_shape)}"
         )
     small = height // 2**doublings, width // 2**doublings
     inputs = keras.Input((latent_dim,))
@@ -244,7 +277,7 @@ def wae_decoder(
     return keras.Model(inputs, outputs, name=name)
 
 
-def _wae_kernel(channels):
+def _wae_kernel(channels: int) -> int:
     return 4 if channels == 1 else 5
 
 
@@ -253,7 +286,11 @@ def _normalised_relu(x):
     return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
 
 
-def dense_encoder(input_shape, hidden=(256, 256, 256), name="encoder"):
+def dense_encoder(
+    input_shape: Sequence[int],
+    hidden: Sequence[int] = (256, 256, 256),
+    name: str = "encoder",
+) -> keras.Model:
     """Dense layers with ReLU on flattened inputs, up to the heads.
 
     Args:
@@ -279,13 +316,18 @@ def dense_encoder(input_shape, hidden=(256, 256, 256), name="encoder"):
     return keras.Model(inputs, x, name=name)
 
 
-def dense_decoder(latent_dim, output_shape, hidden=(256, 256, 256), name="decoder"):
+def dense_decoder(
+    latent_dim: int,
+    output_shape: Sequence[int],
+    hidden: Sequence[int] = (256, 256, 256),
+    name: str = "decoder",
+) -> keras.Model:
     """Dense layers with ReLU from a code, and one without activation to the output.
 
     Args:
-        latent_dim: Int, number of code dimensions.
+        latent_dim: Int >= 1, number of code dimensions.
         output_shape: Shape of an example.
-        hidden: Ints, the latent_dim of each layer.
+        hidden: Ints, the units of each layer.
 
     Returns:
         A Keras model from codes (batch, latent_dim) to (batch, *output_shape).
@@ -299,8 +341,8 @@ def dense_decoder(latent_dim, output_shape, hidden=(256, 256, 256), name="decode
         As `dense_encoder`.
     """
     x = inputs = keras.Input((latent_dim,))
-    for width in hidden:
-        x = layers.Dense(width, activation="relu")(x)
+    for units in hidden:
+        x = layers.Dense(units, activation="relu")(x)
     x = layers.Dense(math.prod(output_shape))(x)
     x = layers.Reshape(output_shape)(x)
     outputs = layers.Activation("linear", dtype="float32")(x)

@@ -1,15 +1,9 @@
 """Keras layers for autoencoders with a measured rate: channels, marginals, flows."""
 
 from .beta import BetaRule, BetaSchedule, TargetRate, TargetRateL1
-from .bottleneck import (
-    DeterministicBottleneck,
-    EchoBottleneck,
-    GaussianBottleneck,
-    QuantizedBottleneck,
-    tanh16,
-)
 from .channel import Channel, Draw, collect_draws
 from .couplings import Chain, Coupling, Permutation, Scale, Shift
+from .deterministic_bottleneck import DeterministicBottleneck
 from .discriminators import (
     DensityRatioPenalty,
     TotalCorrelationPenalty,
@@ -21,7 +15,9 @@ from .divergences import (
     PriorSamples,
     conv_discriminator,
 )
-from .echo import EchoSample, max_scale
+from .echo import EchoSample
+from .echo_bottleneck import EchoBottleneck, tanh16
+from .echo_noise import max_scale
 from .flows import (
     MADE,
     Flow,
@@ -33,12 +29,15 @@ from .flows import (
 )
 from .gated import GatedConv2D, GatedConv2DTranspose, GatedDense
 from .gaussian import GaussianSample
-from .marginals import Logistic, Marginal, PseudoInputs, StandardNormal, VampPrior
+from .gaussian_bottleneck import GaussianBottleneck
+from .marginals import Logistic, Marginal, StandardNormal
 from .noise import InputNoise
 from .penalties import MMDPenalty, VariancePenalty
+from .penalty import Penalty
 from .pixelcnn import PixelCNN
-from .quantizer import VectorQuantizer
-from .terms import Penalty
+from .quantized_bottleneck import QuantizedBottleneck
+from .vamp_prior import PseudoInputs, VampPrior
+from .vector_quantizer import VectorQuantizer
 
 __all__ = [
     "BetaRule",

@@ -1,17 +1,23 @@
-"""The one place in the layers that knows a backend by name."""
+"""What differs between backends. No other file of the layers names one."""
 
 import contextlib
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import keras
 from keras import ops
 
+from .typing import Tensor
 
-def compiled_on_cpu(function):
-    """Compiles a function of tensors with XLA where nobody else does it.
 
-    On a GPU Keras compiles the whole model, and JAX always does. On TensorFlow's CPU
-    it does not, since XLA's convolutions are slow there; a chain of many small
-    operations is then slower to start than to compute.
+def compiled_on_cpu(function: Callable) -> Callable:
+    """Compiles a function of tensors with XLA on TensorFlow's CPU.
+
+    Elsewhere the whole model is compiled by Keras or JAX, or, on PyTorch, nothing is.
+    On TensorFlow's CPU Keras does not use XLA, whose convolutions are slow there, and
+    a chain of many small operations costs more to launch than to compute.
 
     Args:
         function: Pure function of tensors, whose shapes may differ between calls.
@@ -34,7 +40,7 @@ def compiled_on_cpu(function):
     return tf.function(function, jit_compile=True, reduce_retracing=True)
 
 
-def repeat(n, body, state):
+def repeat(n: int, body: Callable, state: Sequence[Tensor]) -> Sequence[Tensor]:
     """`ops.fori_loop(0, n, body, state)` for a tuple, differentiable everywhere."""
     if keras.backend.backend() == "tensorflow":
         # fori_loop names no bound, and without one XLA has no gradient of a loop.
@@ -54,7 +60,7 @@ def repeat(n, body, state):
     return state
 
 
-def is_traced(x):
+def is_traced(x: Tensor) -> bool:
     """Whether a JAX array is a tracer, which has no values to look at."""
     try:
         ops.convert_to_numpy(x)
@@ -63,7 +69,7 @@ def is_traced(x):
     return False
 
 
-def replicas_in_sync():
+def replicas_in_sync() -> int:
     """Number of devices among which TensorFlow's strategy splits a batch, else 1."""
     if keras.backend.backend() != "tensorflow":
         return 1
@@ -72,7 +78,7 @@ def replicas_in_sync():
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def no_gradients():
+def no_gradients() -> AbstractContextManager:
     """A context in which PyTorch records no gradients; the others never do here."""
     if keras.backend.backend() == "torch":
         import torch
@@ -154,3 +160,42 @@ def _compiled_by_jax(function, variables):
         return found
 
     return call
+
+
+def device_name() -> str | None:
+    """The accelerator that the backend computes on; None for a CPU."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        if gpus:
+            return tf.config.experimental.get_device_details(gpus[0])["device_name"]
+    elif keras.backend.backend() == "jax":
+        import jax
+
+        if jax.default_backend() != "cpu":
+            return jax.devices()[0].device_kind
+    elif keras.backend.backend() == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.get_device_name()
+    return None
+
+
+def count_gpus() -> int:
+    """How many GPUs the backend sees. None of them is touched."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return len(tf.config.list_physical_devices("GPU"))
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.cuda.device_count()
+    # JAX takes the memory of the GPUs that it counts: another process counts.
+    code = "import jax; print(sum(d.platform == 'gpu' for d in jax.devices()))"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return int(answer.stdout)

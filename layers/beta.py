@@ -1,26 +1,31 @@
-"""Rules by which a channel moves beta, its weight on the rate, while it trains."""
+"""Rules that adapt beta, the weight on the rate, during training."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
+from .typing import Tensor
+
 
 class BetaRule:
-    """Base class: beta after each training call, from what the channel has seen.
+    """Base class: a rule that sets beta at each training call.
 
-    A rule is a recipe without state of its own. The channel keeps the numbers named
-    in `state` as float32 weights, so that a resumed run goes on where it stopped
-    and Keras's `fit` carries them on every backend.
+    A rule has no state of its own. The channel keeps the numbers named in `state` as
+    float32 weights, which are saved with the model and which Keras's `fit` carries on
+    every backend.
 
     A subclass gives `initial`, the beta of a channel that has not been trained;
     `state`, a dict of names and initial values; `get_config`; and `update`.
     """
 
-    initial = 1.0
-    state = {}
+    initial: float = 1.0
+    state: dict[str, float] = {}
 
-    def update(self, beta, rate, **state):
+    def update(
+        self, beta: Tensor, rate: Tensor, **state: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The beta of this training call and the state after it.
 
         Args:
@@ -33,18 +38,18 @@ class BetaRule:
         """
         raise NotImplementedError(f"{type(self).__name__} must define `update`.")
 
-    def term(self, beta, rate):
+    def term(self, beta: Tensor, rate: Tensor) -> Tensor:
         """What the channel adds to the loss, a scalar tensor: beta x rate."""
         return beta * rate
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "BetaRule":
         return cls(**config)
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class TargetRate(BetaRule):
-    r"""Holds a channel's rate at a target: beta as a Lagrange multiplier.
+    r"""Holds a channel's rate at a target: beta is a Lagrange multiplier, as in GECO.
 
     To minimise the distortion subject to \(R = R^*\) is to find the saddle point of
     \(D + \beta (R - R^*)\). The model descends in its weights; each training call
@@ -93,24 +98,33 @@ class TargetRate(BetaRule):
     """
 
     def __init__(
-        self, rate, step_size=0.01, initial=1.0, smoothing=0.9, low=1e-4, high=1e4
-    ):
+        self,
+        rate: float,
+        step_size: float = 0.01,
+        initial: float = 1.0,
+        smoothing: float = 0.9,
+        low: float = 1e-4,
+        high: float = 1e4,
+    ) -> None:
         for name, value in (("rate", rate), ("step_size", step_size)):
             if not 0 < value < math.inf:
                 raise ValueError(
-                    f"{name} must be a finite number > 0; received {value}."
+                    f"{name} must be a finite number > 0. Received: {name}={value}"
                 )
         if not 0 <= smoothing < 1:
-            raise ValueError(f"smoothing must be in [0, 1); received {smoothing}.")
+            raise ValueError(
+                f"smoothing must be in [0, 1). Received: smoothing={smoothing}"
+            )
         # Beyond these float32 has no room left for a step.
         if not 1e-30 <= low < high <= 1e30:
             raise ValueError(
-                f"low and high must satisfy 1e-30 <= low < high <= 1e30; received "
-                f"{low} and {high}."
+                f"low and high must satisfy 1e-30 <= low < high <= 1e30. "
+                f"Received: low={low}, high={high}"
             )
         if not low <= initial <= high:
             raise ValueError(
-                f"initial must be in [low, high] = [{low}, {high}]; received {initial}."
+                f"initial must be in [low, high] = [{low}, {high}]. "
+                f"Received: initial={initial}"
             )
         self.rate = float(rate)
         self.step_size = float(step_size)
@@ -119,7 +133,9 @@ class TargetRate(BetaRule):
         self.low, self.high = float(low), float(high)
         self.state = {"average": self.rate}
 
-    def update(self, beta, rate, average):
+    def update(
+        self, beta: Tensor, rate: Tensor, average: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         usable = ops.isfinite(rate)
         rate = ops.where(usable, rate, average)
         average = average + (1 - self.smoothing) * (rate - average)
@@ -130,7 +146,7 @@ class TargetRate(BetaRule):
         moved = ops.clip(moved, self.low, self.high)
         return ops.where(usable, moved, beta), {"average": average}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "rate": self.rate,
             "step_size": self.step_size,
@@ -143,7 +159,7 @@ class TargetRate(BetaRule):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class BetaSchedule(BetaRule):
-    r"""Moves beta linearly from `start` to `end`, then leaves it there.
+    r"""Linear annealing of beta (KL annealing): from `start` to `end`, then constant.
 
     Training call t = 0, 1, ... has
     \(\beta_t = (1 - a)\, start + a\, end\) with \(a = \min(t / steps, 1)\): the first
@@ -172,28 +188,30 @@ class BetaSchedule(BetaRule):
         Bowman et al., Generating Sentences from a Continuous Space (2016), Sec. 3.1.
     """
 
-    def __init__(self, steps, start=0.0, end=1.0):
+    def __init__(self, steps: int, start: float = 0.0, end: float = 1.0) -> None:
         if not 1 <= steps <= 2**24 or steps != int(steps):
             raise ValueError(
-                f"steps must be an integer from 1 to 2^24; received {steps}."
+                f"steps must be an integer from 1 to 2^24. Received: steps={steps}"
             )
         for name, value in (("start", start), ("end", end)):
             if not 0 <= value < math.inf:
                 raise ValueError(
-                    f"{name} must be a finite number >= 0; received {value}."
+                    f"{name} must be a finite number >= 0. Received: {name}={value}"
                 )
         self.steps = int(steps)
         self.start = self.initial = float(start)
         self.end = float(end)
         self.state = {"step": 0.0}
 
-    def update(self, beta, rate, step):
+    def update(
+        self, beta: Tensor, rate: Tensor, step: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         done = step / self.steps
         # This form, unlike start + done (end - start), is exact at both ends.
         beta = (1.0 - done) * self.start + done * self.end
         return beta, {"step": ops.minimum(step + 1.0, float(self.steps))}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"steps": self.steps, "start": self.start, "end": self.end}
 
 
@@ -203,9 +221,9 @@ class TargetRateL1(BetaRule):
 
     Fixing a Broken ELBO's objective for the rate \(R^*\), where it has beta = 1. R is
     the mean rate of the batch. Its gradient is that of \(D \pm \beta R\): a model whose
-    rate is too low is paid for every nat more, which brings back a code that a powerful
-    decoder ignores. The target is held where \(|dD/dR| \le \beta\). Elsewhere, or to
-    follow the target without a jump in the gradient, see `TargetRate`.
+    rate is too low gains from each further nat, which prevents posterior collapse under
+    an autoregressive decoder. The target is held where \(|dD/dR| \le \beta\).
+    Elsewhere, or for a gradient without a jump at the target, see `TargetRate`.
 
     Args:
         rate: Float >= 0, the target \(R^*\) in nats per example.
@@ -228,20 +246,20 @@ class TargetRateL1(BetaRule):
         Fixing a Broken ELBO, Sec. 4 (Toy Model): \(\min D + |\sigma - R|\).
     """
 
-    def __init__(self, rate, weight=1.0):
+    def __init__(self, rate: float, weight: float = 1.0) -> None:
         for name, value in (("rate", rate), ("weight", weight)):
             if not 0 <= value < math.inf:
                 raise ValueError(
-                    f"{name} must be a finite number >= 0; received {value}."
+                    f"{name} must be a finite number >= 0. Received: {name}={value}"
                 )
         self.rate = float(rate)
         self.weight = self.initial = float(weight)
 
-    def update(self, beta, rate):
+    def update(self, beta: Tensor, rate: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         return ops.copy(beta), {}  # the channel assigns it to the variable it came from
 
-    def term(self, beta, rate):
+    def term(self, beta: Tensor, rate: Tensor) -> Tensor:
         return beta * ops.abs(rate - self.rate)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"rate": self.rate, "weight": self.weight}

@@ -1,16 +1,16 @@
-"""What every stochastic map to z shares: beta, its rate and its noise's seed."""
+"""Base class of stochastic maps to z: beta, the rate and the seed of the noise."""
 
 import contextlib
 import contextvars
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
+from .base import LossTerm, Seeded
 from .beta import BetaRule
-from .terms import LossTerm
-from .typing import Tensor, Tensors
+from .typing import Shape, Tensor, Tensors
 
 _collecting = contextvars.ContextVar("collecting", default=None)
 
@@ -106,32 +106,6 @@ def collect_draws(
         _collecting.reset(token)
 
 
-class Seeded(keras.layers.Layer):
-    """Base class: a seed generator whose state is saved with the weights.
-
-    Keras saves a layer's weights but not the state of its generator, so that a
-    resumed run would repeat its noise.
-    """
-
-    def __init__(self, seed=None, **kwargs):
-        super().__init__(**kwargs)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-
-    def get_config(self):
-        return {**super().get_config(), "seed": self.seed}
-
-    def save_own_variables(self, store):
-        super().save_own_variables(store)
-        store["seed_state"] = ops.convert_to_numpy(self.seed_generator.state)
-
-    def load_own_variables(self, store):
-        weights = {name: store[name] for name in store.keys() if name != "seed_state"}
-        super().load_own_variables(weights)
-        if "seed_state" in store.keys():
-            self.seed_generator.state.assign(store["seed_state"][()])
-
-
 class Channel(Seeded, LossTerm):
     r"""Base class of the layers that turn an encoder's output into a code z.
 
@@ -151,12 +125,11 @@ class Channel(Seeded, LossTerm):
       Keras cannot update a layer's own metric on every backend.)
 
     To have beta follow the training inside `fit` and on every backend, give a rule
-    in place of the number: `TargetRate`, which holds the rate at a target, or
-    `BetaSchedule`, a linear warm-up; or `TargetRateL1`, for the distance from a target
-    in the place of the rate. A rule moves beta at each call with
-    training=True and nowhere else; what it has to remember is saved with the
-    weights. (Under `tf.distribute` each replica's beta follows its own share of
-    the batch.)
+    in place of the number: `TargetRate`, which holds the rate at a target (GECO);
+    `BetaSchedule`, linear KL annealing; or `TargetRateL1`, which replaces the rate by
+    its distance from a target. A rule changes beta in calls with training=True alone;
+    its state is saved with the weights. (Under `tf.distribute` the beta of each
+    replica follows its own share of the batch.)
 
     Noise and rate are computed in float32 whatever the dtype policy; z has the
     policy's compute dtype.
@@ -180,8 +153,13 @@ class Channel(Seeded, LossTerm):
     (1.0, 4.0)
     """
 
-    def __init__(self, beta=1.0, seed=None, **kwargs):
-        # Inputs come as they are: half precision would cost the rate its digits.
+    def __init__(
+        self,
+        beta: float | BetaRule = 1.0,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # No autocast: half precision loses accuracy in the rate.
         super().__init__(seed=seed, autocast=False, **kwargs)
         if isinstance(beta, dict):  # as `get_config` writes it
             beta = keras.saving.deserialize_keras_object(beta)
@@ -190,12 +168,12 @@ class Channel(Seeded, LossTerm):
             beta = self.beta_rule.initial
         elif not hasattr(beta, "__float__"):
             raise ValueError(
-                f"beta must be a number or a rule such as TargetRate or BetaSchedule; "
-                f"received {beta!r}."
+                f"beta must be a number or a rule such as TargetRate or BetaSchedule. "
+                f"Received: beta={beta!r}"
             )
         self.initial_beta = self.check_weight("beta", beta)
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Shape | list[Shape] | None = None) -> None:
         self.beta = self.add_state("beta", (), self.initial_beta)
         self.last_rate = self.add_state("last_rate", (), 0.0)
         if self.beta_rule:
@@ -256,24 +234,29 @@ class Channel(Seeded, LossTerm):
         # Not the variable: PyTorch's backward pass must not find it changed.
         return beta
 
-    def normal(self, shape):
+    def normal(self, shape: Shape) -> Tensor:
+        """Standard normal noise, float32."""
         return keras.random.normal(shape, dtype="float32", seed=self.seed_generator)
 
-    def uniform(self, shape):
+    def uniform(self, shape: Shape) -> Tensor:
+        """Noise uniform on [0, 1), float32."""
         return keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
 
-    def integers(self, shape, below):
+    def integers(self, shape: Shape, below: int | Tensor) -> Tensor:
+        """Integers uniform on [0, below)."""
         return keras.random.randint(shape, 0, below, seed=self.seed_generator)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         beta = self.initial_beta
         if self.beta_rule:
             beta = keras.saving.serialize_keras_object(self.beta_rule)
         return {**super().get_config(), "beta": beta}
 
 
-def pair_shape(layer, names, input_shape):
-    """The common shape of a pair of inputs, or a sentence on what was received."""
+def pair_shape(
+    layer: keras.layers.Layer, names: str, input_shape: list[Shape]
+) -> tuple[int | None, ...]:
+    """The common shape of a pair of inputs; raises a ValueError otherwise."""
     name = type(layer).__name__
     is_pair = (
         isinstance(input_shape, (list, tuple))
@@ -282,13 +265,14 @@ def pair_shape(layer, names, input_shape):
     )
     if not is_pair:
         raise ValueError(
-            f"{name} takes a list of two tensors, {names}; received shape "
-            f"{input_shape}."
+            f"The inputs of {name} must be a list of two tensors, {names}. "
+            f"Received: input_shape={input_shape}"
         )
     first, second = (tuple(shape) for shape in input_shape)
     batches = {first[:1], second[:1]} - {(None,)}
     if first[1:] != second[1:] or len(batches) > 1:
         raise ValueError(
-            f"{name} takes {names} of one shape; received {first} and {second}."
+            f"{names} must have the same shape in {name}. "
+            f"Received: {first} and {second}"
         )
     return first

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from .channel import Seeded
-from .terms import Penalty
+from .base import Seeded
+from .penalty import Penalty
 
 
 def dense_discriminator(hidden=(1000,) * 6, slope=0.2):

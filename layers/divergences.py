@@ -6,7 +6,7 @@ Terms B and D of the bounded information bottleneck (BIB-AE paper, Eq. 27 and 28
 import keras
 from keras import layers, ops
 
-from .channel import Seeded
+from .base import Seeded
 from .discriminators import DensityRatioPenalty, log_ratio
 from .marginals import StandardNormal
 

@@ -1,230 +1,30 @@
-"""The Echo channel: noise made of the other examples' codes, exact rate."""
+"""The Echo channel: noise from the codes of other examples, exact rate."""
 
-import functools
 import math
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
-from scipy import optimize
 
-from .backend import compiled_on_cpu
-from .beta import TargetRate
+from .beta import BetaRule, TargetRate
 from .channel import Channel, Draw, check_echoes_from, pair_shape
-from .numerics import matvec, matvec_transposed, outer, project, sum_over_latent
-from .typing import Tensors
+from .echo_noise import (
+    gathered_noise,
+    matrix_gathered_noise,
+    max_scale,
+    ring_noise,
+    triangular_scale,
+)
+from .numerics import matvec, project, sum_over_latent
+from .typing import Shape, Tensor, Tensors
 
 SCALES = ("diagonal", "triangular")
 SAMPLINGS = ("cyclic", "without_replacement", "with_replacement")
 
 
-def max_scale(d_max, max_magnitude=1.0, precision=2.0**-23):
-    r"""The largest noise scale r for which d_max echoes are as good as all of them.
-
-    Solves \(M r^{d_{max}} / (1 - r) = \) `precision`, the bound on the sum of the
-    echoes left out (Echo paper, App. B).
-
-    Args:
-        d_max: Int >= 1, number of echoes that are summed.
-        max_magnitude: Float > 0, the bound M on |f|.
-        precision: Float > 0, largest error allowed in a coordinate of the noise.
-
-    Returns:
-        r, a float in (0, 1).
-
-    Raises:
-        ValueError: an argument is out of range, or together they put r outside of
-            what a float can tell from 0 and 1.
-
-    Example:
-
-    >>> round(max_scale(99), 4)
-    0.8359
-    """
-    if not 1 <= d_max < math.inf or d_max != int(d_max):
-        raise ValueError(f"d_max must be an integer >= 1; received {d_max}.")
-    if not 0 < max_magnitude < math.inf:
-        raise ValueError(
-            f"max_magnitude must be a finite number > 0; received {max_magnitude}."
-        )
-    if not 0 < precision < math.inf:
-        raise ValueError(
-            f"precision must be a finite number > 0; received {precision}."
-        )
-
-    log_bound = math.log(precision) - math.log(max_magnitude)
-
-    # In u = log r the excess rises from -inf to +inf, so there is one root.
-    def excess(u):
-        return d_max * u - math.log(-math.expm1(u)) - log_bound
-
-    low, high = -700.0, -1e-12
-    if not excess(low) < 0 < excess(high):
-        raise ValueError(
-            f"No r between 0 and 1 - 1e-12 fits: d_max = {d_max} echoes of at most "
-            f"max_magnitude = {max_magnitude} leave out far "
-            f"{'more' if excess(low) >= 0 else 'less'} than precision = {precision} "
-            f"whatever r is."
-        )
-    return math.exp(optimize.brentq(excess, low, high, xtol=1e-15))
-
-
-def ring_noise(f, s, depth):
-    r"""Echo noise of every row of a ring from at least `depth` rows that follow it.
-
-    Row k receives \(\sum_{l \ge 1} (\prod_{l'=1}^{l-1} S_{k+l'}) f_{k+l}\), the
-    indices taken modulo the number of rows. The sum over a window of 2n rows is made
-    of the sums over two windows of n rows, so that the work is O(n d log depth) and
-    the memory O(n d), or O(n d^3 log depth) and O(n d^2 log depth) for matrices. The
-    number of echoes is `depth`, rounded up to a power of two.
-
-    The noise is linear in f, and its gradient is the transposed map, of the same cost.
-    As \(n_k = f_{k+1} + S_{k+1} n_{k+1}\) for an endless sum, the gradient of S is
-    that of f times the noise. What this leaves out, and what a row hears of itself
-    beyond the end of the ring, is below the precision for which `max_scale` gives r.
-
-    Matrices attenuate the echoes after the second by matrix products, for which
-    TensorFlow and JAX use TF32 on a GPU unless they are configured otherwise.
-
-    Args:
-        f: Tensor (rows, ...).
-        s: Tensor of the shape of f, at most `max_scale(depth, M)`; or, for f of shape
-            (rows, d), matrices (rows, d, d) of at most that infinity norm.
-        depth: Int >= 1, at most rows - 1 for the echoes to be other rows.
-
-    Returns:
-        Noise, the shape of f.
-    """
-    forward, backward = ring_maps(depth, matrices=len(s.shape) > len(f.shape))
-
-    @ops.custom_gradient
-    def noise(f, s):
-        noise, scales = forward(f, s)
-
-        def grad(*args, upstream=None):
-            return backward(args[0] if upstream is None else upstream, noise, scales)
-
-        return noise, grad
-
-    return noise(f, s)
-
-
-@functools.cache
-def ring_maps(depth, matrices):
-    """The two halves of `ring_noise`: f, s to the noise, and its gradient.
-
-    Some sixty small operations one after another, and therefore compiled.
-    """
-    if matrices:
-        apply, transposed, compose, pair = matvec, matvec_transposed, ops.matmul, outer
-    else:
-        apply = transposed = compose = pair = ops.multiply
-    steps = range((depth - 1).bit_length())
-
-    def ahead(x, rows):
-        return ops.roll(x, -rows, axis=0)
-
-    def forward(f, s):
-        window, scales = f, [s]  # the k-th scale attenuates what is 2^k rows ahead
-        for k in steps:
-            if k:
-                scales.append(compose(scales[-1], ahead(scales[-1], 2 ** (k - 1))))
-            window = window + apply(scales[k], ahead(window, 2**k))
-        return ahead(window, 1), scales
-
-    def backward(upstream, noise, scales):
-        grad_f = ahead(upstream, -1)
-        for k in reversed(steps):
-            grad_f = grad_f + ahead(transposed(scales[k], grad_f), -(2**k))
-        return grad_f, pair(grad_f, noise)
-
-    return compiled_on_cpu(forward), compiled_on_cpu(backward)
-
-
-def triangular_scale(log_s, lower, r):
-    r"""Lower triangular matrices S, no row of which sums to more than r.
-
-    $$S_{jj} = s_j, \qquad
-      S_{jk} = (r - s_j)\, \frac{l_{jk}}{1 + \sum_{k' < j} |l_{jk'}|}, \quad k < j$$
-
-    What the diagonal leaves of a row's share r is divided among its other entries.
-    The absolute sum of each row is then at most r, and so is the largest change of a
-    coordinate by S, whatever it is multiplied with: the remainder of the series is
-    that of a diagonal S, for which `max_scale` gives r. Every S of norm below r can
-    be written so, and no gradient vanishes for being out of bounds.
-
-    Args:
-        log_s: Tensor (rows, d), at most log r.
-        lower: Tensor (rows, d (d - 1) / 2), any values: the rows of the matrix one
-            after the other, in the order of `np.tril_indices(d, -1)`.
-        r: Float in (0, 1).
-
-    Returns:
-        S, shape (rows, d, d). Its determinant is the product of s.
-    """
-    dims, entries = log_s.shape[1], lower.shape[1]
-    place = np.full((dims, dims), entries)  # of the zero that the padding adds
-    place[np.tril_indices(dims, -1)] = np.arange(entries)
-    shares = ops.take(ops.pad(lower, ((0, 0), (0, 1))), place, axis=1)
-    shares = shares / (1.0 + ops.sum(ops.abs(shares), axis=2, keepdims=True))
-    s = ops.expand_dims(ops.exp(log_s), 2)
-    return s * ops.eye(dims) + (r - s) * shares
-
-
-def permute(x, order, inverse):
-    """Rows of x in a new order. Its gradient is a gather as well: no scattered sum."""
-
-    @ops.custom_gradient
-    def gather(x):
-        def grad(*args, upstream=None):
-            upstream = args[0] if upstream is None else upstream
-            return ops.take(upstream, inverse, axis=0)
-
-        return ops.take(x, order, axis=0), grad
-
-    return gather(x)
-
-
-def gathered_noise(f, log_s, index):
-    r"""Echo noise from explicit indices: the paper's Eq. 3, term by term.
-
-    Args:
-        f, log_s: Tensors (rows, d).
-        index: Ints (n, depth); row i of the result sums the echoes of the rows
-            index[i, 0], index[i, 1], ... in this order.
-
-    Returns:
-        Noise, shape (n, d). Time and memory are O(n depth d).
-    """
-    f, log_s = ops.take(f, index, axis=0), ops.take(log_s, index, axis=0)
-    # The l-th echo is attenuated by those before it, hence the shift by one.
-    before = ops.pad(log_s[:, :-1], ((0, 0), (1, 0), (0, 0)))
-    before = ops.cumsum(before, axis=1)
-    return ops.sum(ops.exp(before) * f, axis=1)
-
-
-def matrix_gathered_noise(f, s, index, depth):
-    """`gathered_noise` for scales that are matrices, from the last echo to the first.
-
-    Args:
-        f: Tensor (rows, d).
-        s: Tensor (rows, d, d).
-        index: Ints (n, depth), as for `gathered_noise`.
-        depth: Int >= 1.
-
-    Returns:
-        Noise, shape (n, d). Time and memory are O(n depth d^2).
-    """
-    noise = ops.take(f, index[:, depth - 1], axis=0)
-    for lag in reversed(range(depth - 1)):
-        heard = index[:, lag]
-        noise = matvec(ops.take(s, heard, axis=0), noise)
-        noise = noise + ops.take(f, heard, axis=0)
-    return noise
-
-
-def triple_shape(layer, names, input_shape):
-    """The shape of the first two of three inputs, or a sentence on what was wrong."""
+def _triple_shape(layer, names, input_shape):
+    """The shape of the first two of three inputs; raises a ValueError otherwise."""
     name = f"{type(layer).__name__} with a triangular scale"
     is_triple = (
         isinstance(input_shape, (list, tuple))
@@ -233,19 +33,20 @@ def triple_shape(layer, names, input_shape):
     )
     if not is_triple:
         raise ValueError(
-            f"{name} takes a list of three tensors, {names}; received shape "
-            f"{input_shape}."
+            f"The inputs of {name} must be a list of three tensors, {names}. "
+            f"Received: input_shape={input_shape}"
         )
     code = pair_shape(layer, "[f, log_s]", input_shape[:2])
     if len(code) != 2 or code[1] is None or code[1] < 2:
         raise ValueError(
-            f"{name} takes f of shape (batch, d) with d >= 2 known; received {code}."
+            f"f must have the shape (batch, d) with d >= 2 known, in {name}. "
+            f"Received: {code}"
         )
     lower = tuple(input_shape[2])
     if lower[1:] != (code[1] * (code[1] - 1) // 2,):
         raise ValueError(
-            f"{name} takes lower of shape (batch, d (d - 1) / 2), which for d = "
-            f"{code[1]} is (batch, {code[1] * (code[1] - 1) // 2}); received {lower}."
+            f"lower must have the shape (batch, d (d - 1) / 2), for d = {code[1]} "
+            f"(batch, {code[1] * (code[1] - 1) // 2}), in {name}. Received: {lower}"
         )
     return code
 
@@ -279,11 +80,16 @@ class EchoSample(Channel):
     diagonal. Sums over matrices cost a factor of up to d^2 more.
 
     In training the echoes are the other examples of the batch. At inference they
-    come from the *bank*, the newest `bank_size` rows of (f, log s, lower) seen in
+    come from a memory bank, the newest `bank_size` rows of (f, log s, lower) seen in
     training, which is saved with the weights: `predict` works on one image, and
-    what shares the batch makes no difference. A training batch of fewer than
-    d_max + 1 examples is topped up from the bank. A layer that has never been
+    outputs do not depend on the composition of the batch. A training batch of fewer
+    than d_max + 1 examples is topped up from the bank. A layer that has never been
     trained has an empty bank: it adds no noise, z = f(x).
+
+    Gradients are for reverse mode alone. The gradient of the clip depends on the sign
+    of the gradient that arrives, which no forward-mode rule can express, and that of
+    the noise is a custom one: `jax.jvp` and `jax.jacfwd` raise a TypeError. Use
+    `jax.vjp` and `jax.jacrev`.
 
     Args:
         d_max: Int >= 1, number of echoes that are summed.
@@ -292,9 +98,8 @@ class EchoSample(Channel):
 
             - "cyclic": the batch is put in one random circular order and the
               echoes of an example are its successors. Each example's noise has
-              the law of "without_replacement", every example is heard at every
-              lag exactly once, and the cost is O(B d log d_max) time and O(B d)
-              memory.
+              the law of "without_replacement", every example is used once at each
+              lag, and the cost is O(B d log d_max) time and O(B d) memory.
             - "without_replacement": the other examples in an order drawn for each
               example (the paper). O(B d d_max) time and memory.
             - "with_replacement": independent draws from the other examples.
@@ -339,33 +144,33 @@ class EchoSample(Channel):
 
     def __init__(
         self,
-        d_max=99,
-        max_magnitude=1.0,
-        sampling="cyclic",
-        multiplicative=False,
-        bank_size=None,
-        beta=1.0,
-        seed=None,
-        scale="diagonal",
-        **kwargs,
-    ):
+        d_max: int = 99,
+        max_magnitude: float = 1.0,
+        sampling: str = "cyclic",
+        multiplicative: bool = False,
+        bank_size: int | None = None,
+        beta: float | BetaRule = 1.0,
+        seed: int | None = None,
+        scale: str = "diagonal",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(beta=beta, seed=seed, **kwargs)
         if scale not in SCALES:
             raise ValueError(
-                f"scale must be one of {', '.join(SCALES)}; received {scale!r}."
+                f"scale must be one of {', '.join(SCALES)}. Received: scale={scale!r}"
             )
         if sampling not in SAMPLINGS:
             raise ValueError(
-                f"sampling must be one of {', '.join(SAMPLINGS)}; received "
-                f"{sampling!r}."
+                f"sampling must be one of {', '.join(SAMPLINGS)}. "
+                f"Received: sampling={sampling!r}"
             )
         self.r = max_scale(d_max, max_magnitude)
         if bank_size is None:
             bank_size = max(1024, 4 * (d_max + 1))
         if not d_max < bank_size < math.inf or bank_size != int(bank_size):
             raise ValueError(
-                f"bank_size must be an integer greater than d_max = {d_max}, so that "
-                f"the bank alone can provide all echoes; received {bank_size}."
+                f"bank_size must be an integer greater than d_max = {d_max}. "
+                f"Received: bank_size={bank_size}"
             )
         self.d_max = int(d_max)
         self.max_magnitude = max_magnitude
@@ -374,25 +179,25 @@ class EchoSample(Channel):
         self.bank_size = int(bank_size)
         self.scale = scale
 
-    def build(self, input_shape):
+    def build(self, input_shape: list[Shape]) -> None:
         super().build(input_shape)
         if self.scale == "triangular":
-            self.code_shape = triple_shape(self, "[f, log_s, lower]", input_shape)[1:]
+            self.code_shape = _triple_shape(self, "[f, log_s, lower]", input_shape)[1:]
         else:
             self.code_shape = pair_shape(self, "[f, log_s]", input_shape)[1:]
         if None in self.code_shape:
             raise ValueError(
-                f"{type(self).__name__} needs to know every axis but the batch; "
-                f"received shape {(None, *self.code_shape)}."
+                f"Every axis but the batch must be known in {type(self).__name__}. "
+                f"Received: {(None, *self.code_shape)}"
             )
         d = self.dims = math.prod(self.code_shape)
         lowest = -d * math.log(self.r)
         if isinstance(self.beta_rule, TargetRate) and self.beta_rule.rate < lowest:
             raise ValueError(
-                f"TargetRate holds the rate at {self.beta_rule.rate} nats, which {d} "
-                f"dimensions cannot reach: with d_max = {self.d_max} echoes their "
-                f"lowest rate is {lowest:.3f}. Raise the target or d_max, or use "
-                f"fewer dimensions."
+                f"rate, the target of TargetRate, must be at least min_rate = "
+                f"{lowest:.3f} nats, the lowest of {d} dimensions with d_max = "
+                f"{self.d_max}. Received: rate={self.beta_rule.rate}. Raise the target "
+                f"or d_max, or use fewer dimensions."
             )
         self.widths = [d, d]
         if self.scale == "triangular":
@@ -402,12 +207,12 @@ class EchoSample(Channel):
         self.bank_rows = self.add_state("bank_rows", (), 0.0)
 
     @property
-    def min_rate(self):
+    def min_rate(self) -> float:
         """The lowest rate the layer can reach, -d log r, in nats per example."""
         if not self.built:
             raise ValueError(
-                "min_rate depends on the number of noise dimensions, so the layer "
-                "must be built first."
+                "min_rate depends on the number of noise dimensions: the layer must be "
+                "built first."
             )
         return -self.dims * math.log(self.r)
 
@@ -441,19 +246,19 @@ class EchoSample(Channel):
             z = f + ops.exp(*scale) * noise
         return Draw(self._code(z), -sum_over_latent(scale[0]), None)
 
-    def code(self, f):
-        """What z would be without noise, float32: f within its bound, or its exp."""
+    def code(self, f: Tensor) -> Tensor:
+        """The noiseless code in float32: f within its bound, or its exponential."""
         f = ops.clip(ops.cast(f, "float32"), -self.max_magnitude, self.max_magnitude)
         return ops.exp(f) if self.multiplicative else f
 
-    def rate(self, inputs):
+    def rate(self, inputs: Tensors) -> Tensor:
         """Pointwise information -sum_j log s_j(x) in nats, shape (batch,).
 
         Its mean over the data is I(X; Z) (Echo paper, Eq. 4 and App. D.3).
         """
         return -sum_over_latent(self._bounded(inputs)[1])
 
-    def rate_by_dimension(self, inputs):
+    def rate_by_dimension(self, inputs: Tensors) -> Tensor:
         """What each dimension adds to the rate of each example: nats, (batch, ...).
 
         For a diagonal S these are the informations I(X; Z_j), which add up to
@@ -461,7 +266,7 @@ class EchoSample(Channel):
         """
         return ops.reshape(-self._bounded(inputs)[1], (-1, *self.code_shape))
 
-    def sample(self, n):
+    def sample(self, n: int) -> Tensor:
         """Draws n codes from the marginal q(z), shape (n, ...), from the bank.
 
         The noise has the distribution of z (Lemma 2.1), so this is Echo noise.
@@ -471,8 +276,8 @@ class EchoSample(Channel):
         """
         if not self.built or not float(ops.convert_to_numpy(self.bank_rows)):
             raise ValueError(
-                "EchoSample draws from the rows it saw in training, and this layer "
-                "has seen none: train it (or call it with training=True) first."
+                "EchoSample.sample draws from the bank, which is empty before "
+                "training: train the layer (or call it with training=True) first."
             )
         return self._code(self._noise_from_bank(n))
 
@@ -494,8 +299,8 @@ class EchoSample(Channel):
         """Noise (batch, dims) for rows of f, log s, ... from the other rows."""
         batch = heard = ops.shape(rows)[0]
         if not isinstance(batch, int) or batch <= self.d_max:
-            # Too few others, or perhaps too few: the bank's newest rows join them.
-            # Where it has not enough yet, what is there is heard again.
+            # The batch may be too small for d_max echoes: add the bank's newest rows,
+            # and repeat what there is where these are too few.
             heard = self.d_max + 1
             if not isinstance(batch, int):
                 heard = ops.maximum(batch, heard)
@@ -504,9 +309,8 @@ class EchoSample(Channel):
             rows = ops.take(rows, ops.arange(heard) % known, axis=0)
         if self.sampling == "cyclic":
             order = ops.argsort(self.uniform((heard,)))
-            inverse = ops.argsort(order)
-            noise = self._noise_on_ring(permute(rows, order, inverse))
-            return permute(noise, inverse, order)[:batch]
+            noise = self._noise_on_ring(ops.take(rows, order, axis=0))
+            return ops.take(noise, ops.argsort(order), axis=0)[:batch]
         me = ops.expand_dims(ops.arange(batch), 1)
         if self.sampling == "without_replacement":
             keys = self.uniform((batch, heard))
@@ -558,7 +362,7 @@ class EchoSample(Channel):
         rows = ops.concatenate([ops.stop_gradient(rows), self.bank])
         self.bank.assign(ops.reshape(rows[: self.bank_size], self.bank.shape))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "d_max": self.d_max,

@@ -1,14 +1,16 @@
 """The Gaussian channel of variational autoencoders."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
+from .beta import BetaRule
 from .channel import Channel, Draw, pair_shape
 from .marginals import StandardNormal
 from .numerics import log_normal
-from .typing import Tensors
+from .typing import Shape, Tensor, Tensors
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
@@ -71,24 +73,24 @@ class GaussianSample(Channel):
 
     def __init__(
         self,
-        marginal=None,
-        noise_variance=None,
-        beta=1.0,
-        seed=None,
-        flow=None,
-        context=False,
-        **kwargs,
-    ):
+        marginal: keras.layers.Layer | None = None,
+        noise_variance: float | None = None,
+        beta: float | BetaRule = 1.0,
+        seed: int | None = None,
+        flow: keras.layers.Layer | None = None,
+        context: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(beta=beta, seed=seed, **kwargs)
         if noise_variance is not None and not 0 < noise_variance < math.inf:
             raise ValueError(
                 f"noise_variance must be a finite number > 0, or None to take "
-                f"[mean, log_var]; received {noise_variance}."
+                f"[mean, log_var]. Received: noise_variance={noise_variance}"
             )
         if context and (flow is None or noise_variance is not None):
             raise ValueError(
-                "context=True needs a flow to receive the context, and no fixed "
-                "noise_variance."
+                f"context=True needs a flow, and no fixed noise_variance. "
+                f"Received: flow={flow}, noise_variance={noise_variance}"
             )
         self.noise_variance = noise_variance
         self.context = context
@@ -101,15 +103,15 @@ class GaussianSample(Channel):
             flow = keras.saving.deserialize_keras_object(flow)
         self.flow = flow
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape | list[Shape]) -> None:
         super().build(input_shape)
         if self.noise_variance is None:
             shape = pair_shape(self, "[mean, log_var]", input_shape[:2])
             rest = [tuple(s) for s in input_shape[2:]]
         elif input_shape and isinstance(input_shape[0], (list, tuple)):
             raise ValueError(
-                f"GaussianSample with a fixed noise_variance takes the mean alone; "
-                f"received {len(input_shape)} inputs."
+                f"With a fixed noise_variance the input of GaussianSample must be the "
+                f"mean alone. Received: {len(input_shape)} inputs"
             )
         else:
             shape, rest = tuple(input_shape), []
@@ -118,8 +120,8 @@ class GaussianSample(Channel):
         if self.context:
             if not rest:
                 raise ValueError(
-                    "GaussianSample with a context takes [mean, log_var, context]; "
-                    "received two inputs."
+                    "The inputs of GaussianSample with a context must be "
+                    "[mean, log_var, context]. Received: 2 inputs"
                 )
             flow_shape = [shape, rest.pop(0)]
         if self.flow is not None and not self.flow.built:
@@ -129,7 +131,7 @@ class GaussianSample(Channel):
         if rest and takes is not None and len(rest) != len(takes):
             raise ValueError(
                 f"{type(self.marginal).__name__} takes {len(takes)} inputs besides z, "
-                f"and GaussianSample received {len(rest)} to hand over."
+                f"and GaussianSample must have as many for it. Received: {len(rest)}"
             )
         if not self.marginal.built:
             self.marginal.build(shape, *rest)
@@ -160,7 +162,7 @@ class GaussianSample(Channel):
             self.marginal.keep(*parameters)
         return self.draw(inputs)
 
-    def rate(self, inputs):
+    def rate(self, inputs: Tensors) -> Tensor:
         """The rate of each example in nats, shape (batch,).
 
         The KL divergence where it has a closed form: the marginal has a `kl` method
@@ -168,7 +170,7 @@ class GaussianSample(Channel):
         """
         return self.draw(inputs).rate
 
-    def rate_by_dimension(self, inputs):
+    def rate_by_dimension(self, inputs: Tensors) -> Tensor:
         """What each dimension adds to the rate of each example: nats, (batch, ...).
 
         Raises:
@@ -183,7 +185,7 @@ class GaussianSample(Channel):
         mean, log_var, _ = self._moments(inputs)
         return 0.5 * (ops.square(mean) + ops.exp(log_var) - log_var - 1.0)
 
-    def log_prob(self, z, inputs):
+    def log_prob(self, z: Tensor, inputs: Tensors) -> Tensor:
         """log q(z|x) of codes that may come from anywhere: nats, (batch,).
 
         Args:
@@ -202,7 +204,7 @@ class GaussianSample(Channel):
             z, log_det = self.flow.inverse(z, context=context)
         return log_normal((z - mean) * ops.exp(-0.5 * log_var), log_var) + log_det
 
-    def capacity(self, variance=None):
+    def capacity(self, variance: float | None = None) -> float:
         r"""The most nats a code can carry through noise of fixed variance.
 
         \(\tfrac12 d \log \frac{v / d}{\sigma^2}\) for d dimensions, noise variance
@@ -238,22 +240,22 @@ class GaussianSample(Channel):
             )
         if not self.built or self.dims is None:
             raise ValueError(
-                "The capacity depends on the number of code dimensions: build the "
+                "The capacity depends on the number of latent dimensions: build the "
                 "layer on a known shape first."
             )
         variance = self.dims if variance is None else variance
         if not self.dims * self.noise_variance <= variance < math.inf:
             raise ValueError(
                 f"variance must be finite and at least that of the noise, "
-                f"{self.dims} x {self.noise_variance}; received {variance}."
+                f"{self.dims} x {self.noise_variance}. Received: variance={variance}"
             )
         return 0.5 * self.dims * math.log(variance / self.dims / self.noise_variance)
 
-    def capacity_bits(self, variance=None):
+    def capacity_bits(self, variance: float | None = None) -> float:
         """The capacity in bits; see `capacity`."""
         return self.capacity(variance) / math.log(2)
 
-    def sample(self, n):
+    def sample(self, n: int) -> Tensor:
         """Draws n codes from the marginal m(z), for generation: (n, ...)."""
         return ops.cast(self.marginal.sample(n), self.compute_dtype)
 
@@ -265,7 +267,7 @@ class GaussianSample(Channel):
         mean = ops.cast(inputs, "float32")
         return mean, ops.full_like(mean, math.log(self.noise_variance)), []
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         flow = self.flow
         return {
             **super().get_config(),

@@ -1,21 +1,21 @@
-"""Marginals m(z): what a rate is measured against and generation draws from.
+"""Marginals m(z): the reference of a rate, and the law that generation draws from.
 
-`MAFMarginal`, which is made of a flow, stands in flows.py.
+`VampPrior` is in vamp_prior.py.
 """
 
 import math
+from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
-from .channel import Seeded
-from .numerics import project, scaled_distances, sum_over_latent
-from .terms import LossTerm
+from .base import Seeded
+from .numerics import sum_over_latent
+from .typing import Shape, Tensor
 
 
 class Marginal(Seeded):
-    """Base class: a density over codes that can be evaluated and drawn from.
+    """Base class: a density over codes with `log_prob` and `sample`.
 
     A subclass gives `log_prob(z)`, (batch, ...) -> (batch,), and `sample(n)`,
     -> (n, ...). `kl(mean, log_var)` -> (batch,) is optional, for marginals that
@@ -33,8 +33,7 @@ class Marginal(Seeded):
 
     Example:
 
-    >>> import numpy as np
-    >>> class UnitCube(Marginal):
+    >>>     >>> class UnitCube(Marginal):
     ...     def log_prob(self, z):
     ...         inside = ops.all(ops.logical_and(z >= 0, z <= 1), axis=1)
     ...         return ops.where(inside, 0.0, -math.inf)
@@ -46,25 +45,27 @@ class Marginal(Seeded):
     [0.0, -inf]
     """
 
-    takes = ()
+    takes: tuple[str, ...] = ()
 
-    def __init__(self, seed=None, **kwargs):
-        # Inputs come as they are: half precision would cost the density its digits.
+    def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
+        # No autocast: half precision loses accuracy in the density.
         super().__init__(seed=seed, autocast=False, **kwargs)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.code_shape = tuple(input_shape)[1:]
 
-    def call(self, z):
+    def call(self, z: Tensor) -> Tensor:
         return self.log_prob(z)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)[:1]
 
-    def log_prob(self, z):
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log m(z) in nats, (batch, ...) -> (batch,)."""
         raise NotImplementedError(f"{type(self).__name__} must define `log_prob`.")
 
-    def sample(self, n):
+    def sample(self, n: int) -> Tensor:
+        """Draws n codes: (n, ...)."""
         raise NotImplementedError(f"{type(self).__name__} must define `sample`.")
 
 
@@ -80,24 +81,23 @@ class StandardNormal(Marginal):
 
     Example:
 
-    >>> import numpy as np
-    >>> marginal = StandardNormal()
+    >>>     >>> marginal = StandardNormal()
     >>> marginal.log_prob(np.zeros((1, 2))).shape == (1,)  # -log(2 pi) nats
     True
     """
 
-    def log_prob(self, z):
+    def log_prob(self, z: Tensor) -> Tensor:
         """log m(z) in nats, (batch, ...) -> (batch,)."""
         z = ops.cast(z, "float32")
         return -0.5 * sum_over_latent(ops.square(z) + math.log(2 * math.pi))
 
-    def kl(self, mean, log_var):
+    def kl(self, mean: Tensor, log_var: Tensor) -> Tensor:
         """KL[N(mean, exp(log_var)) || m] in nats, (batch, ...) -> (batch,)."""
         return 0.5 * sum_over_latent(
             ops.square(mean) + ops.exp(log_var) - log_var - 1.0
         )
 
-    def sample(self, n):
+    def sample(self, n: int) -> Tensor:
         """Draws n codes: (n, ...). The layer must have been built."""
         z = keras.random.normal(
             (n, *self.code_shape), dtype="float32", seed=self.seed_generator
@@ -125,8 +125,7 @@ class Logistic(Marginal):
 
     Example:
 
-    >>> import numpy as np
-    >>> marginal = Logistic()
+    >>>     >>> marginal = Logistic()
     >>> round(float(marginal.log_prob(np.zeros((1, 2)))[0]), 3)  # 2 log 1/4
     -2.773
 
@@ -135,19 +134,23 @@ class Logistic(Marginal):
         variance 1).
     """
 
-    def __init__(self, scale=1.0, seed=None, **kwargs):
+    def __init__(
+        self, scale: float = 1.0, seed: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(seed=seed, **kwargs)
         if not 0 < scale < math.inf:
-            raise ValueError(f"scale must be a finite number > 0; received {scale}.")
+            raise ValueError(
+                f"scale must be a finite number > 0. Received: scale={scale}"
+            )
         self.scale = float(scale)
 
-    def log_prob(self, z):
+    def log_prob(self, z: Tensor) -> Tensor:
         """log m(z) in nats, (batch, ...) -> (batch,)."""
         # The density is even, and e^-|z| does not overflow.
         z = ops.abs(ops.cast(z, "float32")) / self.scale
         return -sum_over_latent(z + 2.0 * ops.softplus(-z) + math.log(self.scale))
 
-    def sample(self, n):
+    def sample(self, n: int) -> Tensor:
         """Draws n codes: (n, ...). The layer must have been built."""
         u = keras.random.uniform(
             (n, *self.code_shape), dtype="float32", seed=self.seed_generator
@@ -157,322 +160,5 @@ class Logistic(Marginal):
         z = self.scale * (ops.log(u) - ops.log1p(-u))
         return ops.cast(z, self.compute_dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "scale": self.scale}
-
-
-@keras.saving.register_keras_serializable(package="echo_keras")
-class VampPrior(Marginal, LossTerm):
-    r"""The VampPrior: a mixture of the encoder's own Gaussians at pseudo-inputs.
-
-    $$m(z) = \sum_k w_k\, N(z; \mu(u_k), \sigma^2(u_k))$$
-
-    where \(u_1, ..., u_K\) are the learned pseudo-inputs of a `PseudoInputs` layer.
-    The encoder stands in the user's model and not in here, where cloning and
-    loading would make a second one of it:
-
-        pseudo = PseudoInputs(750)(x)
-        z = GaussianBottleneck(32, marginal=VampPrior())([encoder(x), encoder(pseudo)])
-
-    (An encoder with batch normalisation has the pseudo-inputs in its statistics.)
-
-    The components of the last call are kept as non-trainable weights, so that
-    `log_prob(z)` alone and `sample(n)` work after training and after loading. They
-    follow the encoder at the next call only (and not inside `collect_draws`): call
-    the model, or its `evaluate`, once before you sample.
-
-    Args:
-        learned_weights: If True, the w_k are the softmax of K trainable logits,
-            equal at first; otherwise all are 1/K.
-        as_published: If True, \(\log m(z)\) is replaced by
-            \(\frac1K \sum_k \log N(z; \mu_k, \sigma_k^2)\), as in the code published
-            for the Echo paper. By Jensen's inequality it is never larger, and up to
-            a constant it is the log-density of one Gaussian: a weaker baseline than
-            the VampPrior, for comparison. `sample` draws from the mixture all the
-            same.
-        seed: Int or None, for `sample`.
-
-    Inputs:
-        z, shape (batch, ...); mean and log_var of the components, each (K, ...).
-
-    Raises:
-        ValueError: the components are missing when the layer is built, their number
-            is unknown, or their shapes do not fit; learned_weights and as_published
-            are both True.
-
-    Example:
-
-    >>> import numpy as np
-    >>> prior = VampPrior()
-    >>> mean, log_var = np.array([[0.0, 0.0], [9.0, 9.0]]), np.zeros((2, 2))
-    >>> log_m = prior(np.zeros((1, 2)), mean, log_var)
-    >>> round(float(log_m[0]), 3)  # log 1/2 - log 2 pi
-    -2.531
-    >>> tuple(prior.sample(5).shape)
-    (5, 2)
-
-    References:
-        Tomczak & Welling, VAE with a VampPrior (2018), Eq. 9; Echo paper, Sec. 4
-        and App. E.
-    """
-
-    takes = ("mean", "log_var")
-
-    def __init__(self, learned_weights=False, as_published=False, seed=None, **kwargs):
-        super().__init__(seed=seed, **kwargs)
-        if learned_weights and as_published:
-            raise ValueError(
-                "as_published is a mean over components and has no weights to learn: "
-                "leave learned_weights=False."
-            )
-        self.learned_weights = learned_weights
-        self.as_published = as_published
-
-    def build(self, z_shape, mean_shape=None, log_var_shape=None):
-        if mean_shape is None or log_var_shape is None:
-            raise ValueError(
-                "VampPrior needs the mean and log_var of its components, the code of "
-                "the pseudo-inputs: GaussianBottleneck(units, marginal=VampPrior())"
-                "([encoder(x), encoder(PseudoInputs(750)(x))])."
-            )
-        super().build(z_shape)
-        mean_shape, log_var_shape = tuple(mean_shape), tuple(log_var_shape)
-        if mean_shape != log_var_shape or mean_shape[1:] != self.code_shape:
-            raise ValueError(
-                f"VampPrior takes components mean and log_var of shape "
-                f"{('K', *self.code_shape)}; received {mean_shape} and "
-                f"{log_var_shape}."
-            )
-        if None in mean_shape:
-            raise ValueError(
-                f"VampPrior must know the number of its components and every axis of "
-                f"the code; received shape {mean_shape}."
-            )
-        self.dims = math.prod(self.code_shape)
-        # Means, then log-variances; infinite until the first call.
-        self.components = self.add_state("components", (2, *mean_shape), math.inf)
-        if self.learned_weights:
-            self.logits = self.add_weight(
-                name="logits",
-                shape=mean_shape[:1],
-                initializer="zeros",
-                dtype="float32",
-                autocast=False,
-            )
-
-    def call(self, z, mean=None, log_var=None):
-        if mean is not None:
-            self.keep(mean, log_var)
-        return self.log_prob(z, mean, log_var)
-
-    def keep(self, mean, log_var):
-        """Keeps the components, each (K, ...), for `log_prob(z)` and `sample`."""
-        components = ops.stack([ops.cast(x, "float32") for x in (mean, log_var)])
-        self.components.assign(ops.stop_gradient(components))
-
-    def compute_output_shape(self, z_shape, mean_shape=None, log_var_shape=None):
-        return tuple(z_shape)[:1]
-
-    def log_prob(self, z, mean=None, log_var=None):
-        """log m(z) in nats, (batch, ...) -> (batch,).
-
-        Args:
-            z: Tensor (batch, ...).
-            mean, log_var: Tensors (K, ...); those of the last call if None.
-
-        Raises:
-            ValueError: mean and log_var are None, and there was no call before.
-        """
-        if mean is None:
-            components = self._kept()
-        else:
-            components = ops.stack([ops.cast(x, "float32") for x in (mean, log_var)])
-        z = ops.reshape(ops.cast(z, "float32"), (-1, self.dims))
-        mean, log_var = ops.unstack(
-            ops.reshape(components, (2, -1, self.dims)), 2, axis=0
-        )
-        log_scale = ops.sum(log_var + math.log(2 * math.pi), axis=1)
-        log_n = -0.5 * (scaled_distances(z, mean, log_var) + log_scale)
-        if self.as_published:
-            return ops.mean(log_n, axis=1)
-        return ops.logsumexp(log_n + self._log_weights(), axis=1)
-
-    def sample(self, n):
-        """Draws n codes from the components of the last call: (n, ...).
-
-        Raises:
-            ValueError: there was no call before.
-        """
-        components, seed = self._kept(), self.seed_generator
-        log_weights = ops.expand_dims(self._log_weights(), 0)
-        k = keras.random.categorical(log_weights, n, seed=seed)[0]
-        mean, log_var = ops.unstack(ops.take(components, k, axis=1), 2, axis=0)
-        noise = keras.random.normal((n, *self.code_shape), dtype="float32", seed=seed)
-        return ops.cast(mean + ops.exp(0.5 * log_var) * noise, self.compute_dtype)
-
-    def _log_weights(self):
-        """log w_k, (K,)."""
-        if self.learned_weights:
-            return ops.log_softmax(ops.convert_to_tensor(self.logits))
-        count = self.components.shape[1]
-        return ops.full((count,), -math.log(count), dtype="float32")
-
-    def _kept(self):
-        """The components of the last call, (2, K, ...)."""
-        known = self.built
-        if known:
-            components = ops.convert_to_tensor(self.components)
-            try:
-                known = np.isfinite(ops.convert_to_numpy(components)).all()
-            except (NotImplementedError, TypeError):
-                # While a graph is traced there is nothing to look at. Unknown
-                # components give NaN there.
-                known = True
-        if not known:
-            raise ValueError(
-                "VampPrior knows its components from the last call, and this layer "
-                "has never been called: call the model on data first."
-            )
-        return components
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "learned_weights": self.learned_weights,
-            "as_published": self.as_published,
-        }
-
-
-@keras.saving.register_keras_serializable(package="echo_keras")
-class PseudoInputs(keras.layers.Layer):
-    """Learned inputs for `VampPrior`: ignores its input but for the shape.
-
-    The output is the same on every call: `count` trainable examples, kept within
-    [low, high] by clipping. Gradients that lead back inside pass the clip.
-
-    They start uniformly distributed in [low, high], unless an initializer is given.
-    Better is to start from data, by `adapt`.
-
-    Args:
-        count: Int >= 1, number K of pseudo-inputs.
-        initializer: Keras initializer or None.
-        low, high: Floats, the range of the data, low < high.
-
-    Inputs:
-        Examples, shape (batch, ...); their values do not matter.
-
-    Output:
-        Pseudo-inputs, shape (count, ...).
-
-    Raises:
-        ValueError: count is not an integer >= 1, low is not below high, or an axis
-            of the examples is unknown.
-
-    Example:
-
-    >>> import numpy as np
-    >>> images = np.random.default_rng(0).uniform(size=(100, 28, 28, 1))
-    >>> layer = PseudoInputs(10)
-    >>> layer.adapt(images)
-    >>> tuple(layer(images[:2]).shape)
-    (10, 28, 28, 1)
-
-    References:
-        Tomczak & Welling, VAE with a VampPrior (2018), Sec. 3.
-    """
-
-    def __init__(self, count, initializer=None, low=0.0, high=1.0, **kwargs):
-        super().__init__(**kwargs)
-        if count < 1 or count != int(count):
-            raise ValueError(
-                f"count, the number of pseudo-inputs, must be an integer >= 1; "
-                f"received {count}."
-            )
-        if not -math.inf < low < high < math.inf:
-            raise ValueError(
-                f"low and high must be finite with low < high; received {low} and "
-                f"{high}."
-            )
-        self.count = int(count)
-        self.initializer = keras.initializers.get(initializer)
-        self.low, self.high = float(low), float(high)
-
-    def build(self, input_shape):
-        shape = tuple(input_shape)[1:]
-        if None in shape:
-            raise ValueError(
-                f"PseudoInputs must know every axis but the batch; received shape "
-                f"{tuple(input_shape)}."
-            )
-        default = keras.initializers.RandomUniform(self.low, self.high)
-        self.pseudo_inputs = self.add_weight(
-            name="pseudo_inputs",
-            shape=(self.count, *shape),
-            initializer=self.initializer or default,
-            autocast=False,
-        )
-
-    def call(self, inputs):
-        # A copy: TensorFlow wants no variable itself in a gradient of our own.
-        inside = project(ops.copy(self.pseudo_inputs), self.low, self.high)
-        return ops.cast(inside, self.compute_dtype)
-
-    def compute_output_shape(self, input_shape):
-        return (self.count, *input_shape[1:])
-
-    def adapt(self, x, method="examples", noise=0.01, seed=None):
-        """Starts the pseudo-inputs from data; call it before training.
-
-        Args:
-            x: Data, shape (n, ...).
-            method: "examples", copies of `count` different examples drawn at random;
-                or "mean", the mean of x plus Gaussian noise.
-            noise: Float > 0, standard deviation of the noise of "mean". (Without
-                any, all pseudo-inputs would stay alike.)
-            seed: Int or None.
-
-        Raises:
-            ValueError: method is unknown, noise is not positive, x has fewer than
-                `count` examples, does not fit the layer's shape or is not finite.
-        """
-        if method not in ("examples", "mean"):
-            raise ValueError(
-                f"method must be 'examples' or 'mean'; received {method!r}."
-            )
-        if not 0 < noise < math.inf:
-            raise ValueError(f"noise must be a finite number > 0; received {noise}.")
-        x = np.asarray(x)
-        if not self.built:
-            self.build(x.shape)
-        shape = tuple(self.pseudo_inputs.shape)
-        if x.shape[1:] != shape[1:]:
-            raise ValueError(
-                f"PseudoInputs of shape {shape[1:]} cannot start from data of shape "
-                f"{x.shape}."
-            )
-        if not np.isfinite(x).all():
-            raise ValueError("x contains NaN or infinity.")
-        seed = keras.random.SeedGenerator(seed)
-        if method == "mean":
-            around = keras.random.normal(shape, 0.0, noise, dtype="float32", seed=seed)
-            start = x.mean(axis=0, dtype="float64") + ops.convert_to_numpy(around)
-        elif len(x) < self.count:
-            raise ValueError(
-                f"{self.count} pseudo-inputs need as many examples to start from; "
-                f"received {len(x)}."
-            )
-        else:
-            keys = keras.random.uniform((len(x),), dtype="float32", seed=seed)
-            start = x[np.argsort(ops.convert_to_numpy(keys))[: self.count]]
-        self.pseudo_inputs.assign(np.clip(start, self.low, self.high))
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "count": self.count,
-            "initializer": keras.initializers.serialize(self.initializer)
-            if self.initializer
-            else None,
-            "low": self.low,
-            "high": self.high,
-        }

@@ -1,21 +1,23 @@
-"""Noise on what an encoder sees, which makes a deterministic encoder random."""
+"""Noise on an encoder's inputs."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
-from .channel import Seeded
+from .base import Seeded
+from .typing import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class InputNoise(Seeded):
-    r"""Adds Gaussian noise that is cut off at a bound, in training only.
+    r"""Adds truncated Gaussian noise to its inputs, in training only.
 
-    Each value receives noise of standard deviation `bound` / 2, drawn again where it
-    exceeds two standard deviations: \(|\nu| \le\) `bound`. Put it in front of an
-    encoder without noise of its own, and q(z|x) is random without a density to measure
-    or a parameter to learn. At inference inputs pass as they are.
+    Each value receives noise of standard deviation `bound` / 2, truncated at two
+    standard deviations: \(|\nu| \le\) `bound`. In front of a deterministic encoder it
+    makes q(z|x) stochastic, without a density and without parameters. At inference
+    inputs pass unchanged.
 
     Args:
         bound: Float >= 0.
@@ -43,16 +45,20 @@ class InputNoise(Seeded):
         at 0.01"; that the bound is two standard deviations is our reading).
     """
 
-    def __init__(self, bound=0.01, seed=None, **kwargs):
+    def __init__(
+        self, bound: float = 0.01, seed: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(seed=seed, **kwargs)
         if not 0 <= bound < math.inf:
-            raise ValueError(f"bound must be a finite number >= 0; received {bound}.")
+            raise ValueError(
+                f"bound must be a finite number >= 0. Received: bound={bound}"
+            )
         self.bound = float(bound)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         pass
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Tensor, training: bool | None = False) -> Tensor:
         if not training or self.bound == 0.0:
             return inputs
         noise = keras.random.truncated_normal(
@@ -65,8 +71,8 @@ class InputNoise(Seeded):
         noise = ops.clip(noise, -self.bound, self.bound)
         return inputs + ops.cast(noise, inputs.dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "bound": self.bound}

@@ -1,21 +1,24 @@
-"""Functions of tensors that several layers share, in float32."""
+"""Numerics that several layers share: functions of float32 tensors."""
 
 import math
 
+import keras
 from keras import ops
 
+from .typing import Tensor
 
-def sum_over_latent(per_dimension):
+
+def sum_over_latent(per_dimension: Tensor) -> Tensor:
     """Sums all axes but the first: (batch, ...) -> (batch,)."""
     return ops.sum(per_dimension, axis=tuple(range(1, len(per_dimension.shape))))
 
 
-def log_normal(noise, log_var):
+def log_normal(noise: Tensor, log_var: Tensor) -> Tensor:
     """log N(z; mean, exp(log_var)) at z = mean + exp(log_var / 2) noise, (batch,)."""
     return -0.5 * sum_over_latent(math.log(2 * math.pi) + log_var + ops.square(noise))
 
 
-def log_softplus(x):
+def log_softplus(x: Tensor) -> Tensor:
     r"""\(\log \log (1 + e^x)\), finite wherever x is, and so is its gradient.
 
     Far below 0 it is x, where the softplus itself is too small for float32.
@@ -32,7 +35,7 @@ def log_softplus(x):
     return ops.where(far, below - 0.5 * ops.exp(below), ops.log(ops.softplus(above)))
 
 
-def project(x, low, high):
+def project(x: Tensor, low: float, high: float) -> Tensor:
     """Clips x to [low, high]; a gradient that leads back inside still passes.
 
     An ordinary clip has gradient zero outside, so that a value which once left
@@ -54,7 +57,7 @@ def project(x, low, high):
     return clip(x)
 
 
-def matvec(matrices, x):
+def matvec(matrices: Tensor, x: Tensor) -> Tensor:
     """Each matrix (rows, d, d) times its vector (rows, d).
 
     Not by `matmul`, which rounds to 10 bits on a GPU (TF32) unless told otherwise.
@@ -62,17 +65,17 @@ def matvec(matrices, x):
     return ops.sum(matrices * ops.expand_dims(x, 1), axis=2)
 
 
-def matvec_transposed(matrices, x):
+def matvec_transposed(matrices: Tensor, x: Tensor) -> Tensor:
     """The transpose of each matrix (rows, d, d) times its vector (rows, d)."""
     return ops.sum(matrices * ops.expand_dims(x, 2), axis=1)
 
 
-def outer(x, y):
+def outer(x: Tensor, y: Tensor) -> Tensor:
     """The outer product of each pair of vectors (rows, d): (rows, d, d)."""
     return ops.expand_dims(x, 2) * ops.expand_dims(y, 1)
 
 
-def scaled_distances(z, mean, log_var):
+def scaled_distances(z: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
     r"""Squared distances \(\sum_j (z_{ij} - \mu_{kj})^2 / \sigma_{kj}^2\), (n, K).
 
     The differences are taken before they are squared. To expand the square into
@@ -92,35 +95,15 @@ def scaled_distances(z, mean, log_var):
     Returns:
         Tensor (n, K).
     """
+
+    def distances(z, mean, log_var):
+        difference = ops.expand_dims(z, 1) - ops.expand_dims(mean, 0)
+        return ops.sum(difference * (difference * ops.exp(-log_var)), axis=2)
+
+    distances = keras.remat(distances)
     d = z.shape[1]
     width = max(8, math.ceil(d / 64))
-    starts = range(0, d, width)
-
-    def pieces(*tensors):
-        return [[x[:, i : i + width] for x in tensors] for i in starts]
-
-    def differences(z, mean, log_var):
-        difference = ops.expand_dims(z, 1) - ops.expand_dims(mean, 0)
-        return difference, difference * ops.exp(-log_var)
-
-    @ops.custom_gradient
-    def distances(z, mean, log_var):
-        total = 0.0
-        for piece in pieces(z, mean, log_var):
-            difference, scaled = differences(*piece)
-            total = total + ops.sum(difference * scaled, axis=2)
-
-        def grad(*args, upstream=None):
-            upstream = ops.expand_dims(args[0] if upstream is None else upstream, 2)
-            grads = []
-            for piece in pieces(z, mean, log_var):
-                difference, scaled = differences(*piece)
-                scaled = upstream * scaled
-                grad_z, grad_mean = ops.sum(scaled, axis=1), -ops.sum(scaled, axis=0)
-                grad_log_var = -ops.sum(difference * scaled, axis=0)
-                grads.append((2.0 * grad_z, 2.0 * grad_mean, grad_log_var))
-            return tuple(ops.concatenate(g, axis=1) for g in zip(*grads, strict=True))
-
-        return total, grad
-
-    return distances(z, mean, log_var)
+    total = 0.0
+    for i in range(0, d, width):
+        total = total + distances(*(x[:, i : i + width] for x in (z, mean, log_var)))
+    return total

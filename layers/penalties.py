@@ -7,7 +7,7 @@ from keras import ops
 
 from .marginals import StandardNormal
 from .numerics import scaled_distances
-from .terms import Penalty
+from .penalty import Penalty
 
 KERNELS = ("rbf", "imq")
 ESTIMATORS = ("biased", "unbiased")

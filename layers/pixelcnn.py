@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 from scipy.special import expit
 
-from .channel import Seeded
+from .base import Seeded
 from .gated import GatedConv2D, GatedConv2DTranspose, GatedDense
 
 SIZES = 3  # of the feature maps, each half as large as the one before

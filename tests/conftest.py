@@ -15,6 +15,19 @@ import pytest  # noqa: E402
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """With `--dist loadgroup`, tests that share a module's fixture share a worker.
+
+    Those fixtures train models; all other tests go to whichever worker is free.
+    """
+    for item in items:
+        fixtures = getattr(item, "_fixtureinfo", None)
+        found = fixtures.name2fixturedefs.values() if fixtures else ()
+        if any(definitions[-1].scope == "module" for definitions in found):
+            item.add_marker(pytest.mark.xdist_group(str(item.path.name)))
+
+
 def _reset_keras():
     # free_memory=False leaves out a garbage collection of 0.3 s per test.
     keras.utils.clear_session(free_memory=False)

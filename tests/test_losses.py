@@ -7,16 +7,11 @@ import numpy as np
 import pytest
 from keras import ops
 from scipy import special, stats
+from tools import array
 
 from echo_keras import losses
 
-pytestmark = pytest.mark.core
-
 SHAPE = (7, 4, 3, 2)
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def images(seed=0, binary=False):
@@ -75,6 +70,7 @@ CASES = {
 every_loss = pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 
 
+@pytest.mark.core
 @every_loss
 def test_sums_minus_log_density_over_pixels(case):
     loss, y, output, log_density = case
@@ -83,28 +79,24 @@ def test_sums_minus_log_density_over_pixels(case):
     np.testing.assert_allclose(per_example, -pixels(log_density(y, output)), rtol=1e-5)
 
 
+@pytest.mark.core
 @every_loss
-def test_is_the_mean_over_examples(case):
-    loss, y, output, _ = case
-    per_example = array(loss.call(y, output))
-    mean = loss(y, output)
-    assert tuple(mean.shape) == ()
-    np.testing.assert_allclose(array(mean), per_example.mean(), rtol=1e-6)
-
-
-@every_loss
-def test_sample_weight_weighs_examples(case):
+def test_is_the_mean_over_examples_or_the_weighted_one(case):
     loss, y, output, _ = case
     weight = np.array([0, 1, 2, 0.5, 0, 3, 1], "float32")
-    expected = (array(loss.call(y, output)) * weight).mean()
-    np.testing.assert_allclose(
-        array(loss(y, output, sample_weight=weight)), expected, rtol=1e-5
-    )
+    per_example = array(loss.call(y, output))
+    for given, expected in (
+        (None, per_example.mean()),
+        (weight, (per_example * weight).mean()),
+    ):
+        mean = loss(y, output, sample_weight=given)
+        assert tuple(mean.shape) == ()
+        np.testing.assert_allclose(array(mean), expected, rtol=1e-5)
 
 
-@every_loss
-def test_does_not_depend_on_how_data_are_batched(case):
-    loss, y, output, _ = case
+@pytest.mark.core
+def test_does_not_depend_on_how_data_are_batched():
+    loss, y, output, _ = CASES["gaussian, learned"]
     inputs = keras.Input(output.shape[1:])
     model = keras.Model(inputs, keras.layers.Identity()(inputs))
     model.compile(loss=loss)
@@ -114,6 +106,7 @@ def test_does_not_depend_on_how_data_are_batched(case):
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.core
 @every_loss
 def test_half_precision_output_is_summed_in_float32(case):
     loss, y, output, _ = case
@@ -135,12 +128,13 @@ def test_config_round_trip(case):
     )
 
 
-@pytest.mark.parametrize("loss", [losses.Gaussian("learned"), losses.Laplace(0.3)])
-def test_saved_in_a_compiled_model(loss, tmp_path):
+@pytest.mark.core
+def test_saved_in_a_compiled_model(tmp_path):
+    loss = losses.Gaussian("learned")
     inputs = keras.Input((3,))
     model = keras.Model(inputs, keras.layers.Dense(4)(inputs))
     model.compile("sgd", loss=loss)
-    y = np.ones((5, 4 // loss.outputs_per_value))
+    y = np.ones((5, 2))
     before = model.evaluate(np.ones((5, 3)), y, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
@@ -159,6 +153,7 @@ def test_names(case):
 # Bernoulli
 
 
+@pytest.mark.core
 @pytest.mark.parametrize(
     ("y", "logit", "nats"),
     [
@@ -176,6 +171,7 @@ def test_bernoulli_at_extreme_logits(y, logit, nats):
     np.testing.assert_allclose(found, 3 * nats, rtol=1e-6, atol=1e-30)
 
 
+@pytest.mark.core
 def test_bernoulli_of_grey_targets_is_a_cross_entropy():
     y, logits = images(), outputs()
     p = special.expit(logits.astype("float64"))
@@ -185,6 +181,7 @@ def test_bernoulli_of_grey_targets_is_a_cross_entropy():
     )
 
 
+@pytest.mark.core
 def test_bernoulli_takes_bits_and_integers():
     y, logits = images(binary=True), outputs()
     expected = array(losses.Bernoulli().call(y, logits))
@@ -197,6 +194,7 @@ def test_bernoulli_takes_bits_and_integers():
 # Gaussian and Laplace
 
 
+@pytest.mark.core
 def test_learned_variance_lies_behind_the_mean_in_the_last_axis():
     y = np.zeros((1, 2), "float32")
     mean, log_var = [3.0, 0.0], [0.0, math.log(4.0)]
@@ -205,6 +203,7 @@ def test_learned_variance_lies_behind_the_mean_in_the_last_axis():
     np.testing.assert_allclose(found, [expected], rtol=1e-6)
 
 
+@pytest.mark.core
 def test_half_the_squared_error_is_gaussian_up_to_a_constant():
     y, mean = images(), outputs()
     constant = 12 * math.log(2 * math.pi)  # 24 values, half of log 2 pi each
@@ -217,14 +216,14 @@ def test_half_the_squared_error_is_gaussian_up_to_a_constant():
 
 @pytest.mark.parametrize("variance", [0, -1.0, math.inf, math.nan, "fixed", None])
 def test_bad_variance_raises(variance):
-    sentence = rf"finite number > 0 or 'learned'; received {variance!r}\.$"
+    sentence = rf"finite number > 0, or 'learned'. Received: variance={variance!r}$"
     with pytest.raises(ValueError, match=sentence):
         losses.Gaussian(variance)
 
 
 @pytest.mark.parametrize("scale", [0, -1.0, math.inf, math.nan])
 def test_bad_scale_raises(scale):
-    sentence = rf"scale must be a finite number > 0; received {scale}\.$"
+    sentence = rf"^scale must be a finite number > 0. Received: scale={scale}$"
     with pytest.raises(ValueError, match=sentence):
         losses.Laplace(scale)
 
@@ -248,6 +247,7 @@ def assert_mean(x, expected):
     assert np.all(np.abs(x.mean(axis=0) - expected) < 4.5 * error)
 
 
+@pytest.mark.core
 def test_bernoulli_draws_zeros_and_ones():
     p = np.array([0.1, 0.5, 0.8])
     x = drawn(losses.Bernoulli(), [special.logit(p)])
@@ -259,6 +259,7 @@ def test_bernoulli_draws_zeros_and_ones():
     np.testing.assert_array_equal(sure, np.tile([0.0, 1.0], (DRAWS, 1)))
 
 
+@pytest.mark.core
 @pytest.mark.parametrize(
     ("loss", "output", "law"),
     [
@@ -282,6 +283,7 @@ def test_draws_from_the_density(loss, output, law):
     assert stats.kstest(law.cdf(x).ravel(), "uniform").pvalue > 1e-3
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("name", ["bernoulli", "gaussian, learned", "laplace"])
 def test_the_mean_distortion_of_draws_is_the_entropy(name):
     loss, y, output, log_density = CASES[name]
@@ -300,6 +302,7 @@ def test_the_mean_distortion_of_draws_is_the_entropy(name):
     assert_mean(found, entropy.sum())
 
 
+@pytest.mark.core
 def test_draws_follow_the_seed_and_take_half_precision():
     for loss in (losses.Bernoulli(), losses.Gaussian(), losses.Laplace()):
         output = ops.cast(outputs(), "bfloat16")
@@ -311,8 +314,8 @@ def test_draws_follow_the_seed_and_take_half_precision():
         assert np.any(first != array(loss.sample(output, seeds[0])))
 
 
-def test_squared_error_draws_nothing():
-    with pytest.raises(ValueError, match="^SquaredError is no likelihood that data"):
+def test_squared_error_is_not_sampled():
+    with pytest.raises(ValueError, match="likelihood .* Received: loss=SquaredError"):
         losses.SquaredError().sample(outputs(), keras.random.SeedGenerator(0))
 
 
@@ -333,22 +336,24 @@ def test_squared_error_draws_nothing():
 )
 def test_shapes_that_do_not_fit_raise(loss, data, output, needed):
     loss = CASES[loss][0]
-    sentence = rf"^{type(loss).__name__} needs an output of shape {needed} for data"
+    sentence = rf"^y_pred must have the shape {needed} for {type(loss).__name__} of"
     with pytest.raises(ValueError, match=sentence):
         loss(np.zeros(data), np.zeros(output))
 
 
+@pytest.mark.core
 def test_shapes_that_do_not_fit_raise_in_fit():
     inputs = keras.Input((3,))
     model = keras.Model(inputs, keras.layers.Dense(4)(inputs))
     model.compile("sgd", loss=losses.Bernoulli())
-    with pytest.raises(ValueError, match="Bernoulli needs an output of shape"):
+    with pytest.raises(ValueError, match="y_pred must have the shape"):
         model.fit(np.zeros((5, 3)), np.zeros((5, 3)), verbose=0)
 
 
-# Class labels, and nothing at all
+# Class labels, and no distortion
 
 
+@pytest.mark.core
 def test_categorical_is_minus_the_log_softmax_of_the_label():
     logits = outputs()[:, 0, 0, :1] * np.array([[1.0, -2.0, 0.5]], "float32")
     labels = np.arange(7) % 3
@@ -360,6 +365,7 @@ def test_categorical_is_minus_the_log_softmax_of_the_label():
     assert float(loss(labels, logits)) == pytest.approx(expected.mean(), rel=1e-5)
 
 
+@pytest.mark.core
 def test_categorical_at_extreme_logits_is_finite():
     logits = np.array([[1e4, -1e4], [1e4, -1e4]], "float32")
     found = array(losses.CategoricalNLL().call(np.array([0, 1]), logits))
@@ -370,10 +376,11 @@ def test_categorical_at_extreme_logits_is_finite():
     ("labels", "logits"), [((4, 2), (4, 3)), ((4,), (4, 3, 1)), ((4,), (4,))]
 )
 def test_categorical_of_other_shapes_raises(labels, logits):
-    with pytest.raises(ValueError, match=r"^CategoricalNLL needs logits of shape"):
+    with pytest.raises(ValueError, match="^CategoricalNLL takes labels of shape"):
         losses.CategoricalNLL().call(np.zeros(labels), np.zeros(logits))
 
 
-def test_nothing_is_nothing_for_every_example():
+@pytest.mark.core
+def test_zero_loss_is_zero_for_every_example():
     found = array(losses.ZeroLoss().call(images(), outputs()))
     np.testing.assert_array_equal(found, np.zeros(7))

@@ -1,26 +1,30 @@
 """Each objective's loss is its equation, and its layers are what the paper names."""
 
+import inspect
 import math
 
 import keras
 import numpy as np
 import pytest
-from tools import array
+from tools import array, small_networks
 
 from echo_keras import losses, metrics, objectives
 from echo_keras.layers import (
     DeterministicBottleneck,
+    EchoBottleneck,
+    EchoSample,
+    GANPenalty,
     GaussianBottleneck,
+    GaussianSample,
     IAFBlock,
     Logistic,
     MarginalKLPenalty,
+    MMDPenalty,
     PriorSamples,
     StandardNormal,
+    VectorQuantizer,
     max_scale,
 )
-from echo_keras.layers.penalties import MMDPenalty
-
-pytestmark = pytest.mark.core
 
 
 def data(n=20, seed=0):
@@ -44,9 +48,10 @@ def kl(mean, log_var):
     return 0.5 * each.sum(axis=1).mean()
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("beta", [1.0, 0.2])
 def test_vae(beta):
-    model = objectives.vae(*objectives.tiny_networks(), 2, beta=beta)
+    model = objectives.vae(*small_networks(), 2, beta=beta)
     x = data()
     log = loss_of(model, x)
     rate = kl(*heads(model, x))
@@ -54,19 +59,21 @@ def test_vae(beta):
     assert log["loss"] == pytest.approx(log["distortion"] + beta * rate, rel=1e-5)
 
 
+@pytest.mark.core
 def test_vae_with_a_flow_and_a_context_of_its_own():
     flow = IAFBlock(steps=1, hidden=(4,))
     model = objectives.vae(
-        *objectives.tiny_networks(), 2, flow=flow, context=True, context_units=3
+        *small_networks(), 2, flow=flow, context=True, context_units=3
     )
     log = loss_of(model, data())
     assert log["loss"] == pytest.approx(log["distortion"] + log["rate"], rel=1e-5)
     assert flow.context_d == 3
 
 
+@pytest.mark.core
 def test_info_vae():
     penalty = MMDPenalty(50.0, name="mmd")
-    model = objectives.info_vae(*objectives.tiny_networks(), 2, penalty, beta=0.5)
+    model = objectives.info_vae(*small_networks(), 2, penalty, beta=0.5)
     x = data()
     log = loss_of(model, x)
     added = 0.5 * kl(*heads(model, x)) + 50.0 * log["mmd"]
@@ -74,8 +81,9 @@ def test_info_vae():
     assert model.get_layer("mmd").kernel == "rbf"
 
 
+@pytest.mark.core
 def test_vcae_without_noise_is_its_equation():
-    model = objectives.vcae(*objectives.tiny_networks(), 2, weight=3.0, variance=1.5)
+    model = objectives.vcae(*small_networks(), 2, weight=3.0, variance=1.5)
     x = data()
     log = loss_of(model, x)
     (z,) = heads(model, x)
@@ -87,8 +95,9 @@ def test_vcae_without_noise_is_its_equation():
     assert log["rate"] == 0.0
 
 
+@pytest.mark.core
 def test_wae_without_noise_is_its_equation():
-    model = objectives.wae(*objectives.tiny_networks(), 2, weight=7.0)
+    model = objectives.wae(*small_networks(), 2, weight=7.0)
     penalty = model.get_layer("mmd")
     y = np.random.RandomState(1).normal(size=(20, 2)).astype("float32")
     penalty.prior.sample = lambda n: keras.ops.convert_to_tensor(y)
@@ -107,17 +116,19 @@ def test_wae_without_noise_is_its_equation():
     assert log["loss"] == pytest.approx(log["distortion"] + 7.0 * mmd, rel=1e-4)
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("objective", [objectives.vcae, objectives.wae])
 def test_fixed_noise_has_a_capacity_and_no_weight_on_the_rate(objective):
-    model = objective(*objectives.tiny_networks(), 4, weight=1.0, noise_variance=0.25)
+    model = objective(*small_networks(), 4, weight=1.0, noise_variance=0.25)
     log = loss_of(model, data())
     penalty = log.get("mmd", log.get("variance"))
     assert log["loss"] == pytest.approx(log["distortion"] + penalty, rel=1e-5)
     assert model.get_layer("bottleneck").channel.capacity_bits() == pytest.approx(4.0)
 
 
+@pytest.mark.core
 def test_vim_is_wae_with_noise_on_the_input():
-    model = objectives.vim(*objectives.tiny_networks(), 2, weight=5.0)
+    model = objectives.vim(*small_networks(), 2, weight=5.0)
     log = loss_of(model, data())
     expected = log["distortion"] + 5.0 * log["mmd"]
     assert log["loss"] == pytest.approx(expected, rel=1e-5)
@@ -131,8 +142,9 @@ def test_vim_is_wae_with_noise_on_the_input():
     assert 0 < np.abs(noisy - plain).max() < 0.1
 
 
+@pytest.mark.core
 def test_vims_logistic_prior_has_variance_one():
-    model = objectives.vim(*objectives.tiny_networks(), 3, prior="logistic")
+    model = objectives.vim(*small_networks(), 3, prior="logistic")
     prior = model.get_layer("mmd").prior
     assert type(prior) is Logistic
     assert prior.scale**2 * math.pi**2 / 3 == pytest.approx(1.0)
@@ -179,8 +191,9 @@ def squared(x, y):
     return np.square(x - y).sum(axis=1).mean()
 
 
+@pytest.mark.core
 def test_aae_is_equation_32():
-    model = objectives.aae(*objectives.tiny_networks(), 2, 3.0, linear_discriminator())
+    model = objectives.aae(*small_networks(), 2, 3.0, linear_discriminator())
     term = model.get_layer("marginal_kl")
     y, x = fixed_draws(term.prior), data()
     log = loss_of(model, x)
@@ -192,9 +205,10 @@ def test_aae_is_equation_32():
     assert log["marginal_kl"] == pytest.approx(of_codes.mean(), rel=1e-3, abs=1e-5)
 
 
+@pytest.mark.core
 def test_aae_with_a_stochastic_encoder_has_a_rate_without_a_weight():
     model = objectives.aae(
-        *objectives.tiny_networks(), 2, 3.0, linear_discriminator(), stochastic=True
+        *small_networks(), 2, 3.0, linear_discriminator(), stochastic=True
     )
     log = loss_of(model, data())
     expected = log["distortion"] + 3.0 * log["marginal_kl"]
@@ -203,9 +217,10 @@ def test_aae_with_a_stochastic_encoder_has_a_rate_without_a_weight():
     assert log["loss"] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.core
 def test_info_vae_with_the_information_is_equation_33():
     term = MarginalKLPenalty(-1.0, linear_discriminator(), name="marginal_kl")
-    model = objectives.info_vae(*objectives.tiny_networks(), 2, term)
+    model = objectives.info_vae(*small_networks(), 2, term)
     without_noise(model)
     y, x = fixed_draws(term.prior), data()
     log = loss_of(model, x)
@@ -216,8 +231,9 @@ def test_info_vae_with_the_information_is_equation_33():
     assert log["loss"] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.core
 def test_gan_is_term_d_alone():
-    decoder = objectives.tiny_networks()[1]
+    decoder = small_networks()[1]
     model = objectives.gan(decoder, 2, (8,), discriminator=linear_discriminator())
     y, x = fixed_draws(model.get_layer("prior").prior), data()
     model.compile("sgd", loss=losses.ZeroLoss())
@@ -232,8 +248,11 @@ def test_gan_is_term_d_alone():
     assert log["gan_penalty"] == pytest.approx(of_data.mean(), rel=1e-3, abs=1e-5)
 
 
-@pytest.mark.parametrize("images", objectives.IMAGES)
-@pytest.mark.parametrize("objective", ["vae_gan", "bib_ae"])
+@pytest.mark.core
+@pytest.mark.parametrize(
+    ("objective", "images"),
+    [("vae_gan", "reconstructions"), ("vae_gan", "samples"), ("bib_ae", "both")],
+)
 def test_vae_gan_and_bib_ae_are_their_equations(objective, images):
     arguments = {
         "discriminator": linear_discriminator(),
@@ -242,9 +261,7 @@ def test_vae_gan_and_bib_ae_are_their_equations(objective, images):
     }
     if objective == "bib_ae":
         arguments["code_discriminator"] = linear_discriminator()
-    model = getattr(objectives, objective)(
-        *objectives.tiny_networks(), 2, beta=0.5, **arguments
-    )
+    model = getattr(objectives, objective)(*small_networks(), 2, beta=0.5, **arguments)
     without_noise(model)
     term, x = model.get_layer("gan_penalty"), data()
     z = fixed_draws(StandardNormal(), seed=6)
@@ -273,14 +290,72 @@ def test_vae_gan_and_bib_ae_are_their_equations(objective, images):
     assert log["distortion"] == pytest.approx(squared(reconstructions, x), rel=1e-4)
 
 
+# Every argument that is handed on to a layer; `dither` alone has another default.
+HANDED_ON = {
+    "vae": (GaussianBottleneck, GaussianSample),
+    "echo": (EchoBottleneck, EchoSample),
+    "info_vae": (GaussianBottleneck, GaussianSample),
+    "shannon_ae": (VectorQuantizer,),
+    "generative_compression": (VectorQuantizer, GANPenalty),
+    "gan": (GANPenalty,),
+    "vae_gan": (GANPenalty,),
+    "bib_ae": (GANPenalty,),
+}
+OWN = ("encoder", "decoder", "latent_dim", "beta", "dither")
+
+
+@pytest.mark.parametrize("name", HANDED_ON)
+def test_defaults_are_those_of_the_layers(name):
+    def defaults(function):
+        parameters = inspect.signature(function).parameters.values()
+        return {p.name: p.default for p in parameters}
+
+    of_layers = {}
+    for layer in HANDED_ON[name]:
+        of_layers = {**defaults(layer), **of_layers}
+    ours = defaults(getattr(objectives, name))
+    shared = [x for x in ours if x in of_layers and x not in OWN]
+    assert shared
+    for argument in shared:
+        assert ours[argument] == of_layers[argument], argument
+
+
+def test_arguments_reach_the_layers():
+    networks = small_networks()
+    given = {"d_max": 7, "sampling": "with_replacement", "parametrization": "paper"}
+    given |= {"bank_size": 9, "scale": "triangular", "seed": 3}
+    config = objectives.echo(*networks, 2, **given).get_layer("bottleneck").get_config()
+    assert {name: config[name] for name in given} == given
+    given = {"groups": 2, "update": "gradient", "commitment": 0.5, "temperature": 2.0}
+    given |= {"dead_code_threshold": None, "beta": 0.3}
+    of_images = {"weight": 2.0, "generator_loss": "reverse_kl", "logits": True}
+    of_images["discriminator"] = linear_discriminator()
+    for model in (
+        objectives.shannon_ae(*networks, 2, 5, **given),
+        objectives.generative_compression(*networks, 2, 5, **given, **of_images),
+    ):
+        config = model.get_layer("bottleneck").get_config()
+        assert {name: config[name] for name in given} == given
+    penalty = model.get_layer("gan_penalty")
+    assert penalty.get_config() == {
+        **penalty.get_config(),
+        "weight": 2.0,
+        "generator_loss": "reverse_kl",
+        "logits": True,
+    }
+
+
 def test_unknown_images_raise():
-    with pytest.raises(ValueError, match=r"^images must be one of reconstructions"):
-        objectives.vae_gan(*objectives.tiny_networks(), 2, images="all")
+    with pytest.raises(
+        ValueError, match=r"^images must be one of .* Received: images='all'$"
+    ):
+        objectives.vae_gan(*small_networks(), 2, images="all")
 
 
 # Quantised codes
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("dither", [None, 0.0])
 def test_compression_is_equations_35_and_36(dither):
     levels = np.random.RandomState(3).normal(size=(2, 5, 1)).astype("float32")
@@ -290,17 +365,15 @@ def test_compression_is_equations_35_and_36(dither):
         "commitment": 0.0,
     }
     if dither is None:
-        model = objectives.shannon_ae(
-            *objectives.tiny_networks(), 2, 5, beta=0.5, **quantizer
-        )
+        model = objectives.shannon_ae(*small_networks(), 2, 5, beta=0.5, **quantizer)
     else:
         model = objectives.generative_compression(
-            *objectives.tiny_networks(),
+            *small_networks(),
             2,
             5,
             beta=0.5,
             dither=dither,
-            quantizer_arguments=quantizer,
+            **quantizer,
             weight=2.0,
             discriminator=linear_discriminator(),
         )
@@ -327,8 +400,9 @@ def test_compression_is_equations_35_and_36(dither):
 # Exact information, and labels
 
 
+@pytest.mark.core
 def test_echo_is_its_equation():
-    model = objectives.echo(*objectives.tiny_networks(), 2, beta=0.5, d_max=7)
+    model = objectives.echo(*small_networks(), 2, beta=0.5, d_max=7)
     x = data()
     log = loss_of(model, x)
     # The head gives log s / r, with r the greatest s.
@@ -339,8 +413,9 @@ def test_echo_is_its_equation():
     assert log["loss"] == pytest.approx(log["distortion"] + 0.5 * rate, rel=1e-3)
 
 
+@pytest.mark.core
 def test_supervised_bottleneck_is_equation_9():
-    encoder, _ = objectives.tiny_networks()
+    encoder, _ = small_networks()
     bottleneck = GaussianBottleneck(2, beta=0.1, name="bottleneck")
     model = objectives.information_bottleneck(encoder, bottleneck, 3)
     without_noise(model)
@@ -356,12 +431,15 @@ def test_supervised_bottleneck_is_equation_9():
 
 
 def test_unknown_prior_raises():
-    with pytest.raises(ValueError, match=r"^prior must be one of normal, logistic"):
-        objectives.vim(*objectives.tiny_networks(), 2, prior="cauchy")
+    with pytest.raises(
+        ValueError, match="^prior must be one of normal, logistic. Received: prior="
+    ):
+        objectives.vim(*small_networks(), 2, prior="cauchy")
 
 
+@pytest.mark.core
 def test_a_model_without_noise_trains_saves_and_is_evaluated(tmp_path):
-    model = objectives.vim(*objectives.tiny_networks(), 2, prior="logistic")
+    model = objectives.vim(*small_networks(), 2, prior="logistic")
     model.compile(keras.optimizers.Adam(0.01), loss=losses.SquaredError())
     x = data(40)
     before = metrics.evaluate(model, x)["distortion"]

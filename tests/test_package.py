@@ -2,6 +2,8 @@
 
 import ast
 import configparser
+import graphlib
+import json
 import os
 import subprocess
 import sys
@@ -10,12 +12,45 @@ import pytest
 
 import echo_keras
 
-# Run in a child: with an editable install's finder taken out, only what stands on
-# sys.path is left, as after a regular install.
-WITHOUT_EDITABLE_FINDER = (
-    "import sys;"
-    "sys.meta_path[:] = [f for f in sys.meta_path if 'Editable' not in repr(f)];"
-)
+# What a fresh interpreter knows, as one JSON object: starting one costs seconds.
+REPORT = """
+import importlib, importlib.metadata, importlib.util, json, pkgutil
+from absl import flags
+
+import echo_keras
+
+report = {
+    "missing": [n for n in echo_keras.__all__ if not hasattr(echo_keras, n)],
+    "layers": [echo_keras.layers.__name__, echo_keras.layers.__file__],
+    "version": importlib.metadata.version("echo-keras"),
+    "tops": sorted({f.parts[0] for f in importlib.metadata.files("echo-keras")}),
+}
+spec = importlib.util.find_spec("layers")
+report["named_layers"] = spec and spec.origin
+# A package that holds itself would never end.
+walk = pkgutil.walk_packages(echo_keras.__path__, "echo_keras.")
+report["walked"] = [m.name for m, _ in zip(walk, range(1000))]
+inner = pkgutil.iter_modules(echo_keras.layers.__path__, "echo_keras.layers.")
+report["imported"] = sorted({*report["walked"], *(m.name for m in inner)})
+for name in report["imported"]:
+    importlib.import_module(name)
+modules = {name: flags.FLAGS.find_module_defining_flag(name) for name in flags.FLAGS}
+ours = {name: m for name, m in modules.items() if m.startswith("echo_keras")}
+report["flags"] = ours  # absl.logging, which Keras imports, has some of its own
+if "seed" not in modules:
+    flags.DEFINE_integer("seed", 1, "A flag of the program's own.")
+    flags.FLAGS(["program", "--seed=7"])
+    report["seed"] = flags.FLAGS.seed
+print(json.dumps(report))
+"""
+# With an editable install's finder taken out, only what stands on sys.path is left, as
+# in a checkout that was never installed.
+FROM_THE_CHECKOUT = """
+import sys
+sys.meta_path[:] = [f for f in sys.meta_path if "Editable" not in repr(f)]
+import echo_keras.layers
+print(echo_keras.layers.__name__)
+"""
 
 
 def python(code, cwd):
@@ -31,6 +66,15 @@ def python(code, cwd):
     )
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """What a fresh interpreter in an empty folder says of the library.
+
+    In the checkout, the egg-info that an editable build leaves there would answer.
+    """
+    return json.loads(python(REPORT, tmp_path_factory.mktemp("empty")).split("\n")[-1])
 
 
 def modules(folder):
@@ -62,11 +106,8 @@ def imports(path, root):
                 yield node.lineno, ".".join([*base, alias.name])
 
 
-# Metadata is asked for from an empty folder: in the checkout, the egg-info that an
-# editable build leaves there would answer.
-def test_version_is_that_of_the_installed_distribution(tmp_path):
-    code = "import importlib.metadata as m; print(m.version('echo-keras'))"
-    assert python(code, tmp_path) == echo_keras.__version__
+def test_version_is_that_of_the_installed_distribution(report):
+    assert report["version"] == echo_keras.__version__
 
 
 def test_citation_names_the_version(repository):
@@ -74,9 +115,8 @@ def test_citation_names_the_version(repository):
     assert f"\nversion: {echo_keras.__version__}\n" in citation
 
 
-def test_imports_from_any_folder(tmp_path):
-    code = "import echo_keras, echo_keras.layers as l; print(l.__name__, l.__file__)"
-    name, path = python(code, tmp_path).split(maxsplit=1)
+def test_layers_are_found_from_any_folder(report):
+    name, path = report["layers"]
     assert name == "echo_keras.layers"
     assert path.endswith(os.path.join("layers", "__init__.py"))
 
@@ -84,21 +124,36 @@ def test_imports_from_any_folder(tmp_path):
 def test_imports_from_the_checkout_without_an_editable_install(repository):
     # The checkout's echo_keras/ comes before an installed one there, and its
     # layers/ is not inside it.
-    code = WITHOUT_EDITABLE_FINDER + "import echo_keras.layers as l; print(l.__name__)"
-    assert python(code, repository) == "echo_keras.layers"
+    assert python(FROM_THE_CHECKOUT, repository) == "echo_keras.layers"
 
 
-def test_nothing_named_layers_is_installed(tmp_path, repository):
-    code = (
-        "import importlib.util as u; s = u.find_spec('layers');"
-        "print('' if s is None else s.origin)"
-    )
-    assert not python(code, tmp_path).startswith(str(repository))
-    code = (
-        "import importlib.metadata as m;"
-        "print(*sorted({f.parts[0] for f in m.files('echo-keras') or ()}))"
-    )
-    assert "layers" not in python(code, tmp_path).split()
+def test_nothing_named_layers_is_installed(report, repository):
+    assert not (report["named_layers"] or "").startswith(str(repository))
+    assert "layers" not in report["tops"]
+
+
+def test_every_public_name_is_there_after_a_bare_import(report):
+    assert report["missing"] == []
+    assert echo_keras.__all__ == sorted(echo_keras.__all__)
+
+
+def test_walking_the_package_finds_the_library_alone(report, repository):
+    expected = set()
+    for path in modules(repository / "echo_keras"):
+        parts = path.relative_to(repository).with_suffix("").parts
+        expected.add(".".join(p for p in parts if p != "__init__"))
+    # layers/ is inside the package where it is installed, and beside it in a checkout.
+    found = [n for n in report["walked"] if n.split(".")[1] != "layers"]
+    assert sorted(found) == sorted(expected - {"echo_keras"})
+    assert {"echo_keras.losses", "echo_keras.layers.echo"} <= set(report["imported"])
+
+
+def test_importing_every_module_defines_no_flag(report):
+    assert report["flags"] == {}
+
+
+def test_a_programs_own_seed_flag_works_beside_the_library(report):
+    assert report.get("seed") == 7
 
 
 def test_setup_cfg_ships_every_package(repository):
@@ -119,21 +174,69 @@ def test_layers_know_only_keras_numpy_and_scipy(repository):
     for path in modules(repository / "layers"):
         for line, name in imports(path, repository):
             ours = f"{name}.".startswith("echo_keras.layers.")
-            # The one place that may name a backend.
-            ours = ours or (path.name, name) == ("backend.py", "tensorflow")
-            if not ours and name.split(".")[0] not in allowed:
+            if not ours and name.split(".")[0] not in allowed | backends(path):
                 wrong.append(f"{path.relative_to(repository)}:{line} imports {name}")
     assert not wrong, wrong
 
 
-def test_echo_keras_imports_no_room_above_it(repository):
-    above = {"reproductions", "examples", "benchmarks", "tests", "layers"}
+def backends(path):
+    """The backends that a file of layers/ may name: one file may, for all others."""
+    return {"tensorflow", "jax", "torch"} if path.name == "backend.py" else set()
+
+
+def test_one_file_of_the_layers_names_backends(repository):
     wrong = []
-    for path in modules(repository / "echo_keras"):
-        for line, name in imports(path, repository):
-            if name.split(".")[0] in above:
-                wrong.append(f"{path.relative_to(repository)}:{line} imports {name}")
+    for path in modules(repository / "layers"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            text = node.value if isinstance(node, ast.Constant) else None
+            if text in ("tensorflow", "jax", "torch") and not backends(path):
+                wrong.append(f"{path.relative_to(repository)}:{node.lineno}")
     assert not wrong, wrong
+
+
+# Imports go down these storeys. Modules with an underscore stand right above the
+# layers, for all rooms.
+STOREYS = [
+    {"studies"},
+    {"metrics", "training", "data", "objectives", "codec", "plots", "latent_flow"},
+    {"interop", "model", "losses", "networks"},
+    {"_"},
+    {"layers"},
+]
+
+
+def storey(room):
+    """The number of a room's storey, 0 at the top; None if it has no place."""
+    room = "_" if room.startswith("_") else room
+    return next((i for i, rooms in enumerate(STOREYS) if room in rooms), None)
+
+
+def room_imports(repository):
+    """Where, from which room and to which other room the library imports."""
+    for path in modules(repository / "echo_keras"):
+        room = path.relative_to(repository).with_suffix("").parts[1]
+        for line, name in imports(path, repository):
+            where = f"{path.relative_to(repository)}:{line} imports {name}"
+            top, *rest = name.split(".")
+            if top in ("reproductions", "examples", "benchmarks", "tests", "layers"):
+                yield where, room, top
+            elif top == "echo_keras" and room != "__init__" and rest:
+                # What the package itself exports is defined in model.py.
+                is_class = rest[0] in ("RateDistortionModel", "autoencoder")
+                yield where, room, "model" if is_class else rest[0]
+
+
+def test_imports_run_one_way(repository):
+    wrong, graph = [], {}
+    for where, room, target in room_imports(repository):
+        if room == target:
+            continue
+        graph.setdefault(room, set()).add(target)
+        storeys = storey(room), storey(target)
+        if None in storeys or storeys[0] > storeys[1]:
+            wrong.append(where)
+    assert not wrong, "\n".join(wrong)
+    graphlib.TopologicalSorter(graph).prepare()  # no two rooms need each other
 
 
 @pytest.mark.core

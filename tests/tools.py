@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from echo_keras.networks import dense_decoder
+
 BACKEND = keras.backend.backend()
 
 
@@ -58,3 +60,11 @@ def script(folder, name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def small_networks():
+    """An encoder and a decoder, as a function of the latent dimension, of 8 numbers."""
+    encoder = keras.Sequential(
+        [keras.Input((8,)), keras.layers.Dense(4)], name="encoder"
+    )
+    return encoder, lambda latent_dim: dense_decoder(latent_dim, (8,), (4,))

@@ -1,15 +1,22 @@
 """Image data sets as the papers treat them, and data sets with known factors."""
 
-from . import factors, render
-from .images import BINARIZE, DATASETS, Dataset, check_images, load, names
+from . import factors
+from .checks import check_images
+from .dataset import Dataset
+from .entry import Entry, Files, Raw
+from .load import load, names
+from .pixels import BINARIZE
+from .registry import DATASETS
 
 __all__ = [
     "BINARIZE",
     "DATASETS",
     "Dataset",
+    "Entry",
+    "Files",
+    "Raw",
     "check_images",
     "factors",
     "load",
     "names",
-    "render",
 ]

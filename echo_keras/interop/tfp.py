@@ -3,15 +3,21 @@
 Needs `pip install 'echo-keras[tfp]'` and Keras's TensorFlow backend.
 """
 
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
 import keras
 from keras import ops
 
 from echo_keras import layers
-from echo_keras.layers.flows import MAFMarginal
-from echo_keras.layers.marginals import Logistic, StandardNormal, VampPrior
+from echo_keras.layers import Logistic, MAFMarginal, StandardNormal, VampPrior
+from echo_keras.layers.typing import Tensor, Tensors
+
+if TYPE_CHECKING:
+    import tensorflow_probability as tfp
 
 
-def distribution(marginal):
+def distribution(marginal: keras.layers.Layer) -> "tfp.distributions.Distribution":
     r"""The marginal m(z) as a `tfp.distributions.Distribution`.
 
     | marginal | distribution |
@@ -34,7 +40,7 @@ def distribution(marginal):
     Raises:
         TypeError: the layer is none of these.
         ValueError: the layer is not built or, for a VampPrior, was never called or
-            is `as_published`, which is not a density.
+            is of the published code, which is not a density.
         ImportError: TensorFlow Probability or tf-keras is missing.
         RuntimeError: Keras does not run on TensorFlow.
 
@@ -58,22 +64,24 @@ def distribution(marginal):
         known = ", ".join(cls.__name__ for cls in makers)
         hint = ""
         if isinstance(marginal, layers.Channel):
-            hint = (
-                " A channel is not a marginal: see `posterior`, or pass its marginal."
-            )
+            hint = ", a channel: see `posterior`, or pass its marginal"
         raise TypeError(
-            f"distribution() takes {known}; received {type(marginal).__name__}.{hint}"
+            f"marginal must be one of {known}. Received: "
+            f"marginal={type(marginal).__name__}{hint}"
         )
     tfp = _import_tfp()
     if not marginal.built:
         raise ValueError(
-            f"{type(marginal).__name__} is not built and does not know the shape of "
-            f"its codes: call it, or the model it stands in, on data first."
+            f"marginal must be built, to know the shape of its codes: call it, or the "
+            f"model it stands in, on data first. Received: marginal="
+            f"{type(marginal).__name__}, not built"
         )
     return maker(tfp, marginal)
 
 
-def posterior(channel, inputs):
+def posterior(
+    channel: layers.GaussianSample, inputs: Tensors
+) -> "tfp.distributions.Distribution":
     r"""The posterior q(z|x) of a Gaussian channel as a distribution.
 
     Args:
@@ -100,17 +108,19 @@ def posterior(channel, inputs):
     """
     if isinstance(channel, layers.EchoSample | layers.EchoBottleneck):
         raise TypeError(
-            "An Echo channel draws its noise from data: it has an exact rate but no "
-            "density q(z|x). posterior() takes a GaussianSample."
+            f"channel must be a GaussianSample. Received: channel="
+            f"{type(channel).__name__}, whose noise is made of data: it has an exact "
+            f"rate but no density q(z|x)"
         )
     if not isinstance(channel, layers.GaussianSample):
         raise TypeError(
-            f"posterior() takes a GaussianSample; received {type(channel).__name__}."
+            f"channel must be a GaussianSample. Received: "
+            f"channel={type(channel).__name__}"
         )
     if channel.flow is not None:
         raise TypeError(
-            f"posterior() takes a GaussianSample without a flow; this one has a "
-            f"{type(channel.flow).__name__}."
+            f"channel must be a GaussianSample without a flow. Received: one with "
+            f"flow={type(channel.flow).__name__}"
         )
     tfp = _import_tfp()
     if channel.noise_variance is None:
@@ -122,53 +132,54 @@ def posterior(channel, inputs):
     return _diagonal(tfp, mean, scale, len(mean.shape) - 1)
 
 
-def _import_tfp():
+def _import_tfp() -> ModuleType:
     backend = keras.backend.backend()
     if backend != "tensorflow":
         raise RuntimeError(
-            f"TensorFlow Probability needs Keras on TensorFlow, and Keras runs on "
-            f"{backend}: set KERAS_BACKEND=tensorflow before Keras is imported."
+            f"Keras must run on TensorFlow for TensorFlow Probability: set "
+            f"KERAS_BACKEND=tensorflow before Keras is imported. Received: "
+            f"backend={backend}"
         )
     try:
         import tensorflow_probability as tfp
         import tf_keras  # noqa: F401  TensorFlow Probability fails late without it
     except ImportError as error:
         raise ImportError(
-            "TensorFlow Probability and tf-keras are needed here: "
+            "echo_keras.interop.tfp needs TensorFlow Probability and tf-keras: "
             "pip install 'echo-keras[tfp]'."
         ) from error
     return tfp
 
 
-def _diagonal(tfp, mean, scale, rank):
+def _diagonal(tfp: ModuleType, mean: Tensor, scale: Tensor, rank: int) -> Any:
     """A Gaussian whose last `rank` axes are the event."""
     if rank == 1:
         return tfp.distributions.MultivariateNormalDiag(mean, scale)
     return tfp.distributions.Independent(tfp.distributions.Normal(mean, scale), rank)
 
 
-def _standard_normal(tfp, marginal):
+def _standard_normal(tfp: ModuleType, marginal: keras.layers.Layer) -> Any:
     shape = marginal.code_shape
     return _diagonal(tfp, ops.zeros(shape), ops.ones(shape), len(shape))
 
 
-def _logistic(tfp, marginal):
+def _logistic(tfp: ModuleType, marginal: keras.layers.Layer) -> Any:
     shape = marginal.code_shape
     each = tfp.distributions.Logistic(ops.zeros(shape), marginal.scale)
     return tfp.distributions.Independent(each, len(shape))
 
 
-def _vamp_prior(tfp, marginal):
-    if marginal.as_published:
+def _vamp_prior(tfp: ModuleType, marginal: keras.layers.Layer) -> Any:
+    if marginal.variant == "published_code":
         raise ValueError(
-            "A VampPrior as_published averages log-densities, which is no density; "
-            "distribution() takes one with as_published=False."
+            "marginal must be a density: the published VampPrior averages "
+            "log-densities, and is none. Received: variant='published_code'"
         )
     mean, log_var = (ops.convert_to_tensor(x) for x in marginal.components.numpy())
     if not ops.all(ops.isfinite(mean)):
         raise ValueError(
-            "This VampPrior was never called and knows no components: call the model "
-            "on data first."
+            "marginal must know its components: call the model on data first. "
+            "Received: a VampPrior that was never called"
         )
     logits = ops.zeros(mean.shape[:1])
     if marginal.learned_weights:
@@ -180,10 +191,10 @@ def _vamp_prior(tfp, marginal):
     )
 
 
-def _maf_marginal(tfp, marginal):
+def _maf_marginal(tfp: ModuleType, marginal: keras.layers.Layer) -> Any:
     flow = marginal.flow
 
-    def bijector(step):
+    def bijector(step: int) -> Any:
         # z = u exp(log_scale) + shift, where our networks give u = z exp(a) + m.
         def shift_and_log_scale(z, **kwargs):
             m, a = flow.shift_and_log_scale(step, ops.reshape(z, (-1, flow.d)))

@@ -183,10 +183,10 @@ def generative_information(
             f"model must be compiled with a likelihood, such as "
             f"echo_keras.losses.Bernoulli. Received: loss={loss!r}"
         )
-    if getattr(marginal, "as_published", False):
+    if getattr(marginal, "variant", "paper") == "published_code":
         raise ValueError(
             "The marginal must have a density m(z) that its samples come from. "
-            "Received: VampPrior(as_published=True); as_published=False has one."
+            "Received: VampPrior(variant='published_code'); 'paper' has one."
         )
     seed_generator = keras.random.SeedGenerator(seed)
     with no_gradients():

@@ -196,7 +196,7 @@ def roc_areas(
     Example:
 
     >>> from echo_keras import losses, objectives
-    >>> model = objectives.vae(*objectives.tiny_networks(), 2)
+    >>> model = objectives.vae(encoder, decoder, 2)
     >>> model.compile(loss=losses.SquaredError())
     >>> x = np.random.RandomState(0).rand(20, 8)
     >>> sorted(roc_areas(model, {"bright": x + 9}, x, x)["bright"])

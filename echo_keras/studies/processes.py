@@ -9,13 +9,14 @@ import operator
 import os
 import pathlib
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 from typing import NamedTuple
 
 import keras
+
+from echo_keras.layers.backend import count_gpus
 
 from .outcome import outcome, reference
 
@@ -171,22 +172,6 @@ def threads_of(threads):
 
 
 def gpus():
-    """The GPUs that the backend sees, as in CUDA_VISIBLE_DEVICES; none are touched."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        number = len(tf.config.list_physical_devices("GPU"))
-    elif backend == "torch":
-        import torch
-
-        number = torch.cuda.device_count()
-    else:
-        # JAX takes the memory of the GPUs that it counts: another process counts.
-        code = "import jax; print(sum(d.platform == 'gpu' for d in jax.devices()))"
-        answer = subprocess.run(
-            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True
-        )
-        number = int(answer.stdout)
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    """The GPUs that the backend sees, as in CUDA_VISIBLE_DEVICES."""
+    visible, number = os.environ.get("CUDA_VISIBLE_DEVICES", ""), count_gpus()
     return (visible.split(",") if visible else [str(i) for i in range(number)])[:number]

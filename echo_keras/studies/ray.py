@@ -12,6 +12,7 @@ from .processes import SHARED_GPU, threads_of
 
 
 def on_ray(function, runs, workers, address, resources, attempts):
+    """Events of runs, each a task of Ray; see `runners.run_all`."""
     module, name = reference(function)
     try:
         import ray

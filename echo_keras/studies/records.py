@@ -27,6 +27,7 @@ from typing import Any
 import keras
 
 from echo_keras.layers import MaskedDense
+from echo_keras.layers.backend import device_name
 
 SCHEMA = 2
 Record = dict[str, Any]
@@ -100,30 +101,10 @@ def environment() -> dict[str, Any]:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = "not installed"
-    return {"versions": versions, "device": device()}
-
-
-def device() -> str:
-    """The name of the device that the backend computes on."""
-    backend = keras.backend.backend()
-    name = None
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        gpus = tf.config.list_physical_devices("GPU")
-        if gpus:
-            name = tf.config.experimental.get_device_details(gpus[0])["device_name"]
-    elif backend == "jax":
-        import jax
-
-        if jax.default_backend() != "cpu":
-            name = jax.devices()[0].device_kind
-    elif backend == "torch":
-        import torch
-
-        if torch.cuda.is_available():
-            name = torch.cuda.get_device_name()
-    return name or f"CPU ({platform.machine()})"
+    return {
+        "versions": versions,
+        "device": device_name() or f"CPU ({platform.machine()})",
+    }
 
 
 def read(folder: str | pathlib.Path) -> list[Record]:

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from echo_keras import data, losses, metrics, training
-from echo_keras.training import write_json
+from echo_keras._files import write_json
 
 from . import records, runners
 from .records import Record
@@ -91,8 +91,8 @@ class Study:
     ...     vary={"beta": [0.5, 1.0]},
     ... )
     >>> config = study.configs("digits", runs=2)[3]
-    >>> config["beta"], config["seed"], config["epochs"], study.run_name(config)
-    (1.0, 1, 2, 'digits-beta1-epochs2-seed1')
+    >>> config["beta"], config["seed"], study.run_name(config)
+    (1.0, 1, 'digits-beta1-epochs2-seed1')
     >>> study.deviations(config)
     'reduced or changed protocol: epochs 2 (paper 20)'
     """
@@ -223,7 +223,7 @@ class Study:
         return "reduced or changed protocol: " + ", ".join(changes)
 
     def order(self, record: Record) -> Any:
-        """What rows of tables are sorted by: what varies, in its order, and the seed."""
+        """What rows of tables are sorted by: what varies, in its order, then seeds."""
         config, place = record["config"], []
         for keys, values in self.vary.items():
             many = isinstance(keys, tuple)

@@ -71,7 +71,7 @@ def build(config, dataset):
         "vae_gan": images,
         "bib_ae": {"code_discriminator": of_codes["discriminator"], **images},
         "shannon_ae": {**words, **groups},
-        "generative_compression": {**words, "quantizer_arguments": groups, **images},
+        "generative_compression": {**words, **groups, **images},
         "echo": {"d_max": config["batch_size"] - 1},
         "wae": {"weight": 1000.0},
         "vim": {"weight": 1000.0, "prior": "logistic"},

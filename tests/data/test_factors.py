@@ -1,4 +1,4 @@
-"""Tests of echo_keras.factors: look-ups, draws, sources, and every complaint."""
+"""Tests of data sets with factors: look-ups, draws, sources, and every complaint."""
 
 import itertools
 import math
@@ -11,8 +11,11 @@ import keras
 import numpy as np
 import pytest
 import scipy.stats
+from image_files import only_sentence
 
-from echo_keras.data import factors, render
+from echo_keras._files import sha256
+from echo_keras.data import cache as cache_module
+from echo_keras.data import dsprites, factors, shapes3d
 
 TINY = {
     "dsprites": {
@@ -47,9 +50,10 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def tiny(monkeypatch):
     """Data sets of a few combinations of the same factors."""
-    monkeypatch.setattr(factors, "_GRIDS", TINY)
+    monkeypatch.setattr(dsprites, "GRID", TINY["dsprites"])
+    monkeypatch.setattr(shapes3d, "GRID", TINY["shapes3d"])
     packed = np.packbits(tiny_sprites().reshape(-1, 4096), axis=1)
-    monkeypatch.setattr(factors, "_RENDERED", factors._sha256(packed))
+    monkeypatch.setattr(dsprites, "CHECKSUM", sha256(packed))
 
 
 def grid(name):
@@ -58,21 +62,15 @@ def grid(name):
 
 
 def tiny_sprites():
-    return render.dsprites(grid("dsprites"))
+    return dsprites.render(grid("dsprites"))
 
 
 def tiny_scenes():
-    return render.shapes3d(grid("shapes3d"))
+    return shapes3d.render(grid("shapes3d"))
 
 
 def every(dataset):
     return dataset.images(np.arange(len(dataset)))
-
-
-def only_sentence(error):
-    text = str(error.value)
-    assert "\n" not in text
-    return text
 
 
 # Arguments
@@ -84,9 +82,9 @@ def test_names():
 
 
 def test_unknown_name():
-    with pytest.raises(ValueError, match="found 'dsprite'. Did you mean 'dsprites'?"):
+    with pytest.raises(ValueError, match="name='dsprite'. Did you mean 'dsprites'?"):
         factors.load("dsprite")
-    with pytest.raises(ValueError, match="name must be one of .*, found None."):
+    with pytest.raises(ValueError, match="name must be one of .*Received: name=None"):
         factors.load(None)
 
 
@@ -123,18 +121,18 @@ def test_rows_are_in_the_published_order():
     assert found.dtype == np.int64 and found.tolist() == expected
     images = dataset.images(rows)
     assert images.dtype == np.float32 and images.shape == (4, 64, 64, 1)
-    assert np.array_equal(images[..., 0], render.dsprites(expected))
+    assert np.array_equal(images[..., 0], dsprites.render(expected))
 
 
 def test_scenes_are_scaled_to_one():
     dataset = factors.load("shapes3d_rendered")
     assert len(dataset) == 480_000 and dataset.image_shape == (64, 64, 3)
-    assert dataset.factor_names == tuple(render.SHAPES3D)
+    assert dataset.factor_names == tuple(shapes3d.FACTORS)
     assert "not the published" in dataset.description
     rows = dataset.sample(5, np.random.RandomState(0))
     images = dataset.images(rows)
     assert images.dtype == np.float32 and 0 <= images.min() < images.max() <= 1
-    assert np.allclose(images, render.shapes3d(dataset.factors(rows)) / 255)
+    assert np.allclose(images, shapes3d.render(dataset.factors(rows)) / 255)
 
 
 def test_no_rows(tiny):
@@ -146,11 +144,11 @@ def test_no_rows(tiny):
 @pytest.mark.parametrize(
     "rows, sentence",
     [
-        ([0, 144], "expected numbers from 0 to 143, found 0 to 144"),
-        ([-1], "expected numbers from 0 to 143, found -1 to -1"),
-        ([0.0], "expected integers of shape"),
-        ([True], "expected integers of shape"),
-        (0, "expected integers of shape"),
+        ([0, 144], "numbers from 0 to 143, .*Received: 0 to 144"),
+        ([-1], "numbers from 0 to 143, .*Received: -1 to -1"),
+        ([0.0], "rows must be integers of shape"),
+        ([True], "rows must be integers of shape"),
+        (0, "rows must be integers of shape"),
     ],
 )
 def test_wrong_rows(tiny, rows, sentence):
@@ -166,7 +164,7 @@ def test_subset(tiny):
     assert len(part) == 20 and "20 of its 144 images (seed 3)" in part.description
     combinations = set(map(tuple, part.factors(np.arange(20))))
     assert len(combinations) == 20
-    expected = render.dsprites(part.factors(np.arange(20)))
+    expected = dsprites.render(part.factors(np.arange(20)))
     assert np.array_equal(every(part)[..., 0], expected)
     again, other = dataset.subset(20, seed=3), dataset.subset(20, seed=4)
     assert again.checksum == part.checksum
@@ -216,14 +214,14 @@ def test_values_that_do_not_occur(tiny):
     dataset, rng = factors.load("dsprites"), np.random.RandomState(0)
     with pytest.raises(ValueError) as error:
         dataset.sample_given(4, 4, 1, rng)
-    assert "value of pos_y that occurs (0 to 3), found 4" in only_sentence(error)
-    with pytest.raises(ValueError, match="found -1"):
+    assert "occurs in dsprites (0 to 3). Received: value=4" in only_sentence(error)
+    with pytest.raises(ValueError, match="Received: value=-1"):
         dataset.sample_given(4, -1, 1, rng)
-    with pytest.raises(ValueError, match="expected a column from 0 to 4"):
+    with pytest.raises(ValueError, match="factor must be a column from 0 to 4"):
         dataset.sample_given(5, 0, 1, rng)
     keep = [0, 1, 3, 143]  # pos_y 0, 1, 3 and 3
-    with pytest.raises(ValueError, match=r"occurs \(0 to 1, 3\), found 2"):
-        dataset._keep(np.array(keep), "four", "").sample_given(4, 2, 1, rng)
+    with pytest.raises(ValueError, match=r"in four \(0 to 1, 3\). Received: value=2"):
+        dataset.keep(np.array(keep), "four", "").sample_given(4, 2, 1, rng)
 
 
 # Batches
@@ -232,17 +230,16 @@ def test_values_that_do_not_occur(tiny):
 def test_batches_depend_on_seed_and_epoch_alone(tiny):
     dataset = factors.load("dsprites")
 
-    def epoch(seed, number, before=()):
-        batches = dataset.batches(8, steps=3, seed=seed)
-        for past in (*before, number):
-            batches.callback.on_epoch_begin(past)
+    def epoch(seed, number, first=0):
+        batches = dataset.batches(8, steps=3, seed=seed, epoch=first)
+        batches.begin(number)
         assert isinstance(batches, keras.utils.PyDataset) and len(batches) == 3
         pairs = [batches[i] for i in range(3)]
         assert all(x is y and x.shape == (8, 64, 64, 1) for x, y in pairs)
         return np.stack([x for x, _ in pairs])
 
     first = epoch(0, 2)
-    assert np.array_equal(first, epoch(0, 2, before=(0, 1)))
+    assert np.array_equal(first, epoch(0, 2, first=1))
     assert not np.array_equal(first, epoch(0, 3))
     assert not np.array_equal(first, epoch(1, 2))
     rows = dataset.sample(24, np.random.RandomState([0, 2]))
@@ -250,25 +247,28 @@ def test_batches_depend_on_seed_and_epoch_alone(tiny):
 
 
 def test_batches_are_uniform_with_replacement(tiny):
-    batches = factors.load("dsprites").batches(50, steps=400, seed=7)
-    assert uniform_enough(np.bincount(batches.rows.ravel(), minlength=144))
+    _, rows = factors.load("dsprites").batches(50, steps=400, seed=7).epoch
+    assert uniform_enough(np.bincount(rows.ravel(), minlength=144))
 
 
-def test_fit_goes_through_the_epochs(tiny):
-    dataset = factors.load("dsprites")
+@pytest.mark.core
+def test_fit_sees_new_images_in_every_epoch(tiny, monkeypatch):
+    dataset, read = factors.load("dsprites"), {}
     model = keras.Sequential([keras.Input((64, 64, 1)), keras.layers.Conv2D(1, 1)])
     model.compile(loss="mse")
-    batches = dataset.batches(4, steps=2)
-    begin, rows = batches.callback, {}
-    see = keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda epoch, logs: rows.update({epoch: batches.rows})
-    )
-    arguments = {"shuffle": False, "callbacks": [begin, see], "verbose": 0}
-    history = model.fit(batches, epochs=4, initial_epoch=1, **arguments)
-    assert len(history.epoch) == 3 and sorted(rows) == [1, 2, 3]
-    for epoch in rows:
-        expected = dataset.sample(8, np.random.RandomState([0, epoch]))
-        assert np.array_equal(rows[epoch].ravel(), expected)
+    batches = dataset.batches(4, steps=3)
+    batch = batches.batch
+
+    def watched(index, epoch, order):
+        read.setdefault(epoch, {})[index] = order[index]
+        return batch(index, epoch, order)
+
+    monkeypatch.setattr(batches, "batch", watched)
+    model.fit(batches, epochs=3, verbose=0)
+    for epoch in range(3):
+        expected = dataset.sample(12, np.random.RandomState([0, epoch]))
+        found = [read[epoch][index] for index in range(3)]
+        assert np.array_equal(np.concatenate(found), expected)
 
 
 @pytest.mark.parametrize("change", [{"batch_size": 0}, {"steps": 0}, {"seed": -1}])
@@ -292,7 +292,7 @@ def test_the_dependent_sprites():
         assert len(np.unique(column)) == size  # every value occurs
     # Images are those of their factors.
     rows = dataset.sample(5, np.random.RandomState(0))
-    assert np.array_equal(dataset.images(rows)[..., 0], render.dsprites(kept[rows]))
+    assert np.array_equal(dataset.images(rows)[..., 0], dsprites.render(kept[rows]))
 
 
 def test_removed_pairs_never_occur_and_all_others_are_kept():
@@ -328,7 +328,7 @@ def test_removed_pairs_never_occur_and_all_others_are_kept():
 
 def test_total_correlation_of_two_equal_factors():
     base = factors.FactorDataset("all", {"a": 5, "b": 5}, (1, 1, 1), None, "", "", "c")
-    equal = base._keep(np.arange(5) * 6, "equal", "")
+    equal = base.keep(np.arange(5) * 6, "equal", "")
     assert equal.total_correlation() == pytest.approx(math.log(5))
 
 
@@ -346,14 +346,14 @@ def test_lost_values_are_told(tiny, monkeypatch):
     monkeypatch.setattr(factors, "_removed_pairs", lambda sizes, seed: (pairs, 144))
     dataset = factors.load("dsprites_dependent")
     assert "shape is never 1" in dataset.description
-    with pytest.raises(ValueError, match=r"shape that occurs \(0, 2\), found 1"):
+    with pytest.raises(ValueError, match=r"shape that .* \(0, 2\). Received: value=1"):
         dataset.sample_given(0, 1, 1, np.random.RandomState(0))
 
 
 def test_no_image_left(tiny, monkeypatch):
     pairs = [(0, shape, 4, y_bin) for shape in range(3) for y_bin in range(4)]
     monkeypatch.setattr(factors, "_removed_pairs", lambda sizes, seed: (pairs, 144))
-    with pytest.raises(ValueError, match="found none with seed 5; take another"):
+    with pytest.raises(ValueError, match="seed must leave .*Received: seed=5"):
         factors.load("dsprites_dependent", seed=5)
 
 
@@ -361,7 +361,7 @@ def test_no_image_left(tiny, monkeypatch):
 
 
 def test_many_images_are_rendered_once_and_kept(tiny, cache, monkeypatch):
-    monkeypatch.setattr(factors, "_ON_DEMAND", 150)
+    monkeypatch.setattr(dsprites, "ON_DEMAND", 150)
     dataset = factors.load("dsprites")
     few = every(dataset)  # 144
     assert not cache.exists()
@@ -373,8 +373,8 @@ def test_many_images_are_rendered_once_and_kept(tiny, cache, monkeypatch):
     def fail(*sprite):
         raise AssertionError("rendered again")
 
-    monkeypatch.setattr(render, "dsprites_at_all_positions", fail)
-    monkeypatch.setattr(factors, "_ON_DEMAND", 0)
+    monkeypatch.setattr(dsprites, "render_all_positions", fail)
+    monkeypatch.setattr(dsprites, "ON_DEMAND", 0)
     dataset = factors.load("dsprites")
     assert np.array_equal(every(dataset), few)
     rows = [7, 7, 143, 0]
@@ -405,7 +405,7 @@ def save(array):
     ids=["flip", "cut", "empty", "text", "zip", "shape", "type"],
 )
 def test_a_damaged_cache_is_made_again(tiny, cache, monkeypatch, damage):
-    monkeypatch.setattr(factors, "_ON_DEMAND", 0)
+    monkeypatch.setattr(dsprites, "ON_DEMAND", 0)
     every(factors.load("dsprites"))
     (file,) = cache.iterdir()
     good = file.read_bytes()
@@ -416,27 +416,27 @@ def test_a_damaged_cache_is_made_again(tiny, cache, monkeypatch, damage):
 
 
 def test_a_cache_that_cannot_be_written(tiny, cache, monkeypatch):
-    monkeypatch.setattr(factors, "_ON_DEMAND", 0)
+    monkeypatch.setattr(dsprites, "ON_DEMAND", 0)
     cache.write_text("a file where the folder should be")
     with pytest.raises(OSError) as error:
         every(factors.load("dsprites"))
-    assert "set ECHO_KERAS_CACHE to a folder with room" in only_sentence(error)
+    assert "Set it to a folder with room" in only_sentence(error)
     cache.unlink()
     full = types.SimpleNamespace(free=1000)
-    monkeypatch.setattr(factors.shutil, "disk_usage", lambda path: full)
+    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda path: full)
     with pytest.raises(OSError, match="0.0 MB are free and 0.1 needed"):
         every(factors.load("dsprites"))
     assert list(cache.iterdir()) == []
 
 
 def test_an_interrupted_rendering_leaves_nothing(tiny, cache, monkeypatch):
-    monkeypatch.setattr(factors, "_ON_DEMAND", 0)
+    monkeypatch.setattr(dsprites, "ON_DEMAND", 0)
 
     def interrupt(*sprite):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(render, "dsprites_at_all_positions", interrupt)
+        patch.setattr(dsprites, "render_all_positions", interrupt)
         with pytest.raises(KeyboardInterrupt):
             every(factors.load("dsprites"))
     assert list(cache.iterdir()) == []
@@ -444,9 +444,9 @@ def test_an_interrupted_rendering_leaves_nothing(tiny, cache, monkeypatch):
 
 
 def test_a_machine_that_renders_otherwise(tiny, cache, monkeypatch):
-    monkeypatch.setattr(factors, "_ON_DEMAND", 0)
-    monkeypatch.setattr(factors, "_RENDERED", "0" * 64)
-    with pytest.raises(RuntimeError, match="expected checksum 000.*, found"):
+    monkeypatch.setattr(dsprites, "ON_DEMAND", 0)
+    monkeypatch.setattr(dsprites, "CHECKSUM", "0" * 64)
+    with pytest.raises(RuntimeError, match="must have the checksum 000.*Received"):
         every(factors.load("dsprites"))
     assert list(cache.iterdir()) == []
 
@@ -490,22 +490,22 @@ def test_the_published_sprites_made_dependent(tiny, tmp_path):
     write_npz(tmp_path)
     dataset = factors.load("dsprites_dependent", tmp_path, seed=1)
     assert dataset.source == f"{NPZ} in data_dir" and len(dataset) < 144
-    expected = render.dsprites(dataset.factors(np.arange(len(dataset))))
+    expected = dsprites.render(dataset.factors(np.arange(len(dataset))))
     assert np.array_equal(every(dataset)[..., 0], expected)
 
 
 @pytest.mark.parametrize(
     "changes, sentence",
     [
-        ({"imgs": None}, "expected the keys imgs, latents_classes, found metadata"),
-        ({"imgs": np.zeros((3, 64, 64), "u1")}, "found uint8 of shape (3, 64, 64)"),
-        ({"imgs": np.zeros((144, 64, 64))}, "found float64 of shape"),
-        ({"imgs": np.full((144, 64, 64), Trap())}, "found object of shape"),
-        ({"imgs": np.full((144, 64, 64), 255, "u1")}, "found pixels up to 255"),
+        ({"imgs": None}, "keys imgs, latents_classes. Received: the keys metadata"),
+        ({"imgs": np.zeros((3, 64, 64), "u1")}, "Received: uint8 of shape (3, 64, 64)"),
+        ({"imgs": np.zeros((144, 64, 64))}, "Received: float64 of shape"),
+        ({"imgs": np.full((144, 64, 64), Trap())}, "Received: object of shape"),
+        ({"imgs": np.full((144, 64, 64), 255, "u1")}, "Received: pixels up to 255"),
         ({"imgs": np.zeros((64, 64, 144), "u1").T}, "stored column by column"),
         ({"latents_classes": np.zeros((144, 6), int)}, "in the published order"),
         ({"latents_classes": np.zeros((144, 5), int)}, "others of shape (144, 5)"),
-        ({"latents_classes": np.full((144, 6), Trap())}, "found damage"),
+        ({"latents_classes": np.full((144, 6), Trap())}, "Received: damage"),
     ],
 )
 def test_wrong_npz_files(tiny, tmp_path, changes, sentence):
@@ -513,7 +513,7 @@ def test_wrong_npz_files(tiny, tmp_path, changes, sentence):
     with pytest.raises(ValueError) as error:
         factors.load("dsprites", tmp_path)
     text = only_sentence(error)
-    assert str(path) in text and sentence in text and "fetch or make" in text
+    assert str(path) in text and sentence in text and "Fetch or make" in text
 
 
 def test_damaged_npz_files(tiny, tmp_path):
@@ -523,7 +523,7 @@ def test_damaged_npz_files(tiny, tmp_path):
     flipped = content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :]
     for damaged in (b"", b"no archive", content[:middle], flipped):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match="a readable .npz archive, found damage"):
+        with pytest.raises(ValueError, match="readable .npz archive. Received: damage"):
             factors.load("dsprites", tmp_path)
 
 
@@ -567,9 +567,12 @@ def test_the_published_scenes(tiny, tmp_path, chunks):
 @pytest.mark.parametrize(
     "changes, sentence",
     [
-        ({"labels": None}, "expected the keys images, labels, found images"),
-        ({"images": np.zeros((48, 64, 64), "u1")}, "found uint8 of shape (48, 64, 64)"),
-        ({"images": np.zeros((48, 64, 64, 3), "f4")}, "found float32 of shape"),
+        ({"labels": None}, "keys images, labels. Received: the keys images"),
+        (
+            {"images": np.zeros((48, 64, 64), "u1")},
+            ": uint8 of shape (48, 64, 64)",
+        ),
+        ({"images": np.zeros((48, 64, 64, 3), "f4")}, "Received: float32 of shape"),
         ({"labels": np.zeros((48, 6))}, "in the published order"),
         ({"labels": np.zeros((48, 5))}, "others of shape (48, 5)"),
     ],
@@ -616,7 +619,7 @@ def test_a_damaged_chunk_is_told(tiny, tmp_path, cache):
     with pytest.raises(ValueError) as error:
         factors.load("shapes3d", tmp_path)
     text = only_sentence(error)
-    assert "expected readable images, found damage" in text and str(path) in text
+    assert "must hold readable images. Received: damage" in text and str(path) in text
     assert list(cache.iterdir()) == []
 
 
@@ -625,7 +628,7 @@ def test_damaged_h5_files(tiny, tmp_path):
     content = path.read_bytes()
     for damaged in (b"", b"no file", content[: len(content) // 2]):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match="a readable HDF5 file, found damage"):
+        with pytest.raises(ValueError, match="a readable HDF5 file. Received: damage"):
             factors.load("shapes3d", tmp_path)
 
 
@@ -633,13 +636,13 @@ def test_nothing_takes_a_missing_files_place(tmp_path):
     for name in ("dsprites", "dsprites_dependent", "shapes3d"):
         with pytest.raises(FileNotFoundError) as error:
             factors.load(name, tmp_path)
-        assert f"{name}: expected " in only_sentence(error)
-        with pytest.raises(FileNotFoundError, match="found no folder"):
+        assert f"data_dir must hold {name}: " in only_sentence(error)
+        with pytest.raises(FileNotFoundError, match="which is no folder"):
             factors.load(name, tmp_path / "missing")
     with pytest.raises(FileNotFoundError) as error:
         factors.load("shapes3d")
     text = only_sentence(error)
-    assert "found neither" in text and "'shapes3d_rendered'" in text
+    assert "Received: neither" in text and "'shapes3d_rendered'" in text
 
 
 # TensorFlow Datasets
@@ -693,10 +696,10 @@ def test_tensorflow_datasets(tiny, tmp_path, cache, monkeypatch, name):
     assert np.array_equal(every(again), every(dataset))
     # A damaged file, or a lost checksum, has it done again: then the gap is seen.
     (cache / f"{name}_tfds_2.0.0.sha256").unlink()
-    with pytest.raises(ValueError, match="found 10 of them missing or repeated"):
+    with pytest.raises(ValueError, match="Received: 10 of them missing or repeated"):
         factors.load(name)
     tfds_with(monkeypatch, tmp_path, twice=2)
-    with pytest.raises(ValueError, match="found 2 of them missing or repeated"):
+    with pytest.raises(ValueError, match="Received: 2 of them missing or repeated"):
         factors.load(name)
 
 

@@ -16,10 +16,11 @@ from echo_keras.layers import (
     GaussianBottleneck,
     GaussianSample,
     IAFBlock,
+    VampPrior,
     collect_draws,
     tanh16,
 )
-from echo_keras.layers.marginals import Logistic, VampPrior
+from echo_keras.layers.marginals import Logistic
 from echo_keras.layers.numerics import log_softplus
 
 pytestmark = pytest.mark.core

@@ -237,7 +237,7 @@ def test_conv_discriminator_counts_and_is_at_most_so_steep():
     assert np.linalg.norm(kernel) == pytest.approx(1.0, abs=0.02)
 
 
-@pytest.mark.parametrize("marginal_kl", ["code", "data"])
+@pytest.mark.parametrize("divergence", ["code", "data"])
 def test_save_load_and_continue(divergence, tmp_path):
     inputs = keras.Input((8, 8, 1))
     if divergence == "data":

@@ -32,10 +32,9 @@ from echo_keras.layers import (
     collect_draws,
     max_scale,
 )
-from echo_keras.layers.echo import (
-    SAMPLINGS,
+from echo_keras.layers.echo import SAMPLINGS
+from echo_keras.layers.echo_noise import (
     gathered_noise,
-    permute,
     ring_noise,
 )
 
@@ -261,18 +260,6 @@ def test_ring_noise_gradient_is_that_of_the_double_sum(rows, depth, code_shape):
     got = gradients(ring_sum, f, log_s)
     for g, expected in zip(got, gradients(double_sum, f, log_s), strict=True):
         np.testing.assert_allclose(g, expected, rtol=1e-5, atol=1e-6)
-
-
-def test_permute_and_its_gradient():
-    x, w = codes((5, 3))
-    order = np.array([3, 0, 4, 1, 2])
-    indices = [ops.convert_to_tensor(i) for i in (order, np.argsort(order))]
-    moved = permute(ops.convert_to_tensor(x), *indices)
-    np.testing.assert_array_equal(array(moved), x[order])
-    (gradient,) = gradients(lambda x: ops.sum(ops.multiply(permute(x, *indices), w)), x)
-    expected = np.empty_like(w)
-    expected[order] = w
-    np.testing.assert_array_equal(gradient, expected)
 
 
 @pytest.mark.parametrize("rows, depth", RINGS)

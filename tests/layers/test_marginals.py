@@ -9,16 +9,20 @@ import pytest
 from keras import ops
 from scipy import special, stats
 
-from echo_keras.layers import GaussianBottleneck, collect_draws
+from echo_keras.layers import (
+    GaussianBottleneck,
+    PseudoInputs,
+    VampPrior,
+    collect_draws,
+)
 from echo_keras.layers.marginals import (
     Logistic,
     Marginal,
-    PseudoInputs,
     StandardNormal,
-    VampPrior,
-    scaled_distances,
 )
-from echo_keras.model import RateDistortionModel, conv_decoder, conv_encoder
+from echo_keras.layers.numerics import scaled_distances
+from echo_keras.model import RateDistortionModel
+from echo_keras.networks import conv_decoder, conv_encoder
 
 pytestmark = pytest.mark.core
 
@@ -266,9 +270,9 @@ def test_distant_components_stay_finite():
     np.testing.assert_allclose(found, mixture(z, mean, log_var), rtol=1e-5)
 
 
-def test_as_published_is_the_mean_of_log_densities():
+def test_published_code_is_the_mean_of_log_densities():
     z, parts = normal(20, 3), components()
-    found = array(VampPrior(as_published=True)(z, *parts))
+    found = array(VampPrior(variant="published_code")(z, *parts))
     expected = log_densities(z, *parts).mean(1)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert np.all(found < mixture(z, *parts))
@@ -317,9 +321,9 @@ def test_bad_shapes_raise(shapes, sentence):
         VampPrior().build(*shapes)
 
 
-def test_as_published_has_no_weights_to_learn():
+def test_published_code_has_no_weights_to_learn():
     with pytest.raises(ValueError, match="leave learned_weights=False"):
-        VampPrior(learned_weights=True, as_published=True)
+        VampPrior(learned_weights=True, variant="published_code")
 
 
 # In a model

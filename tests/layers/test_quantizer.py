@@ -13,7 +13,7 @@ from tools import array, frozen_call, gradients
 
 from echo_keras import RateDistortionModel
 from echo_keras.layers import VectorQuantizer
-from echo_keras.layers.quantizer import FLOOR, divide_frequencies
+from echo_keras.layers.codebook import FLOOR, divide_frequencies
 
 pytestmark = pytest.mark.core
 

@@ -15,8 +15,8 @@ from scipy import linalg, stats
 from tools import array, frozen_call, gradients, ring_index
 
 from echo_keras.layers import EchoSample, max_scale
-from echo_keras.layers.echo import (
-    SAMPLINGS,
+from echo_keras.layers.echo import SAMPLINGS
+from echo_keras.layers.echo_noise import (
     matrix_gathered_noise,
     ring_noise,
     triangular_scale,

@@ -266,7 +266,7 @@ def test_generative_information_needs_one_channel_with_a_density():
 def test_the_published_vamp_prior_has_no_generative_information():
     encoder = keras.Sequential([keras.Input((6,)), layers.Identity()])
     decoder = keras.Sequential([keras.Input((2,)), layers.Dense(6)])
-    bottleneck = GaussianBottleneck(2, marginal=VampPrior(as_published=True))
+    bottleneck = GaussianBottleneck(2, marginal=VampPrior(variant="published_code"))
     model = chained(encoder, bottleneck, decoder, pseudo_inputs=PseudoInputs(3))
     model.compile(loss=losses.Gaussian())
     with pytest.raises(ValueError, match="must have a density m.z. that its samples"):

@@ -198,6 +198,130 @@ def test_the_rate_does_not_depend_on_where_echoes_come_from():
     np.testing.assert_allclose(bank, batch, rtol=1e-6)
 
 
+# Inputs and targets
+
+
+def pixel_model(inputs, code):
+    """Its code has hardly any noise, so that its numbers are those of any order."""
+    z = GaussianBottleneck(4, noise_variance=1e-12)(code)
+    model = RateDistortionModel(inputs, layers.Dense(6)(z))
+    model.compile(loss=losses.Gaussian())
+    return model
+
+
+class Pairs(keras.utils.PyDataset):
+    """Batches of 4 of inputs, a structure of arrays, and perhaps of targets."""
+
+    def __init__(self, *arrays):
+        super().__init__()
+        self.arrays = arrays
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        here = slice(4 * index, 4 * index + 4)
+        found = tuple(
+            {k: v[here] for k, v in a.items()} if isinstance(a, dict) else a[here]
+            for a in self.arrays
+        )
+        return found if len(found) > 1 else found[0]
+
+
+def assert_same(found, expected):
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4)
+
+
+def expected_of(model, x, y):
+    output = array(model(x))
+    error = 0.5 * (np.square(y - output) + np.log(2 * np.pi)).sum(axis=1)
+    return error
+
+
+def test_a_conditional_model_has_several_inputs():
+    image, label = keras.Input((6,), name="image"), keras.Input((3,), name="label")
+    model = pixel_model([image, label], layers.Concatenate()([image, label]))
+    x, labels = data(11), np.eye(3, dtype="float32")[np.arange(11) % 3]
+    found = per_example(model, [x, labels], x, batch_size=4)
+    np.testing.assert_allclose(found[1], expected_of(model, [x, labels], x), rtol=1e-4)
+    named = {"image": x, "label": labels}
+    other = RateDistortionModel({"image": image, "label": label}, model.output)
+    other.compile(loss=losses.Gaussian())
+    assert_same(per_example(other, named, x), found)
+    assert_same(per_example(other, Pairs(named, x)), found)
+    result = evaluate(other, named, x, echoes="batch", batch_size=4)
+    assert result["distortion"] == pytest.approx(found[1].mean(), rel=1e-4)
+    with pytest.raises(ValueError, match="y must be given .* Received: y=None with 2"):
+        per_example(model, [x, labels])
+
+
+def test_denoising_has_targets_that_are_not_the_inputs():
+    inputs = keras.Input((6,))
+    model = pixel_model(inputs, inputs)
+    x = data(11)
+    noisy = x + np.random.RandomState(1).normal(size=x.shape).astype("float32")
+    found = per_example(model, noisy, x, batch_size=4)
+    np.testing.assert_allclose(found[1], expected_of(model, noisy, x), rtol=1e-4)
+    assert np.abs(found[1] - per_example(model, noisy)[1]).max() > 0.1
+
+
+def batches_of(kind, *arrays):
+    if kind == "PyDataset":
+        return Pairs(*arrays)
+    if kind == "generator":
+        return (Pairs(*arrays)[i] for i in range(3))
+    if kind == "tf.data":
+        if BACKEND != "tensorflow":
+            pytest.skip("on TensorFlow")
+        import tensorflow as tf
+
+        arrays = arrays if len(arrays) > 1 else arrays[0]
+        return tf.data.Dataset.from_tensor_slices(arrays).batch(4)
+    if BACKEND != "torch":
+        pytest.skip("on PyTorch")
+    from torch import from_numpy
+    from torch.utils.data import DataLoader, TensorDataset
+
+    return DataLoader(TensorDataset(*map(from_numpy, arrays)), batch_size=4)
+
+
+@pytest.mark.parametrize("kind", ["PyDataset", "generator", "tf.data", "DataLoader"])
+def test_batches_give_the_numbers_of_the_array(kind):
+    model = autoencoder(GaussianBottleneck(2, seed=3), losses.Gaussian())
+    state = model.layers[1].channel.seed_generator.state
+    before, x, y = array(state).copy(), data(11), data(11, seed=1)
+    for arrays in ((x,), (x, y)):
+        state.assign(before)
+        expected = per_example(model, *arrays, batch_size=4, samples=2)
+        state.assign(before)
+        found = per_example(model, batches_of(kind, *arrays), samples=2)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    state.assign(before)
+    expected = per_example_likelihood(model, x, y, batch_size=4, samples=2)
+    state.assign(before)
+    found = per_example_likelihood(model, batches_of(kind, x, y), samples=2)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_what_batches_do_not_take_raises():
+    model, x = deaf_autoencoder(GaussianBottleneck(2)), data(11)
+    with pytest.raises(ValueError, match="y must be None for data that come in"):
+        evaluate(model, Pairs(x), x)
+    with pytest.raises(ValueError, match="batch_size and order must be None"):
+        evaluate(model, Pairs(x), batch_size=4)
+    with pytest.raises(ValueError, match="sample weights, which are not used"):
+        evaluate(model, Pairs(x, x, np.ones(11)))
+
+
+def test_pixels_of_8_bits_and_bools_are_numbers():
+    model = deaf_autoencoder(GaussianBottleneck(2))
+    x = data(11)
+    expected = evaluate(model, x)
+    for dtype in ("uint8", "bool", "float64"):
+        assert evaluate(model, x.astype(dtype)) == pytest.approx(expected)
+
+
 # Importance weighting
 
 

@@ -171,7 +171,7 @@ def test_as_published_vamp_and_mmd():
     pseudo = np.asarray(model.get_layer("pseudo").pseudo_inputs)
     # All start alike, at the mean image; as the paper says they start around it.
     np.testing.assert_allclose(pseudo, images.mean(0)[None].repeat(750, 0), atol=1e-6)
-    assert model.get_layer("bottleneck").channel.marginal.as_published
+    assert model.get_layer("bottleneck").channel.marginal.variant == "published_code"
     model = echo_paper.build(
         {**as_published("vae-vamp"), "as_published": False}, images
     )

@@ -91,7 +91,8 @@ def train(out, name, seed, interrupt=False):
             super().on_epoch_end(epoch, logs)
             note(processes, os.getpid())
 
-    training.Checkpoint = Noting
+    # The module, behind the function of its name.
+    sys.modules["echo_keras.training.train"].Checkpoint = Noting
 
     def build():
         inputs = Input((64,))

@@ -1,19 +1,24 @@
-"""A deterministic channel: codes are replaced by the nearest of a few codewords."""
+"""Vector quantization with a rate: codes become their nearest codewords."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from .beta import BetaRule
 from .channel import Channel, Draw
-from .typing import Tensors
+from .codebook import (
+    distances,
+    divide_frequencies,
+    take_codes,
+    take_codewords,
+    with_floor,
+)
+from .typing import Shape, Tensor
 
 UPDATES = ("ema", "gradient")
-# The share of the probability that is spread evenly over all codewords. Every
-# codeword can then be coded, at log(K / 0.001) nats or less, and a symbol costs at
-# most 0.001 nats more than without.
-FLOOR = 1e-3
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
@@ -21,7 +26,7 @@ class VectorQuantizer(Channel):
     r"""Replaces codes by their nearest codewords; the rate is their code length.
 
     The last axis of z is split into `groups` sub-vectors \(z_g\) of equal width, each
-    with a codebook of its own (a product quantiser; `groups` = d quantises every
+    with a codebook of its own (a product quantizer; `groups` = d quantizes every
     dimension by itself):
 
     $$j_g(x) = \arg\min_j \|z_g - c_{gj}\|^2, \qquad \hat z_g = c_{g j_g(x)} + u$$
@@ -40,9 +45,8 @@ class VectorQuantizer(Channel):
     The assignment is hard, and so the rate has no gradient by default: the number
     of codewords bounds it. With a `temperature` T it has the gradient of the rate of
     the soft assignment \(\mathrm{softmax}_j(-\|z_g - c_{gj}\|^2 / T)\) to z; value
-    and output stay those of the hard one. Pressed from the start, the rate empties
-    the codebook before the decoder has learnt to read it: let beta warm up
-    (`BetaSchedule`).
+    and output stay those of the hard one. A rate penalty from step 0 causes codebook
+    collapse: anneal beta (`BetaSchedule`).
 
     Training moves the codewords in one of two ways, with rate
     \(a = \max(1 - decay, 1 / t)\) in the t-th training batch, in which a share
@@ -59,10 +63,10 @@ class VectorQuantizer(Channel):
     their codewords. Terms are sums over the code and means over the batch.
 
     The first training batch provides all codewords, unless there is an `initializer`.
-    A codeword that has gone unused for `dead_code_threshold` training batches is replaced by
-    a random code of the batch, and shares the frequency of the codeword which that
-    code was assigned to. (Beside a temperature this works against the rate's gradient,
-    which empties codewords to save nats: choose None there.) With `trainable = False`
+    A codeword that was unused in `dead_code_threshold` training batches in a row is
+    replaced by a random code of the batch, and shares the frequency of the codeword
+    which that code was assigned to. (With a temperature choose None: the rate's
+    gradient empties codewords to save nats.) With `trainable = False`
     codewords and frequencies stay as they are. (Under `tf.distribute` each replica
     would keep codebooks of its own: train on one device.)
 
@@ -94,7 +98,7 @@ class VectorQuantizer(Channel):
         z, shape (batch, ..., d) with d known.
 
     Output:
-        The quantised z, of the same shape.
+        The quantized z, of the same shape.
 
     Raises:
         ValueError: an argument is out of range, or d is not a multiple of `groups`.
@@ -118,42 +122,48 @@ class VectorQuantizer(Channel):
 
     def __init__(
         self,
-        codewords,
-        groups=1,
-        update="ema",
-        decay=0.99,
-        commitment=0.25,
-        temperature=None,
-        dither=0.0,
-        dead_code_threshold=100,
-        initializer=None,
-        beta=1.0,
-        seed=None,
-        **kwargs,
-    ):
+        codewords: int,
+        groups: int = 1,
+        update: str = "ema",
+        decay: float = 0.99,
+        commitment: float = 0.25,
+        temperature: float | None = None,
+        dither: float = 0.0,
+        dead_code_threshold: int | None = 100,
+        initializer: keras.initializers.Initializer | str | None = None,
+        beta: float | BetaRule = 1.0,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(beta=beta, seed=seed, **kwargs)
         if not 2 <= codewords <= 2**16 or codewords != int(codewords):
             raise ValueError(
-                f"codewords must be an integer from 2 to 65536; received {codewords}."
+                f"codewords must be an integer from 2 to 65536. "
+                f"Received: codewords={codewords}"
             )
         if not 1 <= groups < math.inf or groups != int(groups):
-            raise ValueError(f"groups must be an integer >= 1; received {groups}.")
+            raise ValueError(
+                f"groups must be an integer >= 1. Received: groups={groups}"
+            )
         if update not in UPDATES:
-            raise ValueError(f"update must be one of {UPDATES}; received {update!r}.")
+            raise ValueError(
+                f"update must be one of {', '.join(UPDATES)}. "
+                f"Received: update={update!r}"
+            )
         if not 0 <= decay < 1:
-            raise ValueError(f"decay must be in [0, 1); received {decay}.")
+            raise ValueError(f"decay must be in [0, 1). Received: decay={decay}")
         if temperature is not None and not 0 < temperature < math.inf:
             raise ValueError(
-                f"temperature must be None or a finite number > 0; received "
-                f"{temperature}."
+                f"temperature must be None or a finite number > 0. "
+                f"Received: temperature={temperature}"
             )
         if dead_code_threshold is not None and not (
             1 <= dead_code_threshold < math.inf
             and dead_code_threshold == int(dead_code_threshold)
         ):
             raise ValueError(
-                f"dead_code_threshold must be None or an integer >= 1; received "
-                f"{dead_code_threshold}."
+                f"dead_code_threshold must be None or an integer >= 1. "
+                f"Received: dead_code_threshold={dead_code_threshold}"
             )
         self.codewords = int(codewords)
         self.groups = int(groups)
@@ -169,12 +179,13 @@ class VectorQuantizer(Channel):
         if initializer is not None:
             self.initializer = keras.initializers.get(initializer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         dims = input_shape[-1]
         if len(input_shape) < 2 or dims is None or dims % self.groups:
             raise ValueError(
-                f"VectorQuantizer takes codes (batch, ..., d), d known and a multiple "
-                f"of groups = {self.groups}; received shape {tuple(input_shape)}."
+                f"The input of VectorQuantizer must have the shape (batch, ..., d), d "
+                f"known and a multiple of groups = {self.groups}. "
+                f"Received: {tuple(input_shape)}"
             )
         super().build()
         self.width = dims // self.groups
@@ -206,7 +217,7 @@ class VectorQuantizer(Channel):
                 autocast=False,
             )
 
-    def draw(self, inputs: Tensors, echoes_from: str = "bank") -> Draw:
+    def draw(self, inputs: Tensor, echoes_from: str = "bank") -> Draw:
         """The quantized z with its dither and its code length: (batch,), nats.
 
         The log-ratio is the rate, as q(z|x) is 1 at the codeword.
@@ -309,16 +320,16 @@ class VectorQuantizer(Channel):
     def _check_built(self):
         if not self.built:
             raise ValueError(
-                "VectorQuantizer is not built and has no codewords: call it, or the "
-                "model it stands in, on data first."
+                "VectorQuantizer is not built and has no codewords: call it, or its "
+                "model, on data first."
             )
 
-    def codebook(self):
+    def codebook(self) -> Tensor:
         """The codewords, a float32 tensor (groups, codewords, d / groups)."""
         self._check_built()
         return ops.copy(self.base) if self.shift is None else self.base + self.shift
 
-    def indices(self, inputs):
+    def indices(self, inputs: Tensor) -> Tensor:
         """The number of each sub-vector's codeword: int32 (batch, ..., groups)."""
         codebook = self.codebook()
         inputs = ops.convert_to_tensor(inputs)
@@ -326,7 +337,7 @@ class VectorQuantizer(Channel):
         shape = (*ops.shape(inputs)[:-1], self.groups)
         return ops.cast(ops.reshape(index, shape), "int32")
 
-    def decode_indices(self, indices):
+    def decode_indices(self, indices: Tensor) -> Tensor:
         """Codes (batch, ..., d) of given indices (batch, ..., groups), with dither.
 
         Raises:
@@ -336,25 +347,25 @@ class VectorQuantizer(Channel):
         indices = ops.cast(indices, "int32")
         if indices.shape[-1] != self.groups:
             raise ValueError(
-                f"Indices must be of shape (batch, ..., groups) with groups = "
-                f"{self.groups}; received {tuple(indices.shape)}."
+                f"indices must have the shape (batch, ..., groups) with groups = "
+                f"{self.groups}. Received: {tuple(indices.shape)}"
             )
         z = take_codewords(codebook, ops.reshape(indices, (-1, self.groups)))
         shape = (*ops.shape(indices)[:-1], self.groups * self.width)
         return ops.cast(ops.reshape(self._with_dither(z), shape), self.compute_dtype)
 
-    def rate(self, inputs):
+    def rate(self, inputs: Tensor) -> Tensor:
         """The code length of each example in nats, shape (batch,)."""
         index = self.indices(inputs)
         log_p = ops.expand_dims(ops.log(with_floor(self.frequencies)), 2)
         length = take_codewords(log_p, ops.reshape(index, (-1, self.groups)))
         return -self._per_example(length, index)
 
-    def rate_bits(self, inputs):
+    def rate_bits(self, inputs: Tensor) -> Tensor:
         """The code length of each example in bits, shape (batch,)."""
         return self.rate(inputs) / math.log(2)
 
-    def code_probabilities(self):
+    def code_probabilities(self) -> np.ndarray:
         """The probability of each codeword, a float64 array (groups, codewords).
 
         The moving frequencies, of which a thousandth is spread over all codewords.
@@ -363,7 +374,7 @@ class VectorQuantizer(Channel):
         frequencies = ops.convert_to_numpy(self.frequencies).astype("float64")
         return with_floor(frequencies)
 
-    def set_frequencies(self, indices):
+    def set_frequencies(self, indices: np.ndarray) -> None:
         """Replaces the moving frequencies by those of given indices.
 
         Moving frequencies trail codes that still change. Once the model is trained,
@@ -380,15 +391,16 @@ class VectorQuantizer(Channel):
         ok = indices.ndim > 1 and indices.shape[-1] == self.groups and indices.size
         if not ok or not 0 <= indices.min() <= indices.max() < self.codewords:
             raise ValueError(
-                f"Indices must be at least one, of shape (examples, ..., groups) with "
-                f"groups = {self.groups}, and in [0, {self.codewords}); received "
-                f"shape {indices.shape}."
+                f"indices must have the shape (examples, ..., groups) with groups = "
+                f"{self.groups}, not be empty, and lie in [0, {self.codewords}). "
+                f"Received: shape {indices.shape}"
+                + (f", from {indices.min()} to {indices.max()}" if indices.size else "")
             )
         rows = indices.reshape(-1, self.groups).T
         counts = [np.bincount(row, minlength=self.codewords) for row in rows]
         self.frequencies.assign(np.array(counts) / rows.shape[1])
 
-    def entropy(self):
+    def entropy(self) -> float:
         r"""\(R_Q = -\sum_j p_j \log p_j\), summed over groups and positions: nats.
 
         Raises:
@@ -397,17 +409,17 @@ class VectorQuantizer(Channel):
         p = self.code_probabilities()
         if None in self.positions:
             raise ValueError(
-                f"The entropy of a code is known where its shape is; this layer was "
-                f"built on positions {self.positions}."
+                f"The number of positions must be known for an entropy. "
+                f"Received: positions={self.positions}"
             )
         return float(-math.prod(self.positions) * np.sum(p * np.log(p)))
 
-    def perplexity(self):
-        """How many equally frequent codewords would have as much entropy: (groups,)."""
+    def perplexity(self) -> np.ndarray:
+        """Codebook perplexity, the exponential of each group's entropy: (groups,)."""
         p = self.code_probabilities()
         return np.exp(-np.sum(p * np.log(p), axis=1))
 
-    def sample(self, n):
+    def sample(self, n: int) -> Tensor:
         """Draws n codes whose sub-vectors are independent: (n, ..., d).
 
         Raises:
@@ -416,8 +428,8 @@ class VectorQuantizer(Channel):
         self._check_built()
         if None in self.positions:
             raise ValueError(
-                f"Codes are drawn where their shape is known; this layer was built on "
-                f"positions {self.positions}."
+                f"The number of positions must be known to draw codes. "
+                f"Received: positions={self.positions}"
             )
         log_p = ops.log(with_floor(self.frequencies))
         total = n * math.prod(self.positions)
@@ -427,10 +439,10 @@ class VectorQuantizer(Channel):
         shape = (n, *self.positions, self.groups)
         return self.decode_indices(ops.reshape(ops.transpose(index), shape))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         initializer = self.initializer
         if initializer is not None:
             initializer = keras.initializers.serialize(initializer)
@@ -446,63 +458,3 @@ class VectorQuantizer(Channel):
             "dead_code_threshold": self.dead_code_threshold,
             "initializer": initializer,
         }
-
-
-def with_floor(frequencies):
-    """Probabilities > 0 from frequencies (groups, codewords)."""
-    return (1.0 - FLOOR) * frequencies + FLOOR / frequencies.shape[1]
-
-
-def divide_frequencies(frequencies, dead, parents):
-    """Frequencies after dead codewords have moved to codes of other ones.
-
-    A codeword and those that moved to its codes share what they had, evenly.
-
-    Args:
-        frequencies: Tensor (groups, codewords).
-        dead: Booleans of that shape.
-        parents: Ints of that shape: each one's codeword, not dead, that had the code.
-    """
-    groups, codewords = frequencies.shape
-    rows = parents + codewords * ops.expand_dims(ops.arange(groups, dtype="int32"), 1)
-    rows = ops.reshape(rows, (-1,))
-
-    def gathered(values):
-        flat = ops.reshape(ops.where(dead, values, 0.0), (-1,))
-        total = ops.segment_sum(flat, rows, num_segments=groups * codewords)
-        return ops.reshape(total, (groups, codewords))
-
-    heirs = gathered(ops.ones_like(frequencies))
-    each = (frequencies + gathered(frequencies)) / (1.0 + heirs)
-    of_parent = ops.reshape(ops.take(ops.reshape(each, (-1,)), rows), each.shape)
-    return ops.where(dead, of_parent, each)
-
-
-def take_codes(vectors, picks):
-    """Sub-vectors (n, groups, width) as a codebook: (groups, picks, width)."""
-    return ops.transpose(ops.take(vectors, picks, axis=0), (1, 0, 2))
-
-
-def distances(z, codebook):
-    r"""\(\|z - c\|^2\), for wide sub-vectors less the term that codewords share.
-
-    Args:
-        z: Tensor (n, groups, width).
-        codebook: Tensor (groups, codewords, width).
-
-    Returns:
-        Tensor (n, groups, codewords).
-    """
-    width = codebook.shape[2]
-    if width <= 4:  # no slower than a matrix product, and exact
-        z = ops.expand_dims(z, 2)
-        return sum(ops.square(z[..., i] - codebook[..., i]) for i in range(width))
-    squares = ops.sum(ops.square(codebook), axis=2)
-    return squares - 2.0 * ops.einsum("vgw,gkw->vgk", z, codebook)
-
-
-def take_codewords(codebook, index):
-    """Rows (n, groups, width) of a codebook (groups, codewords, width)."""
-    groups, codewords, width = codebook.shape
-    rows = ops.cast(index, "int32") + codewords * ops.arange(groups, dtype="int32")
-    return ops.take(ops.reshape(codebook, (-1, width)), rows, axis=0)

@@ -1,39 +1,17 @@
-"""Layers that add a weighted term to the loss and remember its bare value."""
+"""Layers that pass their input on and add a weighted term to the loss."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
-
-class LossTerm(keras.layers.Layer):
-    """Base class: state that Keras saves but neither trains nor casts."""
-
-    def add_state(self, name, shape, value):
-        """A float32 weight that neither the optimizer nor autocasting touches.
-
-        Each replica of a `tf.distribute` strategy updates its own copy, and the
-        first one's is read and saved. To aggregate instead would make the replicas
-        wait for each other inside `call`, where Keras then mixes up their losses.
-        """
-        return self.add_weight(
-            name=name,
-            shape=shape,
-            initializer=keras.initializers.Constant(value),
-            dtype="float32",
-            autocast=False,
-            trainable=False,
-        )
-
-    def check_weight(self, name, value):
-        """Returns `value` as a float, or raises a ValueError that names it."""
-        if not 0 <= value < float("inf"):
-            raise ValueError(f"{name} must be a finite number >= 0; received {value}.")
-        return float(value)
+from .base import LossTerm
+from .typing import Shape, Tensor
 
 
 class Penalty(LossTerm):
-    """Base class of the layers that penalise what passes through them.
+    """Base class of the layers that penalize their inputs.
 
     The output is the input. The loss grows by `weight` x the mean of
     `penalty(inputs)`, which a subclass gives in nats per example, as one number or
@@ -63,31 +41,32 @@ class Penalty(LossTerm):
 
     signed = False
 
-    def __init__(self, weight=1.0, **kwargs):
+    def __init__(self, weight: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         size = abs(weight) if self.signed else weight
         self.initial_weight = math.copysign(self.check_weight("weight", size), weight)
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Shape | None = None) -> None:
         self.weight = self.add_state("weight", (), self.initial_weight)
         self.last_value = self.add_state("last_value", (), 0.0)
 
     @property
-    def logs(self):
+    def logs(self) -> dict[str, keras.Variable]:
         """What `RateDistortionModel` logs: names and variables."""
         return {self.name: self.last_value}
 
-    def penalty(self, inputs):
+    def penalty(self, inputs: Tensor) -> Tensor:
+        """The bare term in nats: a scalar, or one number for each example."""
         raise NotImplementedError(f"{type(self).__name__} must define `penalty`.")
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         value = ops.mean(ops.cast(self.penalty(inputs), "float32"))
         self.last_value.assign(value)
         self.add_loss(self.weight * value)
         return inputs
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "weight": self.initial_weight}

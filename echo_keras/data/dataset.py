@@ -1,0 +1,78 @@
+"""What `load` returns: images, and where they came from."""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from echo_keras._files import check_integer, sha256
+
+from .pixels import TREATMENTS
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images for training, validation and test, and where they came from.
+
+    Attributes:
+        name: one of `names()`.
+        x_train: float32 images in [0, 1], shape `(n, height, width, channels)`.
+        x_test: as `x_train`.
+        x_valid: as `x_train`, or `None` where there is no validation split.
+        y_train: integer labels of shape `(n,)`, or `None`.
+        y_test: as `y_train`.
+        source: what was read, such as `"mnist.npz in data_dir"`; no paths.
+        binarize: the treatment applied, one of `BINARIZE`.
+        description: one line for people, with every caveat.
+    """
+
+    name: str
+    x_train: np.ndarray = dataclasses.field(repr=False)
+    x_test: np.ndarray = dataclasses.field(repr=False)
+    x_valid: np.ndarray | None = dataclasses.field(repr=False)
+    y_train: np.ndarray | None = dataclasses.field(repr=False)
+    y_test: np.ndarray | None = dataclasses.field(repr=False)
+    source: str
+    binarize: str
+    description: str
+
+    @functools.cached_property
+    def checksum(self) -> str:
+        """SHA-256 (hex) of the float32 bytes of `x_train`, `x_valid` and `x_test`.
+
+        One after the other, as they stand here.
+        """
+        splits = self.x_train, self.x_valid, self.x_test
+        return sha256(*(None if x is None else np.asarray(x, "<f4") for x in splits))
+
+    def first(self, n: int) -> "Dataset":
+        """The data set with its first `n` training images, which are views of these.
+
+        It is that of `load(limit=n)`, checksum and description included.
+
+        Raises:
+            ValueError: `n` is no integer, or not in [1, training images].
+
+        Example:
+
+        >>> from echo_keras import data
+        >>> data.load("digits").first(100).x_train.shape
+        (100, 28, 28, 1)
+        """
+        check_integer(n, "n", 1, len(self.x_train))
+        return self.cut(n, len(self.x_train))
+
+    def cut(self, n: int, whole: int) -> "Dataset":
+        """As `first`, where x_train may hold but a part of `whole` images already."""
+        if n == whole:
+            return self
+        note = f"; first {n} of {whole} training images"
+        # The treatment of the pixels is named last.
+        treatment = f"; {TREATMENTS.get(self.binarize)}"
+        told = self.description.removesuffix(treatment)
+        return dataclasses.replace(
+            self,
+            x_train=self.x_train[:n],
+            y_train=None if self.y_train is None else self.y_train[:n],
+            description=told + note + self.description[len(told) :],
+        )

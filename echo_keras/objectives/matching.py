@@ -1,0 +1,161 @@
+r"""Objectives that match the codes' marginal to a prior and leave the rate free."""
+
+import math
+from collections.abc import Sequence
+
+import keras
+
+from echo_keras.layers import (
+    DeterministicBottleneck,
+    GaussianBottleneck,
+    InputNoise,
+    Logistic,
+    MMDPenalty,
+    VariancePenalty,
+)
+
+from ..model import RateDistortionModel, autoencoder
+from ..networks import Decoder, Encoder
+
+# The InfoMax paper's priors, all of variance 1.
+PRIORS = ("normal", "logistic")
+UNIT_LOGISTIC = math.sqrt(3) / math.pi
+
+
+def wae(
+    encoder: Encoder,
+    decoder: Decoder,
+    latent_dim: int,
+    weight: float = 10.0,
+    noise_variance: float | None = None,
+    estimator: str = "unbiased",
+    penalties: Sequence[keras.layers.Layer] = (),
+) -> RateDistortionModel:
+    r"""Wasserstein autoencoder: \(C + \lambda\, MMD^2[q(z), N(0, I)]\).
+
+    The kernel is the inverse multiquadric with C = 2 `latent_dim`. With noise of fixed
+    variance on the code it is the constrained WAE, the same as the Bounded Information
+    Rate VAE: what the code carries is at most `GaussianSample.capacity`.
+
+    Args:
+        encoder, decoder, latent_dim, penalties: See `echo_keras.objectives`.
+        weight: Float >= 0, \(\lambda\).
+        noise_variance: Float > 0, or None for a deterministic encoder.
+        estimator: See `MMDPenalty`; WAE leaves out pairs of an example with itself.
+
+    Returns:
+        A `RateDistortionModel`; the penalty is the layer "mmd".
+
+    Example:
+
+    >>> model = wae(encoder, decoder, 16, noise_variance=0.25)
+    >>> model.get_layer("bottleneck").channel.capacity_bits()
+    16.0
+
+    References:
+        Tolstikhin et al., Wasserstein Auto-Encoders (2018), Sec. 3 and 4; Variance
+        Constrained Autoencoding, Eq. 2 and 3, App. B.
+    """
+    penalty = MMDPenalty(weight, kernel="imq", estimator=estimator, name="mmd")
+    bottleneck = _with_fixed_noise(latent_dim, noise_variance)
+    return autoencoder(encoder, bottleneck, decoder, [penalty, *penalties])
+
+
+def vcae(
+    encoder: Encoder,
+    decoder: Decoder,
+    latent_dim: int,
+    weight: float = 1.0,
+    noise_variance: float | None = None,
+    variance: float | None = None,
+    penalties: Sequence[keras.layers.Layer] = (),
+) -> RateDistortionModel:
+    r"""Variance-constrained autoencoder: \(C + \lambda\, |\sum_j Var(z_j) - v|\).
+
+    Args:
+        encoder, decoder, latent_dim, penalties: See `echo_keras.objectives`.
+        weight: Float >= 0, \(\lambda\).
+        noise_variance: Float > 0, or None for a deterministic encoder.
+        variance: Float >= 0, v; `latent_dim` if None.
+
+    Returns:
+        A `RateDistortionModel`; the penalty is the layer "variance".
+
+    Example:
+
+    >>> model = vcae(encoder, decoder, 16, noise_variance=0.05)
+    >>> model.get_layer("variance").target
+    16.0
+
+    References:
+        Variance Constrained Autoencoding, Eq. 6 and 7, Algorithm 1.
+    """
+    penalty = VariancePenalty(weight, variance=variance, name="variance")
+    bottleneck = _with_fixed_noise(latent_dim, noise_variance)
+    return autoencoder(encoder, bottleneck, decoder, [penalty, *penalties])
+
+
+def vim(
+    encoder: Encoder,
+    decoder: Decoder,
+    latent_dim: int,
+    weight: float = 10.0,
+    prior: str = "normal",
+    input_noise: float = 0.01,
+) -> RateDistortionModel:
+    r"""Variational InfoMax autoencoder: \(C + \lambda\, MMD^2[q(z), p(z)]\).
+
+    There is no penalty on the information that the encoder lets through; the prior's
+    entropy bounds what the code can carry. The encoder is random because its input is.
+
+    Args:
+        encoder, decoder, latent_dim: See `echo_keras.objectives`.
+        weight: Float >= 0, \(\lambda\).
+        prior: "normal" or "logistic", both of variance 1 in each dimension.
+        input_noise: Float >= 0, bound of the noise on the encoder's input in training;
+            see `InputNoise`. The distortion compares with the image as it is.
+
+    Returns:
+        A `RateDistortionModel`; the penalty is the layer "mmd", with the inverse
+        multiquadric kernel of Wasserstein autoencoders.
+
+    Raises:
+        ValueError: the prior is unknown.
+
+    Example:
+
+    >>> vim(encoder, decoder, 2, prior="logistic").get_layer("mmd").prior.name
+    'logistic'
+
+    References:
+        The Variational InfoMax Autoencoder, Eq. 7, Sec. 3.2 and App.
+    """
+    if prior not in PRIORS:
+        raise ValueError(
+            f"prior must be one of {', '.join(PRIORS)}. Received: prior={prior!r}"
+        )
+    penalty = MMDPenalty(
+        weight,
+        kernel="imq",
+        estimator="unbiased",
+        prior=Logistic(UNIT_LOGISTIC, name="logistic") if prior == "logistic" else None,
+        name="mmd",
+    )
+    return autoencoder(
+        encoder,
+        DeterministicBottleneck(latent_dim, name="bottleneck"),
+        decoder,
+        [penalty],
+        input_noise=InputNoise(input_noise, name="input_noise"),
+    )
+
+
+def _with_fixed_noise(
+    latent_dim: int, noise_variance: float | None
+) -> keras.layers.Layer:
+    """The bottleneck whose rate no objective weighs: bounded by its noise alone."""
+    if noise_variance is None:
+        return DeterministicBottleneck(latent_dim, name="bottleneck")
+    return GaussianBottleneck(
+        latent_dim, noise_variance=noise_variance, beta=0.0, name="bottleneck"
+    )
