@@ -4,10 +4,10 @@ r"""Figure 4 of the Echo paper: the code of a model against the factors of its i
     python reproductions/figure4.py --model my.keras --images shapes3d_rendered
 
 One row for each dimension of the code, one column for each factor: the mean of f(x), or
-of a Gaussian's mean, over all images that share a value of the factor, one line for each
-shape; and over the positions a heat map. Works for any model with one bottleneck of the
-library. Without --model it draws the model of Table 2 that has the highest MIG among
-those with an Echo channel and independent factors.
+of a Gaussian's mean, over all images that share a value of the factor, one line for
+each shape; and over the positions a heat map. Works for any model with one bottleneck
+of the library. Without --model it draws the model of Table 2 that has the highest MIG
+among those with an Echo channel and independent factors.
 """
 
 import pathlib

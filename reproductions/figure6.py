@@ -3,9 +3,9 @@
     python reproductions/figure6.py                                  # digits
     python reproductions/figure6.py --dataset omniglot --data_dir FOLDER
 
-Shown are thirteen dimensions of each method: the nine with the highest rates, three with
-low rates, and the one with the lowest. Densities by Gaussian kernels with Scott's rule,
-from several codes of each test image (App. D.2; the paper takes 2,000 each).
+Shown are thirteen dimensions of each method: the nine with the highest rates, three
+with low rates, and the one with the lowest. Densities by Gaussian kernels with Scott's
+rule, from several codes of each test image (App. D.2; the paper takes 2,000 each).
 Anderson-Darling statistics of all dimensions go to a table, at two sample sizes: with
 enough points the test rejects any law that is not exactly Gaussian.
 """

@@ -45,8 +45,8 @@ def draw(results):
     header = ["", "rank correlation with the log-likelihood", "p-value"]
     text = (
         f"# Figure 7: {config['dataset']}, {STUDY.deviations(config)}\n\n"
-        f"{markdown(header, body)}\n\nSpearman's, over {len(x)} test images; log p(x|z) "
-        f"is the mean over {codes} codes of each.\n"
+        f"{markdown(header, body)}\n\nSpearman's, over {len(x)} test images; log "
+        f"p(x|z) is the mean over {codes} codes of each.\n"
     )
     results.path("figure7.md").write_text(text)
     print(f"\n{text}")

@@ -70,8 +70,8 @@ def note(runs):
         for name in sorted(areas, key=areas.get)
     )
     return (
-        f"{text}Area under the lower convex hull of each front, rates from {low:.2f} to "
-        f"{high:.2f}, which all methods reach: {ranked}."
+        f"{text}Area under the lower convex hull of each front, rates from {low:.2f} "
+        f"to {high:.2f}, which all methods reach: {ranked}."
     )
 
 

@@ -57,7 +57,7 @@ def configure(config):
 STUDY = FactorStudy(
     "table2",
     build,
-    protocol={},  # of Locatello et al. (2019), whose protocol the paper follows (App. E)
+    protocol={},  # of Locatello et al. (2019), as the paper says (App. E)
     vary={
         "dataset": list(FACTORS),
         ("beta", "gamma"): pairs(SETTINGS),
@@ -106,11 +106,11 @@ TABLE = Table(
     title="Table 2 of the Echo paper",
     name="table2",
     rows=("dataset", "beta", "gamma", "method"),
-    note="Scores of the code without noise, in [0, 1], MIG from as many images as there "
-    "are votes; sigma is the standard deviation over runs, and the paper's are means of "
-    "ten. Echo's code is standardized. Rate and distortion in nats per image, with "
-    "echoes from the bank; TC is what the discriminator estimated in the last epoch, in "
-    "nats.",
+    note="Scores of the code without noise, in [0, 1], MIG from as many images as "
+    "there are votes; sigma is the standard deviation over runs, and the paper's are "
+    "means of ten. Echo's code is standardized. Rate and distortion in nats per image, "
+    "with echoes from the bank; TC is what the discriminator estimated in the last "
+    "epoch, in nats.",
 )
 
 

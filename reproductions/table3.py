@@ -4,9 +4,9 @@
     python reproductions/table3.py --dataset omniglot --data_dir FOLDER
 
 Trains what table1.py would (Echo) unless its records and models are in --out_dir. The
-noise has the distribution of z, so its total correlation is measured on draws from q(z),
-by the second-order formula of App. C, whose value for independent dimensions is not zero
-but about d (d - 1) / (2 draws).
+noise has the distribution of z, so its total correlation is measured on draws from
+q(z), by the second-order formula of App. C, whose value for independent dimensions is
+not zero but about d (d - 1) / (2 draws).
 """
 
 import dataclasses
@@ -43,9 +43,9 @@ TABLE = Table(
     title="Table 3: total correlation of Echo noise",
     name="table3",
     rows=("method",),
-    note="Nats. TC = -1/2 log det of the correlation matrix, the total correlation of a "
-    "Gaussian; the paper prints the formula without the factor 1/2, so that its numbers "
-    "may be either. Diagonal Gaussian noise has 0.",
+    note="Nats. TC = -1/2 log det of the correlation matrix, the total correlation of "
+    "a Gaussian; the paper prints the formula without the factor 1/2, so that its "
+    "numbers may be either. Diagonal Gaussian noise has 0.",
 )
 
 

@@ -18,7 +18,7 @@ D, CONTEXT = 4, 2
 SMALL = {"steps": 2, "hidden": (12, 10), "activation": "tanh"}
 settings = pytest.mark.parametrize(
     ("cls", "mean_only", "context"),
-    itertools.product((IAFBlock, MAFBlock), (True, False), (False, True)),
+    list(itertools.product((IAFBlock, MAFBlock), (True, False), (False, True))),
 )
 
 
