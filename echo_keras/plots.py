@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 from matplotlib import figure as mpl
+from matplotlib import ticker
 
 from echo_keras.layers.backend import no_gradients
 from echo_keras.metrics.fronts import convex_front, entropy_bound, pareto_front
@@ -469,3 +470,118 @@ def _grid(rows, path, labels=None):
         if labels:
             axes[i, 0].set_ylabel(labels[i], rotation=0, ha="right", va="center")
     figure.savefig(path, dpi=110)
+
+
+def information_plane(
+    curves: dict[str, Sequence[tuple[float, float, float]]], path: Path, entropy: float
+) -> None:
+    """Draws what codes tell of classes against what they keep of inputs.
+
+    Args:
+        curves: From a label, of a channel, to points (beta, I(X; Z), I(Z; C)), nats per
+            example, a model each.
+        path: Where the PNG goes.
+        entropy: H(C) in nats, the most that a code can tell.
+
+    Example:
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
+    ...     information_plane({"Echo": [(0.1, 6.6, 1.9), (1, 2.9, 1.0)]}, file.name, 2.3)
+
+    References:
+        Tishby et al. (1999); BIB-AE paper, Sec. 2.1.
+    """
+    figure = mpl.Figure((6.4, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for i, (label, points) in enumerate(curves.items()):
+        betas, kept, told = np.transpose(points)
+        axes.plot(kept, told, "o-", label=label)
+        # Above the points of one channel, below those of the next.
+        side, offset = ("left", (3, -11)) if i % 2 else ("right", (-3, 6))
+        style = {"textcoords": "offset points", "ha": side, "fontsize": 8}
+        for beta, *point in zip(betas, kept, told, strict=True):
+            axes.annotate(rf"$\beta$ = {beta:g}", point, xytext=offset, **style)
+    axes.axhline(entropy, ls=":", color="0.4", label="H(C)")
+    # Of a Markov chain from C over X to Z.
+    ends = [0, entropy]
+    axes.plot(ends, ends, "--", color="0.6", label="I(Z; C) = I(X; Z)")
+    axes.set(xlabel="I(X; Z) (nats)", ylabel="bound on I(Z; C) (nats)")
+    axes.margins(x=0.12)  # room for names
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def discrete_channels(
+    joint: np.ndarray,
+    channels: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+    path: Path,
+) -> None:
+    """Draws models of a discrete x with a discrete code, a column for each.
+
+    Rows: the data beside what a model generates; codes by class beside their marginal;
+    encoder; decoder; and what becomes of an x that is encoded and decoded. Codes are
+    sorted by their share of class 1.
+
+    Args:
+        joint: Probabilities of class and x, (2, n).
+        channels: From a title to probabilities: e(z|x) and d(x|z), both (codes, n), and
+            m(z), (codes,).
+        path: Where the PNG goes.
+
+    Example:
+
+    >>> import tempfile
+    >>> joint, half = np.full((2, 4), 1 / 8), np.full((2, 4), 0.5)
+    >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
+    ...     discrete_channels(joint, {"mine": (half, half / 2, half[0, :2])}, file.name)
+
+    References:
+        Fixing a Broken ELBO, Fig. 2.
+    """
+    figure = mpl.Figure((3.7 * len(channels), 15), layout="constrained")
+    heights = [1, 1, 1.4, 1.4, 1.4]
+    grid = figure.subplots(5, len(channels), squeeze=False, height_ratios=heights)
+    for column, (title, channel) in zip(grid.T, channels.items(), strict=True):
+        _discrete_channel(joint, channel, column)
+        column[0].set_title(title)
+    grid[0, 0].legend(fontsize=8)
+    grid[1, 0].legend(fontsize=8, ncols=2, loc="upper center")
+    for row, letter in zip(grid, ("i", "ii", "iii", "iv", "v"), strict=True):
+        place = {"xy": (-0.3, 1.06), "xycoords": "axes fraction"}
+        row[0].annotate(f"({letter})", **place, weight="bold")
+    figure.savefig(path, dpi=110)
+
+
+def _discrete_channel(joint, channel, column):
+    p = joint.sum(0)
+    mass = joint @ channel[0].T  # P(class, code)
+    order = np.argsort(mass[1] / mass.sum(0), kind="stable")
+    encoder, decoder, marginal = (table[order] for table in channel)
+    mass = mass[:, order]
+    in_x, in_z, *tables = column
+
+    x = np.arange(len(p))
+    in_x.bar(x, p, color="0.82", label="$p^*(x)$")
+    in_x.plot(x, marginal @ decoder, "C0-", lw=2.5, label="$g(x)$")
+    in_x.plot(x, mass.sum(0) @ decoder, "C3--", lw=1.5, label="$d(x)$")
+    in_x.set(xlabel="x", ylabel="probability")
+
+    codes, shares = np.arange(len(marginal)), mass.sum(0)
+    in_z.bar(codes, mass[0], color="#5e3c99", label="$e(z_0)$")
+    in_z.bar(codes, mass[1], bottom=mass[0], color="#f1b82d", label="$e(z_1)$")
+    in_z.step(codes, shares, "k-", where="mid", lw=1.2, label="$e(z)$")
+    in_z.plot(codes, marginal, "o", color="C0", ms=3.5, label="$m(z)$")
+    top = 1.5 * max(shares.max(), marginal.max())
+    in_z.set(xlabel="z", ylabel="probability", ylim=(0, top))
+
+    shown = (
+        (encoder, "$e(z|x)$", "z"),
+        (decoder, "$d(x|z)$", "z"),
+        ((encoder.T @ decoder).T, "$p(x'|x)$", "x'"),
+    )
+    for axes, (table, title, up) in zip(tables, shown, strict=True):
+        image = axes.imshow(table, "viridis", origin="lower", vmin=0, aspect="auto")
+        axes.set(title=title, xlabel="x", ylabel=up)
+        axes.figure.colorbar(image, ax=axes, pad=0.02, ticks=ticker.MaxNLocator(4))

@@ -33,9 +33,10 @@ from .information import (
     aggregate_posterior,
     generative_information,
     information_bounds,
+    marginal_kl,
     total_correlation,
 )
-from .novelty import combined_score, roc_auc
+from .novelty import combined_score, roc_areas, roc_auc
 from .rate_distortion import (
     ECHOES,
     evaluate,
@@ -79,6 +80,7 @@ __all__ = [
     "information_bounds",
     "information_plane",
     "map_batches",
+    "marginal_kl",
     "match_gaussian",
     "mig",
     "modularity",
@@ -92,6 +94,7 @@ __all__ = [
     "rate_distortion",
     "representation",
     "robustness",
+    "roc_areas",
     "roc_auc",
     "sample_quality",
     "sap",

@@ -63,7 +63,7 @@ def scores(
     Example:
 
     >>> from echo_keras import losses, objectives
-    >>> model = objectives.vae(*objectives.tiny_networks(), 2)
+    >>> model = objectives.vae(encoder, decoder, 2)
     >>> model.compile(loss=losses.SquaredError())
     >>> found = scores(model, np.ones((5, 8)))
     >>> [(name, values.shape) for name, values in found.items()]
@@ -169,3 +169,50 @@ def roc_auc(novel: np.ndarray, known: np.ndarray) -> float:
             )
     is_novel = np.repeat([1, 0], [len(novel), len(known)])
     return float(roc_auc_score(is_novel, np.concatenate([novel, known])))
+
+
+def roc_areas(
+    model: keras.Model,
+    novel: dict[str, np.ndarray],
+    known: np.ndarray,
+    reference: np.ndarray,
+    samples: int = 1,
+    batch_size: int | None = None,
+) -> dict[str, dict[str, float]]:
+    """How well each score of a model tells several kinds of novel images from known.
+
+    Args:
+        model, samples, batch_size: See `scores`.
+        novel: From a label to images.
+        known: Images of the kind that the model was trained on.
+        reference: Training images, for `combined_score`.
+
+    Returns:
+        From each label to a dict from each score, and "combined", to its `roc_auc`.
+
+    Raises:
+        ValueError: as `scores` and `combined_score`.
+
+    Example:
+
+    >>> from echo_keras import losses, objectives
+    >>> model = objectives.vae(encoder, decoder, 2)
+    >>> model.compile(loss=losses.SquaredError())
+    >>> x = np.random.RandomState(0).rand(20, 8)
+    >>> sorted(roc_areas(model, {"bright": x + 9}, x, x)["bright"])
+    ['combined', 'distortion', 'neg_elbo', 'rate']
+    """
+    of_reference = scores(model, reference, samples, batch_size)
+
+    def all_scores(x):
+        found = scores(model, x, samples, batch_size)
+        return {**found, "combined": combined_score(found, of_reference)}
+
+    of_known = all_scores(known)
+    return {
+        label: {
+            name: roc_auc(values, of_known[name])
+            for name, values in all_scores(x).items()
+        }
+        for label, x in novel.items()
+    }

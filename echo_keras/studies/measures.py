@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from echo_keras import data
-from echo_keras.metrics import sample_quality
+from echo_keras import data, metrics
 
 from .study import Config, Run
 
@@ -29,18 +28,18 @@ def feature_network(
     """
     name = config["dataset"]
     if dataset.y_train is None:
-        model = sample_quality.inception_features(dataset.x_train.shape[1:])
-        return model, {"features": sample_quality.fid_name(model)}
+        model = metrics.inception_features(dataset.x_train.shape[1:])
+        return model, {"features": metrics.fid_name(model)}
     if config.get("train_limit") is not None:
         dataset = data.load(name, data_dir)
-    model, accuracy = sample_quality.classifier_features(
+    model, accuracy = metrics.classifier_features(
         dataset.x_train,
         dataset.y_train,
         f"{name}_classifier",
         pathlib.Path(out) / "features",
     )
     return model, {
-        "features": sample_quality.fid_name(model),
+        "features": metrics.fid_name(model),
         "features_accuracy": accuracy,
         "features_images": len(dataset.x_train),
     }
@@ -62,7 +61,7 @@ def frechet(
     """
     network, described = feature_network(run.config, run.dataset, run.out, run.data_dir)
     distances = {
-        label: sample_quality.fid(network, real, images)
+        label: metrics.fid(network, real, images)
         for label, images in generated.items()
     }
     return {**described, **distances, "images": len(real)}

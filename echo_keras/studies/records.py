@@ -135,10 +135,10 @@ def load(path: pathlib.Path) -> Record:
     return record
 
 
-def get(record: Mapping[str, Any], path: str) -> Any:
+def get(record: Mapping[str, Any], path: str | Sequence[str]) -> Any:
     """What stands in a record under dotted keys; None where a key is missing.
 
-    A part of the path that is an integer counts in a list, from the end if negative.
+    Keys that hold a dot themselves are given as a sequence. A part of the path that is an integer counts in a list, from the end if negative.
 
     Example:
 
@@ -148,7 +148,7 @@ def get(record: Mapping[str, Any], path: str) -> Any:
     3.0
     """
     value = record
-    for key in path.split("."):
+    for key in path.split(".") if isinstance(path, str) else path:
         try:
             value = value[int(key) if isinstance(value, list) else key]
         except (KeyError, IndexError, TypeError):

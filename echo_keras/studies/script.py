@@ -311,6 +311,7 @@ def _plural(key: str) -> str:
 
 
 def _varied(key: str, values: list, help_: str | None) -> Option:
+    values = [value for value in values if value is not None]
     is_text = values and isinstance(values[0], str)
     if is_text:
         choices = [*dict.fromkeys(values), "all"]
@@ -318,7 +319,7 @@ def _varied(key: str, values: list, help_: str | None) -> Option:
         return Option(_plural(key), values, text, [str], choices)
     kind = type(values[0]) if values else float
     help_ = help_ or f"{DESCRIBED.get(key, key)} A list."
-    return Option(_plural(key), values, help_, [kind], least=0)
+    return Option(_plural(key), values or None, help_, [kind], least=0)
 
 
 def _of_protocol(key: str, value: Any, study: Study, dataset: str) -> Option:

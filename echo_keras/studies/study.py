@@ -434,6 +434,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return "+".join(map(_short, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -449,4 +451,6 @@ def _said(key: str, value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return " and ".join(map(str, value))
     return f"{value:,}" if isinstance(value, int) else value

@@ -16,7 +16,7 @@ from .study import Study
 Runs = list[Record]
 
 
-def mean(runs: Runs, path: str) -> float | None:
+def mean(runs: Runs, path: str | Sequence[str]) -> float | None:
     """The mean over runs of a number in their records; None where one lacks it.
 
     Example:
@@ -28,7 +28,7 @@ def mean(runs: Runs, path: str) -> float | None:
     return None if not values or None in values else float(np.mean(values))
 
 
-def spread(runs: Runs, path: str) -> float | None:
+def spread(runs: Runs, path: str | Sequence[str]) -> float | None:
     """The standard deviation over runs; None for a single run.
 
     Example:
@@ -40,6 +40,29 @@ def spread(runs: Runs, path: str) -> float | None:
     if len(values) < 2 or None in values:
         return None
     return float(np.std(values, ddof=1))
+
+
+def points(
+    runs: Runs, label: Callable[[Mapping[str, Any]], str], *paths: str
+) -> dict[str, list[tuple[float, ...]]]:
+    """What curves are drawn from: numbers in records, grouped by a label.
+
+    Args:
+        runs: Records.
+        label: Function from a configuration to its curve's label.
+        *paths: Where the numbers stand, such as "test.bank.rate".
+
+    Example:
+
+    >>> runs = [{"config": {"method": "vae"}, "test": {"rate": 2.0}, "seconds": 1}]
+    >>> points(runs, lambda config: config["method"], "test.rate", "seconds")
+    {'vae': [(2.0, 1)]}
+    """
+    found: dict[str, list[tuple[float, ...]]] = {}
+    for run in runs:
+        values = tuple(records.get(run, path) for path in paths)
+        found.setdefault(label(run["config"]), []).append(values)
+    return found
 
 
 def cell(value: Any, form: str = ".2f") -> str:
@@ -76,7 +99,8 @@ class Column:
 
     Attributes:
         header: Its name; or a function of a section's records that returns it.
-        value: A path into a record such as "test.bank.rate", of which the mean over
+        value: A path into a record such as "test.bank.rate" (a sequence of keys, where
+            one holds a dot), of which the mean over
             the runs of a row is shown, or a text if they share one; or a function of
             these runs, a list of records, that returns a number, a text or None.
         format: How a number is shown.
@@ -88,7 +112,7 @@ class Column:
     """
 
     header: str | Callable[[Runs], str]
-    value: str | Callable[[Runs], Any]
+    value: str | Sequence[str] | Callable[[Runs], Any]
     format: str = ".2f"
 
     def of(self, runs: Runs) -> Any:
@@ -114,13 +138,16 @@ class Table:
     Attributes:
         study: The `Study`, whose protocol tells the sections apart and says above
             each in what it departs from the paper's.
-        columns: The `Column`s.
+        columns: The `Column`s; or a function of a section's records that returns them,
+            for columns that depend on all rows.
         title: The heading of the file.
         name: Stem of the files that `write` makes.
         rows: Keys of configurations. Runs that agree in them are one row, whose
             numbers are means; with "seed" among them each run has a row of its own.
         sort: Function from a record to what rows are sorted by.
         select: Function from a record to whether it belongs into the table.
+        split: Function from a record to several that stand in its place, each of
+            another row: for runs that hold more than one row's numbers.
         apart: Keys of the protocol that do not tell sections apart.
         keep: Function from a row's runs to those over which paths are averaged.
         note: What stands under each section, or a function of its records.
@@ -146,12 +173,13 @@ class Table:
     """
 
     study: Study
-    columns: Sequence[Column]
+    columns: Sequence[Column] | Callable[[Runs], Sequence[Column]]
     title: str | None = None
     name: str = "table"
     rows: Sequence[str] = ("method", "seed")
     sort: Callable[[Record], Any] | None = None
     select: Callable[[Record], bool] | None = None
+    split: Callable[[Record], Runs] | None = None
     apart: Sequence[str] = ()
     keep: Callable[[Runs], Runs] | None = None
     note: str | Callable[[Runs], str] = ""
@@ -159,6 +187,8 @@ class Table:
     def sections(self, runs: Runs) -> list[list[Runs]]:
         """Runs by section, and in each by row."""
         runs = [run for run in runs if self.select is None or self.select(run)]
+        if self.split is not None:
+            runs = [part for run in runs for part in self.split(run)]
         protocols = (self.study.protocol_of(run["config"]) for run in runs)
         keys = dict.fromkeys(["dataset", *(k for p in protocols for k in p)])
         keys = [key for key in keys if key not in (*self.rows, *self.apart)]
@@ -178,12 +208,15 @@ class Table:
         parts = [f"# {self.title or self.study.name}"]
         for rows in self.sections(runs):
             section = [run for row in rows for run in row]
-            header = [column.title(section) for column in self.columns]
-            body = [[c.text(self._kept(c, row)) for c in self.columns] for row in rows]
+            columns = self._columns(section)
+            header = [column.title(section) for column in columns]
+            body = [[c.text(self._kept(c, row)) for c in columns] for row in rows]
+            # What only some rows have departs from the paper, too.
+            config = {k: v for run in section[::-1] for k, v in run["config"].items()}
             note = self.note(section) if callable(self.note) else self.note
             parts += [
-                f"## {section[0]['config'].get('dataset', self.study.name)}: "
-                f"{self.study.deviations(section[0]['config'], self.rows)}",
+                f"## {config.get('dataset', self.study.name)}: "
+                f"{self.study.deviations(config, self.rows)}",
                 markdown(header, body),
                 f"{note} {records.provenance(section)}".strip(),
             ]
@@ -199,13 +232,17 @@ class Table:
                 keys = ("dataset", *self.study.protocol_of(config))
                 shared = {key: config.get(key) for key in keys}
                 values = {
-                    c.title(section): c.of(self._kept(c, row)) for c in self.columns
+                    c.title(section): c.of(self._kept(c, row))
+                    for c in self._columns(section)
                 }
                 found.append({**shared, **values})
         return found
 
+    def _columns(self, section: Runs) -> Sequence[Column]:
+        return self.columns(section) if callable(self.columns) else self.columns
+
     def _kept(self, column: Column, row: Runs) -> Runs:
-        by_path = isinstance(column.value, str)
+        by_path = not callable(column.value)
         return self.keep(row) if self.keep is not None and by_path else row
 
     def write(self, runs: Runs, folder: str | pathlib.Path) -> str:

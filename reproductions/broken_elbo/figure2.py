@@ -4,16 +4,13 @@
     python reproductions/broken_elbo/figure2.py --decoder=per_code    # as printed
 
 A class (70 or 30 percent), Gaussian noise and 30 bins make data x that know 0.5 nats
-of their class (Sec. 4, App. E). Three models of them: engineered from the true
-posterior; trained by the ELBO, min D + R; and trained at a target rate,
-min D + |0.5 - R|. Data are infinite: rate and distortion are sums over all bins and
-codes, and nothing is sampled. All seeds train side by side. Writes a record,
-figure2.png, and figure2.md from all records in the folder. On PyTorch it takes long.
+of their class (Sec. 4, App. E). Models: engineered from the true posterior; trained by
+the ELBO, min D + R; and at a target rate, min D + |0.5 - R|. Data are infinite: rate
+and distortion are sums over all bins and codes, and nothing is sampled. All seeds train
+side by side. On PyTorch it takes long.
 
-Fixed are the bins, 30 equal ones of [0, 1], and the means of the classes, 1/3 and 2/3;
-the standard deviation, which they share, is solved for. The encoder has two parameters
-for each code. The appendix prints -exp[(w x - b)^2], which is no density: it is read
-as exp[-(w x - b)^2], normalised. Decoders:
+The encoder has two parameters for each code. The appendix prints -exp[(w x - b)^2],
+which is no density: it is read as exp[-(w x - b)^2], normalised. Decoders:
 
     table     a logit for every pair of code and bin: the "very flexible nonparametric
               models" of Sec. 4
@@ -22,39 +19,44 @@ as exp[-(w x - b)^2], normalised. Decoders:
     per_bin   w and b for each bin, the encoder's form with x and z exchanged. With
               w = 0 every d(x|z) can be p*(x)
 
-The paper's finding, an ELBO whose rate is near 0 while g(x) is p*(x), needs a decoder
-that can do without a code; per_code cannot, and there the ELBO finds the classes.
-
-Any tight model with R >= 0.5 minimises D + |0.5 - R|, so which one is found depends on
-the training. Bins at positions in [-1, 1] instead of [0, 1], for one, lead to clusters
-of 60 and 40 percent at the same loss, and 40,000 steps instead of 20,000 to R = 0.504.
+Any tight model with R >= 0.5 minimises D + |0.5 - R|: which one is found depends on the
+training.
 """
 
 import collections
 import hashlib
 import math
+import pathlib
 import time
 
 import keras
 import numpy as np
-from absl import app, flags
+from broken_elbo_paper import PUBLISHED
 from keras import ops
-from matplotlib import figure as mpl
-from matplotlib import ticker
 from scipy import optimize, special, stats
 
-from echo_keras import experiments, training
-from echo_keras.experiments import number
-from echo_keras.studies import records
+from echo_keras import plots
+from echo_keras.studies import (
+    Column,
+    Command,
+    Option,
+    Study,
+    Table,
+    mean,
+    published,
+    records,
+    spread,
+    start,
+)
+from echo_keras.training import write_json
 
-OUT_DIR = "runs/broken_elbo_figure2"
 BINS = CODES = 30
 POSITIONS = (np.arange(BINS) + 0.5) / BINS  # x_j, and z_i for the decoder per_bin
 PRIOR = np.array([0.7, 0.3])
-MEANS = 1 / 3, 2 / 3
+MEANS = 1 / 3, 2 / 3  # of the classes; their standard deviation is solved for
 RATE = 0.5  # nats: what x knows of its class, and the target
 CODES_OF_CLASS = 21, 9  # of the engineered model: its m(z) is uniform
-STEPS, LEARNING_RATE = 20_000, 3e-3
+LEARNING_RATE = 3e-3
 DECODERS = ["table", "per_code", "per_bin"]
 NAMES = {
     "engineered": "Engineered",
@@ -62,62 +64,8 @@ NAMES = {
     "target": f"Target rate {RATE}",
     "parity": "Parity of the bin",
 }
-PAPER_RATES = {"elbo": 0.0002, "target": 0.4999}
-NEAR_RATE, NEAR_CLASS = 0.01, 0.05  # how near counts as reached
-
-FLAGS = flags.FLAGS
-flags.DEFINE_enum("decoder", DECODERS[0], DECODERS, "Form of d(x|z); see above.")
-
 # Logarithms of e(z|x) and d(x|z), both (codes, bins), and of m(z), (codes,).
 Channel = collections.namedtuple("Channel", "encoder decoder marginal")
-
-
-def main(argv):
-    out = experiments.prepare(argv, OUT_DIR)
-    seeds = list(range(FLAGS.seed, FLAGS.seed + FLAGS.runs))
-    steps = FLAGS.steps or STEPS
-    sigma, joint = source()
-    channels = {"engineered": [engineered(joint)], "parity": [parity(joint)]}
-    started = time.time()
-    for objective, target in ("elbo", None), ("target", RATE):
-        model = ToyModel(FLAGS.decoder, seeds, target)
-        train(model, joint, steps)
-        channels[objective] = model.channels()
-    record = {
-        "experiment": "broken_elbo_figure2",
-        "config": {
-            "decoder": FLAGS.decoder,
-            "seeds": seeds,
-            "steps": steps,
-            "learning_rate": LEARNING_RATE,
-            "target": RATE,
-            "prior": PRIOR.tolist(),
-            "means": MEANS,
-        },
-        "data": {
-            "description": f"p*(x) on {BINS} bins, exact",
-            "sigma": sigma,
-            "entropy": entropy(joint),
-            "checksum": hashlib.sha256(joint.round(12).tobytes()).hexdigest(),
-        },
-        **records.environment(),
-        "parameters": sum(math.prod(w.shape[1:]) for w in model.trainable_weights),
-        "seconds": round(time.time() - started, 1),
-        "test": {
-            name: [measure(joint, channel) for channel in channels[name]]
-            for name in NAMES
-        },
-    }
-    training.write_json(out / f"{FLAGS.decoder}.json", record)
-    text = report(records.read(out))
-    (out / "figure2.md").write_text(text)
-    suffix = "" if FLAGS.decoder == DECODERS[0] else f"-{FLAGS.decoder}"
-    shown = {name: channels[name][0] for name in ("engineered", "elbo", "target")}
-    draw(joint, shown, out / f"figure2{suffix}.png")
-    print(text)
-
-
-# The data
 
 
 def source(rate=RATE):
@@ -141,34 +89,23 @@ def information(joint):
     return float(special.rel_entr(joint, apart).sum())
 
 
-def entropy(joint):
-    """H of the data, in nats."""
-    return float(special.entr(joint.sum(0)).sum())
-
-
-# Models made by hand
-
-
 def engineered(joint):
     """A code drawn from p(class|x), each class spread evenly over its codes."""
-    posterior = joint / joint.sum(0)
-    share = posterior / np.array(CODES_OF_CLASS)[:, None]
+    share = joint / joint.sum(0) / np.array(CODES_OF_CLASS)[:, None]
     return tight(joint, np.repeat(share, CODES_OF_CLASS, axis=0))
 
 
 def parity(joint, rate=RATE):
     """A code of two letters that says, with errors, whether the bin is even."""
-    even = np.arange(BINS) % 2 == 0
 
     def encoder(error):
-        says_even = np.where(even, 1 - error, error)
+        says_even = np.where(np.arange(BINS) % 2, error, 1 - error)
         return np.stack([says_even, 1 - says_even])
 
-    p = joint.sum(0)
-    error = optimize.brentq(
-        lambda error: information(p * encoder(error)) - rate, 1e-9, 0.5, xtol=1e-15
-    )
-    return tight(joint, encoder(error))
+    def excess(error):
+        return information(joint.sum(0) * encoder(error)) - rate
+
+    return tight(joint, encoder(optimize.brentq(excess, 1e-9, 0.5, xtol=1e-15)))
 
 
 def tight(joint, encoder):
@@ -176,9 +113,6 @@ def tight(joint, encoder):
     codes = joint.sum(0) * encoder
     marginal = codes.sum(1)
     return Channel(*map(np.log, (encoder, codes / marginal[:, None], marginal)))
-
-
-# The model that is trained
 
 
 class ToyModel(keras.Model):
@@ -203,7 +137,7 @@ class ToyModel(keras.Model):
             return keras.Variable(values, dtype="float32")
 
         self.encoder = weights(2, CODES)
-        self.decoder = weights(*((CODES, BINS) if decoder == "table" else (2, BINS)))
+        self.decoder = weights(CODES if decoder == "table" else 2, BINS)
         self.marginal = keras.Variable(np.zeros((len(seeds), CODES)), dtype="float32")
 
     def call(self, x):
@@ -216,9 +150,9 @@ class ToyModel(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, *_, **__):
         rate, distortion = y_pred
-        if self.target is None:
-            return ops.sum(distortion + rate)
-        return ops.sum(distortion + ops.abs(self.target - rate))
+        if self.target is not None:
+            rate = ops.abs(self.target - rate)
+        return ops.sum(distortion + rate)
 
     def logarithms(self):
         """Of e(z|x) and d(x|z), both (seeds, codes, bins), and m(z), (seeds, codes)."""
@@ -255,9 +189,6 @@ def train(model, joint, steps):
     model.fit(rows, batch_size=1, shuffle=False, verbose=0)
 
 
-# What is measured
-
-
 def measure(joint, channel):
     """Numbers of one channel, in nats and in shares of probability.
 
@@ -270,7 +201,6 @@ def measure(joint, channel):
     rate = float(np.sum(sent * (encoder - marginal[:, None])))
     distortion = float(-np.sum(sent * decoder))
     mass = joint @ np.exp(encoder).T  # P(class, code)
-    assigned = mass.argmax(0)
     generated = np.exp(marginal) @ np.exp(decoder)
     return {
         "rate": rate,
@@ -278,136 +208,141 @@ def measure(joint, channel):
         "neg_elbo": distortion + rate,
         "information": information(sent),
         "class_information": information(mass),
-        "class_1": float(mass.sum(0)[assigned == 1].sum()),
+        "class_1": float(mass.sum(0)[mass.argmax(0) == 1].sum()),
         "agreement": float(mass.max(0).sum()),
         "variation": float(abs(generated - joint.sum(0)).sum() / 2),
     }
 
 
-def report(runs):
-    """The tables in Markdown: a section for each record."""
-    by_decoder = {run["config"]["decoder"]: run for run in runs}
-    sections = [section(by_decoder[d]) for d in DECODERS if d in by_decoder]
-    _, joint = source()
+STUDY = Study(
+    "broken_elbo_figure2",
+    None,
+    {"decoder": "table", "steps": 20_000, "learning_rate": LEARNING_RATE},
+    paper=False,
+)
+
+
+def split(record):
+    """A record for each model and seed."""
+    return [
+        {**record, "config": {**record["config"], "model": name}, "found": found}
+        for name, results in record["measures"]["models"].items()
+        for found in results
+    ]
+
+
+def with_spread(key, form=".4f"):
+    """A column's mean and standard deviation over seeds."""
+
+    def of(runs):
+        deviation = spread(runs, f"found.{key}")
+        text = f"{mean(runs, f'found.{key}'):{form}}"
+        return text if deviation is None else f"{text} ± {deviation:{form}}"
+
+    return of
+
+
+def near(key, value, tolerance):
+    """A column of how many seeds come near a value."""
+
+    def count(runs):
+        reached = [abs(run["found"][key] - value) < tolerance for run in runs]
+        return f"{sum(reached)} of {len(reached)}"
+
+    return Column(f"{key.replace('_', ' ')} = {value} ± {tolerance}", count)
+
+
+def note(runs):
+    record, (_, joint) = runs[0], source()
     return (
-        "# Figure 2 of Fixing a Broken ELBO: the toy model\n\n"
-        + "\n\n".join(sections)
-        + "\n\nNats; means over seeds and standard deviations. "
-        f"The data have H = {entropy(joint):.4f}. All models with D = H - R are "
-        f"optimal for the ELBO, and those of them with R >= {RATE} for the target "
-        "rate: neither objective prefers one that knows the class. "
-        "TV: total variation between g(x) and p*(x). Each code belongs to the class of "
-        "which it carries more. Class 1: probability of the codes that belong to it, "
+        f"{record['parameters']} parameters; {record['seconds']:.0f} s in all. Nats; "
+        "means over seeds and standard deviations. The data have H = "
+        f"{record['data']['entropy']:.4f}. All models with D = H - R are optimal for the "
+        f"ELBO, and those with R >= {RATE} for the target rate: neither prefers one that "
+        "knows the class. TV: total variation between g(x) and p*(x). Each code belongs "
+        "to the class of which it carries more. Class 1: probability of its codes, "
         f"{PRIOR[1]} in truth. Agreement: probability that a code belongs to the class "
-        f"that made x; {PRIOR[0]} without any knowledge of x, "
-        f"{joint.max(0).sum():.3f} by Bayes's rule from x itself. I(class; z): what "
-        "the code knows of the class. Parity of the bin is a code made by hand, at the "
-        "optimum of both objectives, that knows nothing of the class.\n"
+        f"that made x; {PRIOR[0]} without x, {joint.max(0).sum():.3f} by Bayes's rule. "
+        "Parity of the bin: made by hand, optimal for both, blind to the class."
     )
 
 
-def section(record):
-    """The table of one decoder."""
-    config, seeds = record["config"], record["config"]["seeds"]
-    body = []
-    for name, label in NAMES.items():
-        results = {
-            key: np.array([result[key] for result in record["test"][name]])
-            for key in record["test"][name][0]
-        }
-        rates = abs(results["rate"] - RATE) < NEAR_RATE
-        classes = abs(results["class_1"] - PRIOR[1]) < NEAR_CLASS
-        body.append(
-            [
-                label,
-                spread(results["rate"]),
-                number(PAPER_RATES.get(name), ".4f"),
-                spread(results["distortion"]),
-                spread(results["neg_elbo"]),
-                spread(results["variation"]),
-                spread(results["class_1"], ".3f"),
-                spread(results["agreement"], ".3f"),
-                spread(results["class_information"], ".3f"),
-                f"{rates.sum()} of {len(rates)}",
-                f"{classes.sum()} of {len(classes)}",
-            ]
-        )
-    header = ["Model", "R", "paper's", "D", "-ELBO", "TV"]
-    header += ["class 1", "agreement", "I(class; z)"]
-    header += [f"R = {RATE} ± {NEAR_RATE}", f"class 1 = {PRIOR[1]} ± {NEAR_CLASS}"]
-    return (
-        f"## Decoder {config['decoder']}: {record['parameters']} parameters\n\n"
-        f"{records.markdown(header, body)}\n\n"
-        f"Seeds {seeds[0]} to {seeds[-1]}; {config['steps']:,} steps of Adam, "
-        f"{config['learning_rate']} falling to 0; {record['seconds']:.0f} s in all on "
-        f"{record['device']}, {record['versions']['backend']}."
+TABLE = Table(
+    STUDY,
+    [
+        Column("Model", lambda runs: NAMES[runs[0]["config"]["model"]]),
+        Column("R", with_spread("rate")),
+        Column("paper's", published(PUBLISHED["toy"], "model"), ".4f"),
+        Column("D", with_spread("distortion")),
+        Column("-ELBO", with_spread("neg_elbo")),
+        Column("TV", with_spread("variation")),
+        Column("class 1", with_spread("class_1", ".3f")),
+        Column("agreement", with_spread("agreement", ".3f")),
+        Column("I(class; z)", with_spread("class_information", ".3f")),
+        near("rate", RATE, 0.01),
+        near("class_1", PRIOR[1], 0.05),
+    ],
+    title="Figure 2 of Fixing a Broken ELBO: the toy model",
+    name="figure2",
+    rows=("model",),
+    split=split,
+    sort=lambda record: list(NAMES).index(record["config"]["model"]),
+    note=note,
+)
+
+
+def run(options):
+    """Trains two models, measures four; writes record, table and figure."""
+    decoder, steps, out = options.decoder, options.steps, pathlib.Path(options.out_dir)
+    seeds = list(range(options.seed, options.seed + options.runs))
+    sigma, joint = source()
+    channels = {"engineered": [engineered(joint)]}
+    started = time.time()
+    for name, target in ("elbo", None), ("target", RATE):
+        model = ToyModel(decoder, seeds, target)
+        train(model, joint, steps)
+        channels[name] = model.channels()
+    shown = {}
+    for name, (first, *_) in channels.items():
+        found = measure(joint, first)
+        title = f"{NAMES[name]}\nR = {found['rate']:.4f}, D = {found['distortion']:.4f}"
+        shown[title] = tuple(map(np.exp, first))
+    channels["parity"] = [parity(joint)]
+    found = {name: [measure(joint, one) for one in channels[name]] for name in channels}
+    means = {
+        name: {key: float(np.mean([one[key] for one in each])) for key in each[0]}
+        for name, each in found.items()
+    }
+    config = {"decoder": decoder, "steps": steps, "learning_rate": LEARNING_RATE}
+    data = {
+        "description": f"p*(x) on {BINS} bins, exact",
+        "sigma": sigma,
+        "entropy": float(special.entr(joint.sum(0)).sum()),
+        "checksum": hashlib.sha256(joint.round(12).tobytes()).hexdigest(),
+    }
+    history = [{"seconds": time.time() - started}]
+    config |= {"seeds": seeds, "target": RATE, "prior": PRIOR.tolist(), "means": MEANS}
+    record = records.make(
+        STUDY.name, config, data, model, history, means, {"models": found}
     )
+    record["parameters"] //= len(seeds)
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / f"{decoder}.json", record)
+    suffix = "" if decoder == DECODERS[0] else f"-{decoder}"
+    plots.discrete_channels(joint, shown, out / f"figure2{suffix}.png")
+    print(TABLE.write(records.read(out), out))
 
 
-def spread(values, form=".4f"):
-    """Mean and standard deviation; the mean alone of one value."""
-    mean = number(np.mean(values), form)
-    return f"{mean} ± {np.std(values, ddof=1):{form}}" if len(values) > 1 else mean
-
-
-# The figure
-
-
-def draw(joint, channels, path):
-    """A column for each model; its codes are sorted by their share of class 1."""
-    figure = mpl.Figure((11, 15), layout="constrained")
-    axes = figure.subplots(5, 3, height_ratios=[1, 1, 1.4, 1.4, 1.4])
-    for column, (name, channel) in zip(axes.T, channels.items(), strict=True):
-        result = measure(joint, channel)
-        draw_column(joint, channel, column)
-        column[0].set_title(
-            f"{NAMES[name]}\nR = {result['rate']:.4f}, D = {result['distortion']:.4f}"
-        )
-    axes[0, 0].legend(fontsize=8)
-    axes[1, 0].legend(fontsize=8, ncols=2, loc="upper center")
-    for row, letter in zip(axes, ("i", "ii", "iii", "iv", "v"), strict=True):
-        row[0].annotate(
-            f"({letter})", (-0.3, 1.06), xycoords="axes fraction", weight="bold"
-        )
-    figure.savefig(path, dpi=110)
-
-
-def draw_column(joint, channel, column):
-    """The five panels of one model."""
-    p, (encoder, decoder, marginal) = joint.sum(0), map(np.exp, channel)
-    mass = joint @ encoder.T  # P(class, code)
-    order = np.argsort(mass[1] / mass.sum(0), kind="stable")
-    encoder, decoder, marginal = encoder[order], decoder[order], marginal[order]
-    mass = mass[:, order]
-    in_x, in_z, *tables = column
-
-    bins = np.arange(BINS)
-    in_x.bar(bins, p, color="0.82", label="$p^*(x)$")
-    in_x.plot(bins, marginal @ decoder, "C0-", lw=2.5, label="$g(x)$")
-    in_x.plot(bins, mass.sum(0) @ decoder, "C3--", lw=1.5, label="$d(x)$")
-    in_x.set(xlabel="x", ylabel="probability")
-
-    codes, shares = np.arange(CODES), mass.sum(0)
-    in_z.bar(codes, mass[0], color="#5e3c99", label="$e(z_0)$")
-    in_z.bar(codes, mass[1], bottom=mass[0], color="#f1b82d", label="$e(z_1)$")
-    in_z.step(codes, shares, "k-", where="mid", lw=1.2, label="$e(z)$")
-    in_z.plot(codes, marginal, "o", color="C0", ms=3.5, label="$m(z)$")
-    top = max(shares.max(), marginal.max())
-    in_z.set(xlabel="z", ylabel="probability", ylim=(0, 1.5 * top))
-
-    for cell, table, title, across, up in zip(
-        tables,
-        (encoder, decoder, (encoder.T @ decoder).T),
-        ("$e(z|x)$", "$d(x|z)$", "$p(x'|x)$"),
-        ("x", "x", "x"),
-        ("z", "z", "x'"),
-        strict=True,
-    ):
-        shown = cell.imshow(table, "viridis", origin="lower", vmin=0, aspect="auto")
-        cell.set(title=title, xlabel=across, ylabel=up)
-        cell.figure.colorbar(shown, ax=cell, pad=0.02, ticks=ticker.MaxNLocator(4))
-
+main = Command(
+    run,
+    [
+        Option("decoder", DECODERS[0], "Form of d(x|z); see above.", choices=DECODERS),
+        Option("steps", 20_000, "Steps of training.", least=1),
+        Option("runs", 10, "Runs of each kind, with seeds from --seed on.", least=1),
+        Option("seed", 0, "Seed of the first run.", least=0),
+        Option("out_dir", "runs/broken_elbo_figure2", "Folder for record and figure."),
+    ],
+)
 
 if __name__ == "__main__":
-    FLAGS.set_default("runs", 10)
-    app.run(main)
+    start(main)

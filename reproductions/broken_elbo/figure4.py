@@ -4,74 +4,43 @@ r"""Figures 4 to 6, 8 and 9 of Fixing a Broken ELBO: what the models of Figure 3
     python reproductions/broken_elbo/figure4.py --show=families     # all at beta 1
     python reproductions/broken_elbo/figure4.py --show=frontier     # the best of all
 
-Takes the records and models that figure3.py left in --out_dir: a family at each beta
-(Fig. 4 a, b; 8 on Omniglot), each family at beta 1 (Fig. 4 c, 5), or the runs on the
-Pareto front (Fig. 4 d, 6; 9 on Omniglot). Two pictures: reconstructions of test images,
-z ~ e(z|x) and x ~ d(x|z), and generations, z ~ m(z) and x ~ d(x|z). For each model one
-image drawn from each z, and the mean of five; its rate, its distortion, and the kind of
-encoder that it is by the rule of `families.category`.
+Shows models that figure3.py left in --out_dir: a family at each beta (Fig. 4 a, b; 8 on
+Omniglot), each family at beta 1 (Fig. 4 c, 5), or the Pareto front (Fig. 4 d, 6; 9 on
+Omniglot). Two pictures: reconstructions, z ~ e(z|x), and generations, z ~ m(z), with
+x ~ d(x|z): an image drawn from each z, and the mean of several.
 """
 
-import families
+import pathlib
+
 import keras
 import numpy as np
-from absl import app, flags
+from broken_elbo_paper import FAMILIES, POINT, STUDY, category, label
 
-from echo_keras import image_experiments, metrics, plots
+from echo_keras import data, metrics, plots
 from echo_keras.layers import PixelCNN
+from echo_keras.layers.backend import no_gradients
 from echo_keras.losses import Bernoulli
-from echo_keras.metrics.fronts import pareto_front
-from echo_keras.studies import records
-
-FLAGS = flags.FLAGS
-flags.DEFINE_enum("show", "sweep", ["sweep", "families", "frontier"], "Which models.")
-flags.DEFINE_string("family", "-+v", "The family of --show=sweep.")
-flags.DEFINE_integer(
-    "averaged", 5, "Images drawn from a code, of which the mean shows.", 1
-)
+from echo_keras.studies import Command, Option, start
+from echo_keras.studies.records import get, read
+from echo_keras.studies.script import COMMON
 
 
-def main(argv):
-    out, dataset = families.prepare(argv)
-    runs = [r for r in records.read(out) if r["config"]["dataset"] == dataset.name]
-    runs = chosen(runs)
-    if not runs:
-        raise app.UsageError(
-            f"no record in {out} is what --show={FLAGS.show} shows of {dataset.name}; "
-            "figure3.py makes them."
-        )
-    x = image_experiments.twelve(dataset)
-    pictures = {"reconstructions": {"data": x}, "generations": {}}
-    for run in runs:
-        model = families.load_model(out, run["config"])
-        if model is None:
-            continue
-        rate, distortion = families.point(run)
-        text = (
-            f"{families.label(run['config'])}\nR {rate:.1f}, D {distortion:.1f}: "
-            f"{families.category(rate, distortion)}"
-        )
-        for name, z in codes(model, x).items():
-            drawn = [draw(model, z, len(x)) for _ in range(FLAGS.averaged)]
-            pictures[name][text] = drawn[0]
-            mean = f"{families.label(run['config'])}: mean of {FLAGS.averaged}"
-            pictures[name][mean] = np.mean(drawn, axis=0)
-    which = FLAGS.family if FLAGS.show == "sweep" else FLAGS.show
-    for name, rows in pictures.items():
-        if len(rows) > 1:
-            plots.image_rows(rows, out / f"{dataset.name}-figure4-{which}-{name}.png")
+def point(run):
+    return [get(run, path) for path in POINT]
 
 
-def chosen(runs):
+def chosen(options):
     """The records that --show asks for, by increasing rate."""
-    if FLAGS.show == "sweep":
-        runs = [r for r in runs if r["config"]["family"] == FLAGS.family]
-    elif FLAGS.show == "families":
-        runs = [r for r in runs if r["config"]["beta"] == 1]
+    runs = read(options.out_dir)
+    runs = [run for run in runs if run["config"]["dataset"] == options.dataset]
+    if options.show == "sweep":
+        runs = [run for run in runs if run["config"]["family"] == options.family]
+    elif options.show == "families":
+        runs = [run for run in runs if run["config"].get("beta") == 1]
     elif runs:
-        front = pareto_front(*np.transpose([families.point(r) for r in runs]))
+        front = metrics.pareto_front(*np.transpose([point(run) for run in runs]))
         runs = [runs[i] for i in front]
-    return sorted(runs, key=families.point)
+    return sorted(runs, key=point)
 
 
 def codes(model, x):
@@ -79,9 +48,8 @@ def codes(model, x):
     if "bottleneck" not in [layer.name for layer in model.layers]:
         return {"reconstructions": None, "generations": None}
     bottleneck = model.get_layer("bottleneck")
-    with metrics.no_gradients():
-        encoded = keras.Model(model.input, bottleneck.output)(x, training=False)
-        return {"reconstructions": encoded, "generations": bottleneck.sample(len(x))}
+    encoded = keras.Model(model.input, bottleneck.output)(x, training=False)
+    return {"reconstructions": encoded, "generations": bottleneck.sample(len(x))}
 
 
 def draw(model, z, n):
@@ -90,16 +58,55 @@ def draw(model, z, n):
     if z is None:
         return decoder.sample(n=n)
     names = [layer.name for layer in model.layers]
-    between = model.layers[names.index("bottleneck") + 1 : names.index("decoder")]
-    with metrics.no_gradients():
-        for layer in between:  # a flow, if there is one
-            z = layer(z)
-        if isinstance(decoder, PixelCNN):
-            return decoder.sample(z)
-        logits = decoder(z, training=False)
-        images = Bernoulli().sample(logits, keras.random.SeedGenerator())
+    # A flow, if there is one.
+    for layer in model.layers[names.index("bottleneck") + 1 : names.index("decoder")]:
+        z = layer(z)
+    if isinstance(decoder, PixelCNN):
+        return decoder.sample(z)
+    logits = decoder(z, training=False)
+    images = Bernoulli().sample(logits, keras.random.SeedGenerator())
     return keras.ops.convert_to_numpy(images)
 
 
+def show(options):
+    runs = chosen(options)
+    if not runs:
+        raise SystemExit(
+            f"{options.out_dir} must hold what --show={options.show} shows of "
+            f"{options.dataset}. Received: no such record. figure3.py makes them."
+        )
+    out, many = pathlib.Path(options.out_dir), options.averaged
+    x = metrics.evenly_spaced(data.load(options.dataset, options.data_dir).x_test, 12)
+    pictures = {"reconstructions": {"data": x}, "generations": {}}
+    tested = {STUDY.run_name(run["config"]): point(run) for run in runs}
+    for config, model in STUDY.models(out, [run["config"] for run in runs]):
+        rate, distortion = tested[STUDY.run_name(config)]
+        kind = f"R {rate:.1f}, D {distortion:.1f}: {category(rate, distortion)}"
+        with no_gradients():
+            for name, z in codes(model, x).items():
+                drawn = [draw(model, z, len(x)) for _ in range(many)]
+                pictures[name][f"{label(config)}\n{kind}"] = drawn[0]
+                mean = f"{label(config)}: mean of {many}"
+                pictures[name][mean] = np.mean(drawn, axis=0)
+    which = options.family if options.show == "sweep" else options.show
+    for name, rows in pictures.items():
+        if len(rows) > 1:
+            path = out / f"{options.dataset}-figure4-{which}-{name}.png"
+            plots.image_rows(rows, path)
+
+
+KINDS = ["sweep", "families", "frontier"]
+OPTIONS = [
+    Option("dataset", "digits", "Data set.", choices=data.names()),
+    Option("show", "sweep", "Which models.", choices=KINDS),
+    Option("family", "-+v", "The family of --show=sweep.", choices=FAMILIES),
+    Option(
+        "averaged", 5, "Images drawn from a code, of which the mean shows.", least=1
+    ),
+    Option("out_dir", "runs/broken_elbo", "Folder of figure3.py's records."),
+    COMMON[1],  # data_dir
+]
+main = Command(show, OPTIONS)
+
 if __name__ == "__main__":
-    app.run(main)
+    start(main)
