@@ -219,7 +219,7 @@ def test_keras_layer_contract(run_layer_test):
         ({"kernel": "linear"}, "one of rbf, imq; received 'linear'"),
         ({"estimator": "fast"}, "one of biased, unbiased; received 'fast'"),
         ({"bandwidth": 0.0}, "bandwidth must be a finite number > 0.*received 0.0"),
-        ({"weight": -1.0}, "weight must be a finite number >= 0; received -1.0"),
+        ({"weight": -1.0}, "weight must be a finite number >= 0. Received: weight=-1.0"),
     ],
 )
 def test_bad_arguments_raise(arguments, sentence):
