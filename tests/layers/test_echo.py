@@ -164,15 +164,8 @@ bad_positive = st.one_of(
 )
 
 
-@quick
-@given(st.one_of(st.integers(max_value=0), st.floats(1.1, 1.9)))
+@pytest.mark.parametrize("d_max", [0, -5, 1.5, float("nan"), float("inf")])
 def test_max_scale_bad_d_max(d_max):
-    with pytest.raises(ValueError, match="^d_max must be an integer >= 1. Received"):
-        max_scale(d_max)
-
-
-@pytest.mark.parametrize("d_max", [float("nan"), float("inf")])
-def test_max_scale_d_max_not_finite(d_max):
     with pytest.raises(ValueError, match="^d_max must be an integer >= 1. Received"):
         max_scale(d_max)
 
@@ -214,7 +207,7 @@ def test_max_scale_at_the_ends_of_what_it_solves():
 # 2. The sums
 
 
-RINGS = [(2, 1), (3, 2), (5, 1), (5, 3), (5, 4), (9, 8), (17, 16), (20, 13), (33, 32)]
+RINGS = [(2, 1), (3, 2), (5, 3), (5, 4), (17, 16), (20, 13)]
 
 
 @pytest.mark.parametrize("rows, depth", RINGS)
@@ -240,11 +233,10 @@ def test_ring_noise_within_the_precision_of_max_scale(rows, depth):
 
 
 @pytest.mark.parametrize("rows, depth", RINGS)
-@pytest.mark.parametrize("code_shape", [(3,), (2, 2)])
-def test_ring_noise_gradient_is_that_of_the_double_sum(rows, depth, code_shape):
-    f, log_s = codes((rows, *code_shape), seed=rows)
+def test_ring_noise_gradient_is_that_of_the_double_sum(rows, depth):
+    f, log_s = codes((rows, 2, 2), seed=rows)
     log_s += np.log(max_scale(depth))
-    w = codes((rows, *code_shape), seed=1)[0]
+    w = codes((rows, 2, 2), seed=1)[0]
     index = ring_index(rows, depth)
 
     def ring_sum(f, log_s):
@@ -1071,7 +1063,7 @@ def test_unknown_batch_size_and_short_last_batch(sampling):
     model.fit([a[:3] for a in x], y[:3], verbose=0)
 
 
-@pytest.mark.parametrize("code_shape", [(), (4,), (3, 3, 2)])
+@pytest.mark.parametrize("code_shape", [(), (3, 3, 2)])
 def test_any_rank(code_shape):
     channel = EchoSample(d_max=3, bank_size=6, seed=0)
     flat = EchoSample(d_max=3, bank_size=6, seed=0)
