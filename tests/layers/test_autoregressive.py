@@ -56,7 +56,6 @@ def reference(flow, x, context=None):
 
 @settings
 def test_flow_in_float64(cls, mean_only, context):
-    # The order of the reference's steps has a hand in nothing but its networks' masks.
     flow = flow_of(cls, context, mean_only=mean_only)
     x, condition = inputs_of(context)
     y, log_det = flow.parallel(x, condition)

@@ -275,10 +275,10 @@ def test_training_ends_where_an_alternating_loop_does():
     others = [
         w for w in model.trainable_variables if not hasattr(w, "is_discriminator")
     ]
-    of_others, is_discriminator = optimizers()
+    of_others, of_discriminator = optimizers()
     of_others.build(others)
-    is_discriminator.build(discriminator)
-    variables = [*of_others.variables, *is_discriminator.variables]
+    of_discriminator.build(discriminator)
+    variables = [*of_others.variables, *of_discriminator.variables]
     initial = [array(v) for v in variables]
 
     def ratio(z):
@@ -298,7 +298,7 @@ def test_training_ends_where_an_alternating_loop_does():
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(tf.nn.softplus(-ratio(z)))
             loss = 0.5 * (loss + tf.reduce_mean(tf.nn.softplus(ratio(shuffled))))
-        is_discriminator.apply(
+        of_discriminator.apply(
             tape.gradient(loss, [w.value for w in discriminator]), discriminator
         )
 

@@ -75,8 +75,7 @@ def test_all_rows_but_the_one_above_are_in_sight_as_a_whole():
 
 
 @core
-@pytest.mark.parametrize("conditional", [True, False])
-@pytest.mark.parametrize("size, layers", [(8, 1), (12, 2)])
+@pytest.mark.parametrize("conditional, size, layers", [(True, 8, 1), (False, 12, 2)])
 def test_samples_are_drawn_from_the_logits_of_one_pass(conditional, size, layers):
     decoder = wild(conditional, size, layers_per_block=layers)
     z = codes(4)
