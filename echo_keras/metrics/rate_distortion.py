@@ -65,7 +65,7 @@ def evaluate(
     Example:
 
     >>> from echo_keras import losses, objectives
-    >>> model = objectives.vae(*objectives.tiny_networks(), 2)
+    >>> model = objectives.vae(encoder, decoder, 2)
     >>> model.compile(loss=losses.Bernoulli())
     >>> result = evaluate(model, np.ones((20, 8)), samples=3)
     >>> sorted(result)  # doctest: +NORMALIZE_WHITESPACE
@@ -106,7 +106,7 @@ def per_example(
     Example:
 
     >>> from echo_keras import losses, objectives
-    >>> model = objectives.vae(*objectives.tiny_networks(), 2)
+    >>> model = objectives.vae(encoder, decoder, 2)
     >>> model.compile(loss=losses.Bernoulli())
     >>> rate, distortion = per_example(model, np.ones((20, 8)))
     >>> rate.shape, distortion.shape
@@ -169,7 +169,7 @@ def importance_weighted(
     Example:
 
     >>> from echo_keras import losses, objectives
-    >>> model = objectives.vae(*objectives.tiny_networks(), 2)
+    >>> model = objectives.vae(encoder, decoder, 2)
     >>> model.compile(loss=losses.Bernoulli())
     >>> sorted(importance_weighted(model, np.ones((20, 8)), samples=5))
     ['log_likelihood_iw5', 'log_likelihood_iw5_se']
