@@ -138,7 +138,8 @@ def load(path: pathlib.Path) -> Record:
 def get(record: Mapping[str, Any], path: str | Sequence[str]) -> Any:
     """What stands in a record under dotted keys; None where a key is missing.
 
-    Keys that hold a dot themselves are given as a sequence. A part of the path that is an integer counts in a list, from the end if negative.
+    Keys that hold a dot themselves are given as a sequence. A part of the path that is
+    an integer counts in a list, from the end if negative.
 
     Example:
 
