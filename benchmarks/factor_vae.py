@@ -6,16 +6,16 @@ Three ways to train the same networks (the disentanglement papers' encoder and d
 on 64 x 64 images, and a discriminator of 6 x 1000) on a batch already in memory:
 
 - one pass: `TotalCorrelationPenalty` in a Keras train step, as `fit` runs it;
-- alternating: a step of encoder and decoder, then a step of the discriminator on the codes
-  that the updated encoder gives, each a compiled function;
-- alternating, shared: the same, but the discriminator learns from the codes of the first
-  step, which need not be encoded again.
+- alternating: a step of encoder and decoder, then a step of the discriminator on the
+  codes of the updated encoder, each a compiled function;
+- alternating, shared: the same, but the discriminator learns from the codes of the
+  first step, which are not encoded again.
 
 Prints milliseconds per update of everything and the ratio to one pass, in turn in one
 process: median (min to max).
 
-Expected: one pass is no slower than either. It saves encoding again, and evaluates
-the discriminator on the codes twice, as the loops do.
+Expected: one pass is no slower than either. It encodes once, and evaluates the
+discriminator on the codes twice, as the loops do.
 """
 
 import keras
@@ -66,9 +66,9 @@ def alternating(x, shared):
     heads.build((None, 256))
     discriminator.build((None, 10))
     others = [w for part in (encoder, heads, decoder) for w in part.trainable_variables]
-    of_others, is_discriminator = optimizers()
+    of_others, of_discriminator = optimizers()
     of_others.build(others)
-    is_discriminator.build(discriminator.trainable_variables)
+    of_discriminator.build(discriminator.trainable_variables)
 
     def encode(x):
         mean, log_var = tf.split(heads(encoder(x)), 2, axis=1)
@@ -104,7 +104,7 @@ def alternating(x, shared):
             loss = tf.reduce_mean(tf.nn.softplus(-ratio(z)))
             loss = 0.5 * (loss + tf.reduce_mean(tf.nn.softplus(ratio(shuffled))))
         weights = discriminator.trainable_variables
-        is_discriminator.apply(tape.gradient(loss, [w.value for w in weights]), weights)
+        of_discriminator.apply(tape.gradient(loss, [w.value for w in weights]), weights)
         return loss
 
     encode_again = tf.function(lambda x: encode(x)[0], input_signature=[image])

@@ -40,7 +40,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_list("batches", "100,512,1024,2048,4096", "Sizes of the batch.")
 flags.DEFINE_integer("d_max", 0, "Echoes that are summed; 0: batch - 1, all others.")
 flags.DEFINE_bool("xla", False, "Compile with XLA on TensorFlow, as GPUs do.")
-flags.DEFINE_integer("units", 32, "Dimensions of the code.", lower_bound=1)
+flags.DEFINE_integer("latent_dim", 32, "Latent dimensions.", lower_bound=1)
 flags.DEFINE_integer("repeats", 7, "Timings of each sampling.", lower_bound=1)
 flags.DEFINE_integer("rows", 1000, "Compile calls on this many rows into one.")
 flags.DEFINE_float("max_gib", 8.0, "Skip what is estimated to need more memory.")
@@ -62,7 +62,7 @@ def compiled_steps(sampling, batch, d_max, calls):
 
     # The smallest bank there may be: it costs the same whatever the sampling.
     layer = EchoSample(d_max, sampling=sampling, bank_size=d_max + 1, seed=0)
-    shape = (batch, FLAGS.units)
+    shape = (batch, FLAGS.latent_dim)
     layer.build([shape, shape])
     rng = np.random.default_rng(0)
     f, log_s, w = (
@@ -162,7 +162,7 @@ def in_child(samplings, batch, d_max, what):
 def rows_for(batch):
     d_max = FLAGS.d_max or batch - 1
     # About eight float32 arrays (B, d_max, d) live at once; cyclic has none of them.
-    need = 8 * 4 * batch * d_max * FLAGS.units / 2**30
+    need = 8 * 4 * batch * d_max * FLAGS.latent_dim / 2**30
     fitting = SAMPLINGS if need <= FLAGS.max_gib else SAMPLINGS[:1]
     seconds = np.array(in_child(fitting, batch, d_max, "time"))
     for sampling in SAMPLINGS:

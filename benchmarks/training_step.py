@@ -22,7 +22,7 @@ from echo_keras.model import conv_autoencoder
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("batch_size", 100, "Images per step.", lower_bound=2)
-flags.DEFINE_integer("units", 32, "Dimensions of the code.", lower_bound=1)
+flags.DEFINE_integer("latent_dim", 32, "Latent dimensions.", lower_bound=1)
 flags.DEFINE_integer("repeats", 50, "Timed steps of each model.", lower_bound=1)
 flags.DEFINE_integer("d_max", 99, "Echoes that are summed.", lower_bound=1)
 flags.DEFINE_bool(
@@ -57,10 +57,10 @@ def main(_):
     pixels = np.random.default_rng(0).random((FLAGS.batch_size, 28, 28, 1))
     x = keras.ops.convert_to_tensor((pixels < 0.2).astype("float32"))
     bottlenecks = {
-        "VAE": GaussianBottleneck(FLAGS.units),
+        "VAE": GaussianBottleneck(FLAGS.latent_dim),
         **{
             f"Echo, {parametrization}": EchoBottleneck(
-                FLAGS.units, parametrization, d_max=FLAGS.d_max
+                FLAGS.latent_dim, parametrization, d_max=FLAGS.d_max
             )
             for parametrization in ("standardized", "paper")
         },

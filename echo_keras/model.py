@@ -164,6 +164,7 @@ def autoencoder(
     Example:
 
     >>> from echo_keras.layers import EchoBottleneck
+    >>> from echo_keras.networks import factor_decoder, factor_encoder
     >>> model = autoencoder(factor_encoder(), EchoBottleneck(10), factor_decoder(10))
     >>> model.output_shape
     (None, 64, 64, 1)

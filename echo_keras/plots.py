@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 from matplotlib import figure as mpl
 from matplotlib import ticker
+from scipy import stats
 
 from echo_keras.layers.backend import no_gradients
 from echo_keras.metrics.fronts import convex_front, entropy_bound, pareto_front
@@ -585,3 +586,75 @@ def _discrete_channel(joint, channel, column):
         image = axes.imshow(table, "viridis", origin="lower", vmin=0, aspect="auto")
         axes.set(title=title, xlabel="x", ylabel=up)
         axes.figure.colorbar(image, ax=axes, pad=0.02, ticks=ticker.MaxNLocator(4))
+
+
+def clouds(rows: dict[str, dict[str, np.ndarray]], path: Path, size: float = 2) -> None:
+    """Points in the plane: a row of panels for each kind, one panel for each cloud.
+
+    Args:
+        rows: From a kind to a dict from a panel's title to points (n, 2).
+        path: Where the PNG goes.
+        size: The panels reach from -size to size in both directions.
+    """
+    columns = max(map(len, rows.values()))
+    figure = mpl.Figure((3 * columns, 3 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), columns, sharex=True, sharey=True, squeeze=False)
+    for row, panels in zip(axes, rows.values(), strict=True):
+        for cell, (title, points) in zip(row, panels.items(), strict=True):
+            cell.plot(*points.T, ",", color="C0")
+            limits = (-size, size)
+            cell.set(title=title, aspect="equal", xlim=limits, ylim=limits)
+    figure.savefig(path, dpi=110)
+
+
+def marginal_densities(
+    panels: dict[str, tuple[np.ndarray, np.ndarray]], path: Path, points: int = 20_000
+) -> None:
+    """Densities of the dimensions of codes, by Gaussian kernels with Scott's rule.
+
+    Args:
+        panels: From a title to codes (n, d) and the rates of their dimensions, nats.
+        path: Where the PNG goes.
+        points: At most so many codes are used: the cost grows with them, the shape
+            hardly changes.
+
+    References:
+        Echo paper, App. D.2, Figure 6.
+    """
+    figure = mpl.Figure((6.2 * len(panels), 4), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    rng = np.random.default_rng(0)
+    for cell, (title, (codes, rates)) in zip(axes, panels.items(), strict=True):
+        rows = codes[rng.choice(len(codes), min(points, len(codes)), replace=False)]
+        grid = np.linspace(*np.quantile(rows, [0.0005, 0.9995]), 300)
+        for column, rate in zip(rows.T, rates, strict=True):
+            density = stats.gaussian_kde(column, bw_method="scott")
+            cell.plot(grid, density(grid), lw=1, label=f"{rate:.2f} nats")
+        cell.set(title=title, xlabel="z_j", ylabel="density")
+        cell.legend(fontsize=6, ncols=2)
+    figure.savefig(path, dpi=110)
+
+
+def sorted_by(
+    key: np.ndarray, panels: dict[str, np.ndarray], name: str, path: Path
+) -> None:
+    """Values of examples in the order of a key, and their running mean.
+
+    Args:
+        key: What examples are sorted by, (n,).
+        panels: From a title to values (n,).
+        name: What the key is called.
+        path: Where the PNG goes.
+
+    References:
+        Echo paper, App. D.3, Figure 7.
+    """
+    order, window = np.argsort(key), max(1, len(key) // 50)
+    figure = mpl.Figure((4.5 * len(panels), 4), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for cell, (title, values) in zip(axes, panels.items(), strict=True):
+        cell.plot(values[order], ",", color="C0", alpha=0.5)
+        mean = np.convolve(values[order], np.ones(window) / window, mode="valid")
+        cell.plot(np.arange(len(mean)) + window / 2, mean, color="C1")
+        cell.set(xlabel=f"test images, sorted by {name}", title=title)
+    figure.savefig(path, dpi=110)

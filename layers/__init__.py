@@ -1,42 +1,36 @@
 """Keras layers for autoencoders with a measured rate: channels, marginals, flows."""
 
+from .autoregressive import IAFBlock, MAFBlock
 from .beta import BetaRule, BetaSchedule, TargetRate, TargetRateL1
+from .chain import Chain
 from .channel import Channel, Draw, collect_draws
-from .couplings import Chain, Coupling, Permutation, Scale, Shift
+from .coupling import Coupling
+from .density_ratio_penalty import DensityRatioPenalty
 from .deterministic_bottleneck import DeterministicBottleneck
-from .discriminators import (
-    DensityRatioPenalty,
-    TotalCorrelationPenalty,
-    dense_discriminator,
-)
-from .divergences import (
-    GANPenalty,
-    MarginalKLPenalty,
-    PriorSamples,
-    conv_discriminator,
-)
+from .discriminators import conv_discriminator, dense_discriminator
 from .echo import EchoSample
 from .echo_bottleneck import EchoBottleneck, tanh16
 from .echo_noise import max_scale
-from .flows import (
-    MADE,
-    Flow,
-    FlowMarginal,
-    IAFBlock,
-    MAFBlock,
-    MAFMarginal,
-    MaskedDense,
-)
+from .flow import Flow
+from .flow_marginal import FlowMarginal, MAFMarginal
+from .gan_penalty import GANPenalty
 from .gated import GatedConv2D, GatedConv2DTranspose, GatedDense
 from .gaussian import GaussianSample
 from .gaussian_bottleneck import GaussianBottleneck
+from .made import MADE, MaskedDense
+from .marginal_kl_penalty import MarginalKLPenalty
 from .marginals import Logistic, Marginal, StandardNormal
+from .mmd_penalty import MMDPenalty
 from .noise import InputNoise
-from .penalties import MMDPenalty, VariancePenalty
 from .penalty import Penalty
+from .permutation import Permutation
 from .pixelcnn import PixelCNN
+from .prior_samples import PriorSamples
 from .quantized_bottleneck import QuantizedBottleneck
+from .scale_and_shift import Scale, Shift
+from .total_correlation_penalty import TotalCorrelationPenalty
 from .vamp_prior import PseudoInputs, VampPrior
+from .variance_penalty import VariancePenalty
 from .vector_quantizer import VectorQuantizer
 
 __all__ = [

@@ -1,7 +1,11 @@
-"""Linearly gated layers: twice the outputs, one half of which gates the other."""
+"""Gated linear units: twice the outputs, one half of which gates the other."""
+
+from typing import Any
 
 import keras
 from keras import ops
+
+from .typing import Shape, Tensor
 
 
 class Gated:
@@ -10,21 +14,22 @@ class Gated:
     The layer below has twice the outputs, a and then b along the axis of channels.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         a, b = ops.split(super().call(inputs), 2, axis=self.channel_axis)
         return a * ops.sigmoid(b)
 
     @property
-    def channel_axis(self):
+    def channel_axis(self) -> int:
+        """Where the channels are: 1 or -1."""
         return 1 if getattr(self, "data_format", None) == "channels_first" else -1
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         shape = list(super().compute_output_shape(input_shape))
         if shape[self.channel_axis] is not None:
             shape[self.channel_axis] //= 2
         return tuple(shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         outputs = "units" if "units" in config else "filters"
         return {**config, outputs: config[outputs] // 2}
@@ -38,7 +43,7 @@ class GatedDense(Gated, keras.layers.Dense):
 
     Args:
         units: Int >= 1, size of the output.
-        **kwargs: What `keras.layers.Dense` takes besides.
+        **kwargs: Further arguments of `keras.layers.Dense`.
 
     Inputs:
         Tensor (batch, ..., inputs).
@@ -61,7 +66,7 @@ class GatedDense(Gated, keras.layers.Dense):
         Convolutional Networks (2017), Eq. 1.
     """
 
-    def __init__(self, units, **kwargs):
+    def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(2 * units, **kwargs)
 
 
@@ -72,7 +77,7 @@ class GatedConv2D(Gated, keras.layers.Conv2D):
     Args:
         filters: Int >= 1, channels of the output.
         kernel_size: Int or two.
-        **kwargs: What `keras.layers.Conv2D` takes besides.
+        **kwargs: Further arguments of `keras.layers.Conv2D`.
 
     Inputs:
         Tensor (batch, height, width, channels), as for `keras.layers.Conv2D`.
@@ -93,7 +98,9 @@ class GatedConv2D(Gated, keras.layers.Conv2D):
         As `GatedDense`.
     """
 
-    def __init__(self, filters, kernel_size, **kwargs):
+    def __init__(
+        self, filters: int, kernel_size: int | tuple[int, int], **kwargs: Any
+    ) -> None:
         super().__init__(2 * filters, kernel_size, **kwargs)
 
 
@@ -104,7 +111,7 @@ class GatedConv2DTranspose(Gated, keras.layers.Conv2DTranspose):
     Args:
         filters: Int >= 1, channels of the output.
         kernel_size: Int or two.
-        **kwargs: What `keras.layers.Conv2DTranspose` takes besides.
+        **kwargs: Further arguments of `keras.layers.Conv2DTranspose`.
 
     Inputs:
         Tensor (batch, height, width, channels).
@@ -125,5 +132,7 @@ class GatedConv2DTranspose(Gated, keras.layers.Conv2DTranspose):
         As `GatedDense`.
     """
 
-    def __init__(self, filters, kernel_size, **kwargs):
+    def __init__(
+        self, filters: int, kernel_size: int | tuple[int, int], **kwargs: Any
+    ) -> None:
         super().__init__(2 * filters, kernel_size, **kwargs)

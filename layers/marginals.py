@@ -33,7 +33,8 @@ class Marginal(Seeded):
 
     Example:
 
-    >>>     >>> class UnitCube(Marginal):
+    >>> import numpy as np
+    >>> class UnitCube(Marginal):
     ...     def log_prob(self, z):
     ...         inside = ops.all(ops.logical_and(z >= 0, z <= 1), axis=1)
     ...         return ops.where(inside, 0.0, -math.inf)
@@ -81,7 +82,8 @@ class StandardNormal(Marginal):
 
     Example:
 
-    >>>     >>> marginal = StandardNormal()
+    >>> import numpy as np
+    >>> marginal = StandardNormal()
     >>> marginal.log_prob(np.zeros((1, 2))).shape == (1,)  # -log(2 pi) nats
     True
     """
@@ -125,7 +127,8 @@ class Logistic(Marginal):
 
     Example:
 
-    >>>     >>> marginal = Logistic()
+    >>> import numpy as np
+    >>> marginal = Logistic()
     >>> round(float(marginal.log_prob(np.zeros((1, 2)))[0]), 3)  # 2 log 1/4
     -2.773
 

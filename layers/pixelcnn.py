@@ -1,15 +1,28 @@
-"""An autoregressive decoder in the manner of PixelCNN++, which samples from caches."""
+"""An autoregressive decoder in the manner of PixelCNN++."""
+
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
-from scipy.special import expit
 
+from .arguments import check_integer, shape_list
 from .base import Seeded
 from .gated import GatedConv2D, GatedConv2DTranspose, GatedDense
+from .pixelcnn_sampling import (
+    Map,
+    draw_images,
+    finer_at,
+    logits_at,
+    pointwise_at,
+    window_at,
+)
+from .typing import Shape, Tensor, Tensors
 
 SIZES = 3  # of the feature maps, each half as large as the one before
-MARGIN = 2  # zeros around a map, as far as windows reach beyond the border
+
+
+# Each layer has its twin in NumPy as `at`, for some pixels of a row.
 
 
 class Window(GatedConv2D):
@@ -18,11 +31,19 @@ class Window(GatedConv2D):
     Zeros stand beyond the border; the output has the input's size over the strides.
     """
 
-    def __init__(self, filters, kernel_size, offset=(-1, -1), **kwargs):
+    at = window_at
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: tuple[int, int],
+        offset: tuple[int, int] = (-1, -1),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(filters, kernel_size, padding="valid", **kwargs)
         self.offset = offset
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         after = [
             max(0, size - 1 + offset)
             for size, offset in zip(self.kernel_size, self.offset, strict=True)
@@ -36,113 +57,26 @@ class Window(GatedConv2D):
         down, right = self.strides
         return batch, height // down, width // right, self.filters // 2
 
-    def at(self, arrays, row, columns, source):
-        kernel, bias = arrays
-        height, width = self.kernel_size
-        top, left = (MARGIN + offset for offset in self.offset)
-        i = top + row * self.strides[0] + np.arange(height)
-        j = left + columns[:, None] * self.strides[1] + np.arange(width)
-        window = source[:, i[None, :, None], j[:, None, :]]
-        window = window.reshape(*window.shape[:2], -1)
-        return gate(times(window, kernel.reshape(-1, kernel.shape[-1])) + bias)
-
 
 class Finer(GatedConv2DTranspose):
     """Gated transposed convolution that makes 2 x 2 pixels of each."""
 
-    def __init__(self, filters, **kwargs):
-        super().__init__(filters, 2, strides=2, **kwargs)
+    at = finer_at
 
-    def at(self, arrays, row, columns, source):
-        kernel, bias = arrays
-        x = source[:, MARGIN + row // 2, MARGIN + columns // 2]
-        own = kernel[row % 2, columns % 2]  # (columns, 2 filters, channels)
-        y = np.matmul(x.transpose(1, 0, 2), own.transpose(0, 2, 1))
-        return gate(y.transpose(1, 0, 2) + bias)
+    def __init__(self, filters: int, **kwargs: Any) -> None:
+        super().__init__(filters, 2, strides=2, **kwargs)
 
 
 class Pointwise(GatedDense):
     """Gated dense layer on the channels of each pixel."""
 
-    def at(self, arrays, row, columns, *sources):
-        kernel, bias = arrays
-        return gate(times(values_at(sources, row, columns), kernel) + bias)
+    at = pointwise_at
 
 
 class Logits(keras.layers.Dense):
     """Dense layer on the channels of each pixel."""
 
-    def at(self, arrays, row, columns, *sources):
-        kernel, bias = arrays
-        return times(values_at(sources, row, columns), kernel) + bias
-
-
-def times(x, kernel):
-    """x @ kernel by one product of matrices, not by one for each image."""
-    return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], -1)
-
-
-def gate(x):
-    """The first half of the channels, gated by the second."""
-    a, b = np.split(x, 2, axis=-1)
-    return a * expit(b)
-
-
-def values_at(sources, row, columns):
-    """The channels of all sources at some pixels of a row, side by side."""
-    values = [source[:, MARGIN + row, MARGIN + columns] for source in sources]
-    return np.concatenate(values, axis=-1)
-
-
-class Map:
-    """A feature map of the network, and how `sample` computes a part of it.
-
-    Maps of the stack that sees whole rows depend on the rows above alone: a row of
-    them is known before its first pixel is drawn.
-    """
-
-    def __init__(self, layer, inputs, shape, by_row):
-        self.layer, self.inputs = layer, inputs
-        self.height, self.width, self.channels = shape
-        self.by_row = by_row
-
-    @property
-    def shape(self):
-        return None, self.height, self.width, self.channels
-
-    def __add__(self, other):
-        shape = self.height, self.width, self.channels
-        return Map(None, (self, other), shape, self.by_row and other.by_row)
-
-    def ancestors(self):
-        """All maps that this one is made of, itself the last, inputs first."""
-        found = []
-
-        def visit(node):
-            if node not in found:
-                for source in node.inputs:
-                    visit(source)
-                found.append(node)
-
-        visit(self)
-        return found
-
-    def start(self, n):
-        """Empty values for n images."""
-        size = self.height + MARGIN, self.width + MARGIN + 1
-        self.values = np.zeros((n, *size, self.channels), "float32")
-        if self.layer is not None:
-            self.arrays = [ops.convert_to_numpy(w) for w in self.layer.weights]
-            self.arrays = [w.astype("float32") for w in self.arrays]
-
-    def fill(self, row, columns):
-        """Computes the values at some pixels of a row, whose inputs are known."""
-        sources = [source.values for source in self.inputs]
-        if self.layer is None:
-            value = sum(values_at([source], row, columns) for source in sources)
-        else:
-            value = self.layer.at(self.arrays, row, columns, *sources)
-        self.values[:, MARGIN + row, MARGIN + columns] = value
+    at = logits_at
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
@@ -165,6 +99,9 @@ class PixelCNN(Seeded):
 
     The logits of an image are those of each pixel given the image's own pixels before
     it, which is what a likelihood needs and no reconstruction: that is `sample(z)`.
+
+    A decoder as strong as this can ignore its code (posterior collapse): a target for
+    the rate, `TargetRate`, prevents it.
 
     Args:
         features: Int >= 1, channels of all feature maps.
@@ -193,20 +130,19 @@ class PixelCNN(Seeded):
         Salimans et al., PixelCNN++ (2017), Sec. 2.
     """
 
-    def __init__(self, features=64, layers_per_block=2, seed=None, **kwargs):
+    def __init__(
+        self,
+        features: int = 64,
+        layers_per_block: int = 2,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(seed=seed, **kwargs)
-        for name, value in (
-            ("features", features),
-            ("layers_per_block", layers_per_block),
-        ):
-            if value < 1 or value != int(value):
-                raise ValueError(f"{name} must be an integer >= 1; received {value}.")
-        self.features = int(features)
-        self.layers_per_block = int(layers_per_block)
+        self.features = check_integer("features", features)
+        self.layers_per_block = check_integer("layers_per_block", layers_per_block)
 
-    def build(self, input_shape):
-        is_pair = input_shape and isinstance(input_shape[0], (list, tuple))
-        shapes = [tuple(s) for s in (input_shape if is_pair else [input_shape])]
+    def build(self, input_shape: Shape) -> None:
+        shapes = shape_list(input_shape)
         image, code = shapes[0], shapes[1] if len(shapes) == 2 else ()
         multiple = 2 ** (SIZES - 1)
         fits = len(image) == 4 and image[3] == 1 and None not in image[1:]
@@ -215,7 +151,7 @@ class PixelCNN(Seeded):
             raise ValueError(
                 f"PixelCNN takes images of shape (batch, height, width, 1), height and "
                 f"width multiples of {multiple}, or [images, z] with z of shape "
-                f"(batch, d); received shape {input_shape}."
+                f"(batch, d). Received: input_shape={input_shape}"
             )
         self.image_shape, self.conditional = image[1:], bool(code)
         if code:
@@ -275,7 +211,7 @@ class PixelCNN(Seeded):
                 pixels = residual(1, pixels, rows, kept_pixels)
         return run(Logits, pixels, units=1)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensors) -> Tensor:
         x, z = inputs if self.conditional else (inputs, None)
         x = 2.0 * ops.cast(x, self.compute_dtype) - 1.0
         if self.conditional:
@@ -289,15 +225,14 @@ class PixelCNN(Seeded):
 
         return ops.cast(self._network(x, run), "float32")
 
-    def compute_output_shape(self, input_shape):
-        is_pair = isinstance(input_shape[0], (list, tuple))
-        return tuple(input_shape[0] if is_pair else input_shape)
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return shape_list(input_shape)[0]
 
-    def sample(self, z=None, n=None):
+    def sample(self, z: Tensor | None = None, n: int | None = None) -> np.ndarray:
         """Draws images, one for each code: NumPy float32 (n, height, width, 1), 0 or 1.
 
-        Features of pixels that are drawn stay as they are, so that each is computed
-        once: all images together cost about one pass through the network, in NumPy.
+        Features of drawn pixels do not change, so that each is computed once: all
+        images together cost about one pass through the network, in NumPy.
 
         Args:
             z: Codes (n, d), where the layer has them.
@@ -308,45 +243,30 @@ class PixelCNN(Seeded):
         """
         return self.draw(z, n)[0]
 
-    def draw(self, z=None, n=None):
+    def draw(
+        self, z: Tensor | None = None, n: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Images as from `sample`, and the logits they were drawn from."""
         if not self.built:
             raise ValueError("PixelCNN must be called once before it can sample.")
         if (z is not None) != self.conditional or (n is None) == (z is None):
-            wanted = "codes z" if self.conditional else "a number n of images"
-            raise ValueError(f"This PixelCNN samples given {wanted}, and nothing else.")
+            wanted = "codes z alone" if self.conditional else "a number n alone"
+            z_shape = None if z is None else tuple(np.shape(z))
+            raise ValueError(
+                f"This PixelCNN must be given {wanted} to sample. Received: z of shape "
+                f"{z_shape}, n={n}"
+            )
         n = len(z) if n is None else n
-        nodes = self.logits.ancestors()
-        for node in nodes:
-            node.start(n)
-        source, height, width = self.source.values, *self.image_shape[:2]
+        condition = None
         if self.conditional:
-            beside = ops.convert_to_numpy(self.condition(ops.convert_to_tensor(z)))
-            beside = beside.reshape(n, height, width)
-            source[:, MARGIN:, MARGIN : MARGIN + width, 1] = beside
-        rng = np.random.RandomState(ops.convert_to_numpy(self.seed_generator.next()))
-        images = np.zeros((n, *self.image_shape), "float32")
-        rows = [node for node in nodes if node.by_row]
-        pixels = [node for node in nodes if not node.by_row and node.inputs]
-        for i in range(height):
-            for node in rows:
-                scale = height // node.height
-                if i % scale == 0:
-                    node.fill(i // scale, np.arange(node.width))
-            for j in range(width):
-                for node in pixels:
-                    scale = height // node.height
-                    if i % scale == 0 and j % scale == 0:
-                        node.fill(i // scale, np.array([j // scale]))
-                logit = self.logits.values[:, MARGIN + i, MARGIN + j, 0]
-                images[:, i, j, 0] = rng.random_sample(n) < expit(logit)
-                source[:, MARGIN + i, MARGIN + j, 0] = 2 * images[:, i, j, 0] - 1
-        logits = self.logits.values[:, MARGIN:, MARGIN : MARGIN + width].copy()
-        for node in nodes:
-            del node.values
-        return images, logits
+            condition = ops.convert_to_numpy(self.condition(ops.convert_to_tensor(z)))
+            condition = condition.reshape(n, *self.image_shape[:2])
+        generator = np.random.RandomState(
+            ops.convert_to_numpy(self.seed_generator.next())
+        )
+        return draw_images(self.source, self.logits, n, condition, generator)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "features": self.features,

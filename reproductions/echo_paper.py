@@ -1,4 +1,4 @@
-"""What the scripts of the Echo paper share: its study, methods, and published numbers."""
+"""What the scripts of the Echo paper share: its study, methods and numbers."""
 
 import functools
 import json
@@ -95,11 +95,6 @@ def label(config):
         text += " (paper's f and s)"
     published = config.get("variant") == "published_code"
     return text + " (published code)" * published
-
-
-def twelve(dataset):
-    """A dozen test images from all over the file, which may be sorted."""
-    return dataset.x_test[:: max(1, len(dataset.x_test) // 12)][:12]
 
 
 # Sec. 5.1 and App. E. As in the paper the echoes come from the other images of the

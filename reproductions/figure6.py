@@ -12,40 +12,14 @@ enough points the test rejects any law that is not exactly Gaussian.
 
 import warnings
 
-import echo_paper
 import numpy as np
-from absl import app, flags
-from echo_paper import label
-from matplotlib import figure as mpl
+from echo_paper import STUDY, label
 from scipy import stats
 
-from echo_keras import image_experiments
-from echo_keras.experiments import number
-from echo_keras.studies import records
+from echo_keras import plots
+from echo_keras.studies import Option, Script, markdown, start
 
 TESTED = (200, 5000)
-
-FLAGS = flags.FLAGS
-
-
-def main(argv):
-    out, dataset = echo_paper.prepare(argv)
-    configs = [echo_paper.configuration(m, FLAGS.seed) for m in echo_paper.methods()]
-    echo_paper.run_all(out, dataset, configs)
-    panels, body = {}, []
-    for config in configs:
-        model = echo_paper.load_model(out, config)
-        if model is None:
-            continue
-        codes, rates = activations(model, dataset.x_test, FLAGS.codes)
-        chosen = choice(rates)
-        panels[label(config)] = codes[:, chosen], rates[chosen]
-        body.append([label(config), *normality(codes, FLAGS.seed)])
-    name = f"{dataset.name}-{image_experiments.protocol_name(configs[0])}-figure6"
-    draw(panels, out / f"{name}.png")
-    text = report(dataset.name, configs[0], body)
-    (out / f"{name}.md").write_text(text)
-    print(f"\n{text}")
 
 
 def activations(model, images, codes):
@@ -53,15 +27,8 @@ def activations(model, images, codes):
     features = model.get_layer("encoder").predict(images, verbose=0)
     bottleneck = model.get_layer("bottleneck")
     drawn = [np.asarray(bottleneck(features)) for _ in range(codes)]
-    return np.concatenate(drawn), np.mean(
-        bottleneck.rate_by_dimension(features), axis=0
-    )
-
-
-def choice(rates):
-    """Nine dimensions of the highest rates, the lowest, and three that are low."""
-    order = np.argsort(rates)[::-1]
-    return np.concatenate([order[:9], order[-4:]])
+    rates = np.mean(bottleneck.rate_by_dimension(features), axis=0)
+    return np.concatenate(drawn), rates
 
 
 def normality(codes, seed):
@@ -70,45 +37,45 @@ def normality(codes, seed):
     rng = np.random.default_rng(seed)
     for n in TESTED:
         rows = codes[rng.choice(len(codes), min(n, len(codes)), replace=False)]
-        statistic, critical = [], None
-        for column in rows.T:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)
-                test = stats.anderson(column, "norm")
-            statistic.append(test.statistic)
-            critical = test.critical_values[list(test.significance_level).index(5.0)]
-        rejected = int(np.sum(np.array(statistic) > critical))
-        cells += [f"{rejected} of {len(statistic)}", number(np.median(statistic))]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            tests = [stats.anderson(column, "norm") for column in rows.T]
+        at = list(tests[0].significance_level).index(5.0)
+        rejected = sum(test.statistic > test.critical_values[at] for test in tests)
+        median = np.median([test.statistic for test in tests])
+        cells += [f"{rejected} of {len(tests)}", f"{median:.2f}"]
     return cells
 
 
-def report(dataset, config, body):
+def draw(results):
+    panels, body = {}, []
+    for config, model in results.models():
+        images, codes = results.dataset.x_test, results.options.codes
+        z, rates = activations(model, images, codes)
+        order = np.argsort(rates)[::-1]
+        shown = np.concatenate([order[:9], order[-4:]])
+        panels[label(config)] = z[:, shown], rates[shown]
+        body.append([label(config), *normality(z, results.options.seed)])
+    plots.marginal_densities(panels, results.path("figure6.png"))
     header = ["Method"]
     for n in TESTED:
         header += [f"rejected at 5 %, n = {n}", "median statistic"]
-    return (
-        f"# Figure 6: marginal activations, {dataset}, "
-        f"{echo_paper.reduction(config)}\n\n"
-        f"{records.markdown(header, body)}\n\n"
+    text = (
+        f"# Figure 6: marginal activations, {results.configs[0]['dataset']}, "
+        f"{STUDY.deviations(results.configs[0])}\n\n{markdown(header, body)}\n\n"
         "Anderson-Darling test of each dimension against Gaussians.\n"
     )
+    results.path("figure6.md").write_text(text)
+    print(f"\n{text}")
 
 
-def draw(panels, path):
-    figure = mpl.Figure((6.2 * len(panels), 4), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    rng = np.random.default_rng(0)
-    for cell, (title, (codes, rates)) in zip(axes, panels.items(), strict=True):
-        # The estimate's cost grows with its points, its shape hardly changes.
-        rows = codes[rng.choice(len(codes), min(20000, len(codes)), replace=False)]
-        grid = np.linspace(*np.quantile(rows, [0.0005, 0.9995]), 300)
-        for column, rate in zip(rows.T, rates, strict=True):
-            density = stats.gaussian_kde(column, bw_method="scott")
-            cell.plot(grid, density(grid), lw=1, label=f"{rate:.2f} nats")
-        cell.set(title=title, xlabel="z_j", ylabel="density")
-        cell.legend(fontsize=6, ncols=2)
-    figure.savefig(path, dpi=110)
-
+main = Script(
+    STUDY,
+    draw=draw,
+    options=[Option("codes", 10, "Codes of each test image.", least=1)],
+    defaults={"methods": ["echo", "vae"]},
+    without=["runs"],
+)
 
 if __name__ == "__main__":
-    app.run(main)
+    start(main)

@@ -7,78 +7,57 @@ For each test image: its pointwise information -sum_j log s_j(x), the norm of f(
 log p(x|z), by which images are sorted (App. D.3). Rank correlations go to a table.
 """
 
+import dataclasses
+
 import echo_paper
 import numpy as np
-from absl import app, flags
-from matplotlib import figure as mpl
 from scipy import stats
 
-from echo_keras import image_experiments, metrics
-from echo_keras.experiments import number
-from echo_keras.studies import records
+from echo_keras import metrics, plots
+from echo_keras.studies import Option, Script, markdown, start
 
-FLAGS = flags.FLAGS
+STUDY = dataclasses.replace(echo_paper.STUDY, vary={"method": ["echo"]})
 
 
-def main(argv):
-    out, dataset = echo_paper.prepare(argv)
-    config = echo_paper.configuration("echo", FLAGS.seed)
-    echo_paper.run_all(out, dataset, [config])
-    model = echo_paper.load_model(out, config)
-    if model is None:
-        raise app.UsageError("Figure 7 needs the model: choose another --out_dir.")
-    information, distortion = metrics.per_example(
-        model, dataset.x_test, samples=FLAGS.codes
-    )
-    features = model.get_layer("encoder").predict(dataset.x_test, verbose=0)
+def draw(results):
+    models = list(results.models())
+    if not models:
+        raise SystemExit("Figure 7 needs the model: choose another --out_dir.")
+    ((config, model),) = models
+    x, codes = results.dataset.x_test, results.options.codes
+    information, distortion = metrics.per_example(model, x, samples=codes)
+    features = model.get_layer("encoder").predict(x, verbose=0)
     f = np.asarray(model.get_layer("bottleneck").encode(features)[0])
-    norms = {
+    standardized = (f - f.mean(axis=0)) / f.std(axis=0)
+    values = {
+        "pointwise information": information,
         "norm of f": np.linalg.norm(f, axis=1),
         # Dimensions differ in scale and place, which the rate does not see.
-        "norm of f, standardised": np.linalg.norm(
-            (f - f.mean(axis=0)) / f.std(axis=0), axis=1
-        ),
+        "norm of f, standardised": np.linalg.norm(standardized, axis=1),
     }
-    name = f"{dataset.name}-{image_experiments.protocol_name(config)}-figure7"
-    draw(-distortion, information, norms, out / f"{name}.png")
-    correlations = {
-        title: stats.spearmanr(values, -distortion)
-        for title, values in {"pointwise information": information, **norms}.items()
-    }
-    body = [
-        [
-            title,
-            number(correlation.statistic),
-            f"{correlation.pvalue:.2g}" if correlation.pvalue else "< 1e-300",
-        ]
-        for title, correlation in correlations.items()
-    ]
+    shown = {name: values[name] for name in list(values)[:2]}
+    plots.sorted_by(-distortion, shown, "log p(x|z)", results.path("figure7.png"))
+    body = []
+    for name, found in values.items():
+        test = stats.spearmanr(found, -distortion)
+        chance = f"{test.pvalue:.2g}" if test.pvalue else "< 1e-300"
+        body.append([name, f"{test.statistic:.2f}", chance])
     header = ["", "rank correlation with the log-likelihood", "p-value"]
     text = (
-        f"# Figure 7: {dataset.name}, {echo_paper.reduction(config)}\n\n"
-        f"{records.markdown(header, body)}\n\n"
-        f"Spearman's, over {len(distortion)} test images; log p(x|z) is the mean over "
-        f"{FLAGS.codes} codes of each.\n"
+        f"# Figure 7: {config['dataset']}, {STUDY.deviations(config)}\n\n"
+        f"{markdown(header, body)}\n\nSpearman's, over {len(x)} test images; log "
+        f"p(x|z) is the mean over {codes} codes of each.\n"
     )
-    (out / f"{name}.md").write_text(text)
+    results.path("figure7.md").write_text(text)
     print(f"\n{text}")
 
 
-def draw(likelihood, information, norms, path):
-    order = np.argsort(likelihood)
-    figure = mpl.Figure((9, 4), layout="constrained")
-    axes = figure.subplots(1, 2)
-    window = max(1, len(order) // 50)
-    smooth = np.ones(window) / window
-    panels = {"pointwise information (nats)": information, **norms}
-    del panels["norm of f, standardised"]
-    for cell, (title, values) in zip(axes, panels.items(), strict=True):
-        cell.plot(values[order], ",", color="C0", alpha=0.5)
-        running = np.convolve(values[order], smooth, mode="valid")
-        cell.plot(np.arange(len(running)) + window / 2, running, color="C1")
-        cell.set(xlabel="test images, sorted by log p(x|z)", title=title)
-    figure.savefig(path, dpi=110)
-
+main = Script(
+    STUDY,
+    draw=draw,
+    options=[Option("codes", 10, "Codes of each test image.", least=1)],
+    without=["runs", "methods", "variant"],
+)
 
 if __name__ == "__main__":
-    app.run(main)
+    start(main)

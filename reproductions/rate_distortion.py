@@ -4,135 +4,115 @@ r"""Figures 2, 3 and 5 of the Echo paper: rate-distortion curves.
     python reproductions/rate_distortion.py --dataset binary_mnist --data_dir FOLDER \
         --methods echo,vae,iaf-prior --runner ray --address auto
 
-One model for each method and beta, by default at the paper's twenty betas (App. E).
-From the records come a figure of rate against distortion, and rate_distortion.md:
-the Pareto front of each method, and the area under it by which methods are ranked;
-from the models, reconstructions at similar rates (each the mean of ten codes).
-Records are those of table1.py: with the same --out_dir its models at beta 1 are used.
+One model for each method and beta, by default the paper's twenty betas (App. E): the
+Pareto front of each method, the area under it by which methods are ranked, and
+reconstructions at similar rates, each the mean of ten codes. Records are those of
+table1.py: with the same --out_dir its models at beta 1 are used.
 """
 
-import collections
+import dataclasses
 
 import echo_paper
 import numpy as np
-from absl import app, flags
-from echo_paper import label
+from echo_paper import LATENT_DIM, label
 
-from echo_keras import experiments, image_experiments, plots
-from echo_keras.experiments import number
+from echo_keras import metrics, plots
 from echo_keras.layers import max_scale
-from echo_keras.metrics.fronts import (
-    area_under_front,
-    common_interval,
-    pareto_front,
+from echo_keras.metrics.fronts import area_under_front, common_interval, pareto_front
+from echo_keras.studies import Column, Option, Script, Table, points, start
+
+BETAS = [0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5]
+BETAS += [0.6, 0.7, 0.8, 0.9, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]
+STUDY = dataclasses.replace(
+    echo_paper.STUDY, vary={**echo_paper.STUDY.vary, "beta": BETAS}
 )
-from echo_keras.studies import records
-
-PAPER_BETAS = [0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5]
-PAPER_BETAS += [0.6, 0.7, 0.8, 0.9, 1, 1.5, 2, 3, 4, 6]
-
-FLAGS = flags.FLAGS
-flags.DEFINE_integer("shown", 4, "Rates at which reconstructions are shown.", 1)
 
 
-def main(argv):
-    out, dataset = echo_paper.prepare(argv)
-    betas = sorted(experiments.numbers(FLAGS.betas) or PAPER_BETAS)
-    if betas[0] == 0:
-        raise app.UsageError("--betas: a curve needs numbers > 0, found 0.")
-    configs = [
-        echo_paper.configuration(method, seed, beta=beta)
-        for seed in range(FLAGS.seed, FLAGS.seed + FLAGS.runs)
-        for beta in betas
-        for method in echo_paper.methods()
+def curves(runs):
+    """(rate, distortion) of each method's runs, as the paper evaluates."""
+    return points(runs, label, "test.batch.rate", "test.batch.distortion")
+
+
+def columns(runs):
+    on_front = {
+        name: {found[i] for i in pareto_front(*np.transpose(found))}
+        for name, found in curves(runs).items()
+    }
+
+    def front(row):
+        ((name, [point]),) = curves(row).items()
+        return "yes" if point in on_front[name] else "no"
+
+    return [
+        Column("Method", lambda row: label(row[0]["config"])),
+        Column("beta", "config.beta", "g"),
+        Column("seed", "config.seed", "g"),
+        Column("Rate", "test.batch.rate"),
+        Column("Dist", "test.batch.distortion"),
+        Column("-ELBO", "test.batch.neg_elbo"),
+        Column("on the front", front),
     ]
-    runs = echo_paper.run_all(out, dataset, configs)
-    curves = collections.defaultdict(list)
-    for run in runs:
-        curves[label(run["config"])].append(run)
-    name = (
-        f"{dataset.name}-{image_experiments.protocol_name({**configs[0], 'beta': 1})}"
+
+
+def note(runs):
+    """The methods ranked by the area under their fronts."""
+    text = "Nats per test image; echoes from the other images of the test batch. "
+    found = curves(runs)
+    low, high = common_interval(found)
+    if low >= high:
+        return text + "The methods' rates do not overlap: no common area."
+    areas = {
+        name: area_under_front(*np.transpose(curve), low, high)
+        for name, curve in found.items()
+    }
+    ranked = "; ".join(
+        f"{name} {areas[name]:.1f} (mean distortion {areas[name] / (high - low):.2f})"
+        for name in sorted(areas, key=areas.get)
     )
-    text = report(dataset, configs[0], curves)
-    (out / f"{name}-rate_distortion.md").write_text(text)
-    print(f"\n{text}")
-    plots.rate_distortion(
-        {method: points(of_method) for method, of_method in curves.items()},
-        out / f"{name}-rate_distortion.png",
-        min_rate=lowest_rate(configs),
+    return (
+        f"{text}Area under the lower convex hull of each front, rates from {low:.2f} "
+        f"to {high:.2f}, which all methods reach: {ranked}."
     )
-    draw_matched(out, dataset, curves, out / f"{name}-matched_rates.png")
 
 
-def points(runs):
-    """(rate, distortion) of each run, as the paper evaluates."""
-    tests = [run["test"]["batch"] for run in runs]
-    return [(test["rate"], test["distortion"]) for test in tests]
+TABLE = Table(
+    STUDY,
+    columns,
+    title="Rate and distortion",
+    rows=("method", "parametrization", "variant", "beta", "seed"),
+    note=note,
+)
 
 
-def lowest_rate(configs):
-    for config in configs:
-        if config["method"] == "echo":
-            return -echo_paper.CODE * np.log(max_scale(config["d_max"]))
-    return None
-
-
-def report(dataset, config, curves):
-    """Every model, its place on the front, and the methods ranked by area."""
-    protocol = {k: v for k, v in config.items() if k != "beta"}
-    sections = [
-        f"# Rate and distortion: {dataset.name}, {echo_paper.reduction(protocol)}",
-        "Nats per test image; echoes from the other images of the test batch.",
-    ]
-    low, high = common_interval({m: points(runs) for m, runs in curves.items()})
-    if low < high:
-        areas = {
-            method: area_under_front(*np.transpose(points(runs)), low, high)
-            for method, runs in curves.items()
-        }
-        body = [
-            [method, number(areas[method], ".1f"), number(areas[method] / (high - low))]
-            for method in sorted(areas, key=areas.get)
-        ]
-        header = ["Method", "area under the front", "mean distortion"]
-        sections += [
-            f"Rates from {low:.2f} to {high:.2f}, which all methods reach; smaller is "
-            "better. The lower convex hull of each front counts.",
-            records.markdown(header, body),
-        ]
-    else:
-        sections.append("The methods' rates do not overlap: no common area.")
-    body = []
-    for method, runs in curves.items():
-        front = set(pareto_front(*np.transpose(points(runs))))
-        for i, run in enumerate(runs):
-            test = run["test"]["batch"]
-            cells = [number(test[k]) for k in ("rate", "distortion", "neg_elbo")]
-            beta, seed = run["config"]["beta"], run["config"]["seed"]
-            body.append(
-                [method, f"{beta:g}", seed, *cells, "yes" if i in front else "no"]
-            )
-    header = ["Method", "beta", "seed", "Rate", "Dist", "-ELBO", "on the front"]
-    sections.append(records.markdown(header, body))
-    return "\n\n".join(sections) + "\n"
-
-
-def draw_matched(out, dataset, curves, path):
-    """Reconstructions at similar rates, by each method's model with the nearest."""
-    low, high = common_interval({m: points(runs) for m, runs in curves.items()})
-    images = image_experiments.twelve(dataset)
+def draw(results):
+    text = TABLE.render(results.runs)
+    results.path("rate_distortion.md").write_text(text + "\n")
+    print(f"\n{text}\n")
+    d_max = [c["d_max"] for c in results.configs if c["method"] == "echo"]
+    lowest = -LATENT_DIM * np.log(max_scale(d_max[0])) if d_max else None
+    found, path = curves(results.runs), results.path("rate_distortion.png")
+    plots.rate_distortion(found, path, min_rate=lowest)
+    images = metrics.evenly_spaced(results.dataset.x_test, 12)
     rows = {"input": images}
-    for target in np.linspace(low, high, FLAGS.shown):
-        for method, runs in curves.items():
-            run = min(runs, key=lambda r: abs(r["test"]["batch"]["rate"] - target))
-            model = echo_paper.load_model(out, run["config"])
-            if model is not None:
-                rate = run["test"]["batch"]["rate"]
-                text = f"{method}, {rate:.1f} nats"
+    for target in np.linspace(*common_interval(found), results.options.shown):
+        for name, curve in found.items():
+            # The run of each method whose rate is nearest.
+            runs = [run for run in results.runs if label(run["config"]) == name]
+            nearest = int(np.argmin([abs(rate - target) for rate, _ in curve]))
+            config = runs[nearest]["config"]
+            for _, model in STUDY.models(results.out, [config]):
+                text = f"{name}, {curve[nearest][0]:.1f} nats"
                 rows[text] = plots.mean_reconstruction(model, images)
     if len(rows) > 1:
-        plots.image_rows(rows, path)
+        plots.image_rows(rows, results.path("matched_rates.png"))
 
+
+main = Script(
+    STUDY,
+    draw=draw,
+    options=[Option("shown", 4, "Rates at which reconstructions are shown.", least=1)],
+    defaults={"methods": ["echo", "vae"]},
+)
 
 if __name__ == "__main__":
-    app.run(main)
+    start(main)

@@ -13,9 +13,9 @@ generated from q(z), or from the marginal of other methods.
 
 import math
 
-from echo_paper import METHODS, PUBLISHED, STUDY, kept, label, standard_error, twelve
+from echo_paper import METHODS, PUBLISHED, STUDY, kept, label, standard_error
 
-from echo_keras import plots
+from echo_keras import metrics, plots
 from echo_keras.studies import Column, Script, Table, mean, published, spread, start
 from echo_keras.studies.records import group
 
@@ -99,7 +99,7 @@ def draw(results):
     )
     for config, model in results.models():
         path = results.out / results.study.run_name(config)
-        images = twelve(results.dataset)
+        images = metrics.evenly_spaced(results.dataset.x_test, 12)
         plots.reconstructions(model, images, f"{path}-reconstructions.png")
         codes = model.get_layer("bottleneck").sample(100)
         decoder = model.get_layer("decoder")

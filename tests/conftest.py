@@ -1,5 +1,6 @@
 """Settings and fixtures for every test. The environment is set before Keras loads."""
 
+import functools
 import os
 import pathlib
 import sys
@@ -15,17 +16,26 @@ import pytest  # noqa: E402
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """With `--dist loadgroup`, tests that share a module's fixture share a worker.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With `--dist loadgroup`, files whose fixtures train models stay on one worker.
 
-    Those fixtures train models; all other tests go to whichever worker is free.
+    They begin first; all other tests go one by one to whichever worker is free.
     """
-    for item in items:
-        fixtures = getattr(item, "_fixtureinfo", None)
-        found = fixtures.name2fixturedefs.values() if fixtures else ()
-        if any(definitions[-1].scope == "module" for definitions in found):
-            item.add_marker(pytest.mark.xdist_group(str(item.path.name)))
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    @functools.cache
+    def together(file):
+        return 'scope="module"' in (config.rootpath / file).read_text()
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.partition("::")[0]
+            return file if together(file) else nodeid
+
+    return Scheduling(config, log)
 
 
 def _reset_keras():

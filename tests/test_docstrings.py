@@ -11,7 +11,7 @@ from tools import BACKEND, small_networks
 
 import echo_keras
 
-# Needs another backend's absence: an extra that may not be installed.
+# Modules whose examples need an extra, and TensorFlow.
 OPTIONAL = {"echo_keras.interop.tfp": "tensorflow_probability"}
 
 
@@ -43,18 +43,7 @@ def test_modules_are_found():
     assert {"echo_keras.objectives.rate", "echo_keras.metrics.novelty"} <= found
 
 
-# Numerics and readers of files are the same on every backend, and tested on one.
-def on_every_backend(name):
-    return name.startswith(("echo_keras.layers", "echo_keras.losses"))
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.core) if on_every_backend(name) else name
-        for name in EXAMPLES
-    ],
-)
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_example_runs(name):
     """Each from seed 0, with a small `encoder` and `decoder` at hand."""
     test = EXAMPLES[name]

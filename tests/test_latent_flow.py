@@ -51,7 +51,6 @@ def log_prob(marginal, z):
 # Chains
 
 
-@core
 def test_maf_chain_is_that_of_the_paper():
     flow = maf_chain()
     flow.build((None, 16))
@@ -67,7 +66,6 @@ def test_maf_chain_is_that_of_the_paper():
     assert orders == ["reverse", "random", "reverse", "random", "reverse"]
 
 
-@core
 def test_real_nvp_chain_is_that_of_the_paper():
     flow = real_nvp_chain()
     flow.build((None, 64))
@@ -77,7 +75,6 @@ def test_real_nvp_chain_is_that_of_the_paper():
     assert flow.count_params() == 8 * weights == 1_251_840
 
 
-@core
 @pytest.mark.parametrize("d", range(2, 10))
 def test_couplings_in_a_row_change_every_dimension(d):
     flow = real_nvp_chain(steps=9, hidden=(4,), seed=0)
@@ -93,7 +90,6 @@ def test_couplings_in_a_row_change_every_dimension(d):
         assert set.union(*row) == set(range(d))
 
 
-@core
 @pytest.mark.parametrize("make", [maf_chain, real_nvp_chain])
 def test_random_orders_come_from_the_seed(make):
     def orders(seed):
@@ -106,14 +102,12 @@ def test_random_orders_come_from_the_seed(make):
     assert len(set(map(tuple, random))) >= 3  # not one order over and over
 
 
-@core
 @pytest.mark.parametrize("make", [maf_chain, real_nvp_chain])
 def test_one_step_needs_no_permutation(make):
     kinds = [type(link) for link in make(steps=1).flows]
     assert Permutation not in kinds and kinds[0] in (MAFBlock, Coupling)
 
 
-@core
 @pytest.mark.parametrize("make", [maf_chain, real_nvp_chain])
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
@@ -139,7 +133,6 @@ def epoch_of(batches, epoch):
     return np.concatenate([z for z, _ in pairs])
 
 
-@core
 def test_noise_has_its_variance_and_is_drawn_afresh():
     codes = np.zeros((10_000, 2), "float32")
     batches, again = (NoisyBatches(codes, 3000, 1, 0.25) for _ in range(2))
@@ -154,7 +147,6 @@ def test_noise_has_its_variance_and_is_drawn_afresh():
     assert (epoch_of(NoisyBatches(codes, 3000, 2, 0.25), 0) != first).any()
 
 
-@core
 def test_without_noise_the_codes_come_as_they_are():
     codes = np.arange(20, dtype="float32").reshape(10, 2)
     z = epoch_of(NoisyBatches(codes, 4, 0), 2)
@@ -216,7 +208,6 @@ def test_samples_have_mean_and_covariance_of_the_codes(finished):
     assert np.abs(np.cov(white.T) - np.eye(3)).max() < 0.064 + 0.15
 
 
-@core
 def test_a_finished_training_is_read_again(finished, monkeypatch):
     before = {path.name: path.read_bytes() for path in finished.iterdir()}
 
@@ -281,7 +272,6 @@ def test_two_modes_are_learnt():
     assert near.mean() > 0.85
 
 
-@core
 def test_an_untrained_flow_starts_from_the_codes():
     # The rate is too small for a step to be seen.
     codes = gaussian(1000, seed=0)
@@ -375,7 +365,6 @@ def test_codes_may_be_tensors_of_half_precision():
 GOOD = gaussian(20, seed=0)
 
 
-@core
 @settings(max_examples=20, deadline=None)
 @given(shape=st.lists(st.integers(0, 3), max_size=3))
 def test_codes_of_another_shape_raise(shape):
@@ -385,7 +374,6 @@ def test_codes_of_another_shape_raise(shape):
         fit_latent_flow(np.zeros(shape))
 
 
-@core
 @settings(max_examples=20, deadline=None)
 @given(
     bad=st.sampled_from([np.nan, np.inf, -np.inf, 1e39]),
@@ -398,7 +386,6 @@ def test_codes_that_are_not_finite_raise(bad, where):
         fit_latent_flow(codes)
 
 
-@core
 @pytest.mark.parametrize(
     ("codes", "arguments", "sentence"),
     [

@@ -331,7 +331,7 @@ import numpy as np
 import tensorflow as tf
 from echo_keras import losses
 from echo_keras.layers import GaussianSample
-from echo_keras.model import RateDistortionModel, find_layers
+from echo_keras.model import RateDistortionModel
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],

@@ -68,3 +68,15 @@ def small_networks():
         [keras.Input((8,)), keras.layers.Dense(4)], name="encoder"
     )
     return encoder, lambda latent_dim: dense_decoder(latent_dim, (8,), (4,))
+
+
+def normal(*shape, seed=0):
+    """Standard normal float32 of a fixed seed."""
+    return np.random.RandomState(seed).normal(size=shape).astype("float32")
+
+
+def randomize(layer, seed=0, scale=0.5):
+    """Gives every weight a value, so that no output stays at zero."""
+    generator = np.random.RandomState(seed)
+    layer.set_weights([generator.normal(0, scale, w.shape) for w in layer.weights])
+    return layer

@@ -1,6 +1,6 @@
 """Image data sets as the papers treat them, and data sets with known factors."""
 
-from . import factors
+from . import dsprites, factors, shapes3d
 from .checks import check_images
 from .dataset import Dataset
 from .entry import Entry, Files, Raw
@@ -16,7 +16,9 @@ __all__ = [
     "Files",
     "Raw",
     "check_images",
+    "dsprites",
     "factors",
     "load",
     "names",
+    "shapes3d",
 ]

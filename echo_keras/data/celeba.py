@@ -6,6 +6,7 @@ import os
 import pathlib
 import zipfile
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from echo_keras._files import damaged, read_bytes
 
 from .checks import check_limit
 from .entry import Entry, Raw
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 LIST = "list_eval_partition.txt"
 
@@ -101,7 +105,7 @@ def faces(images: np.ndarray) -> np.ndarray:
     return np.stack([face(Image.fromarray(image)) for image in images])
 
 
-def face(image: "PIL.Image.Image") -> np.ndarray:  # noqa: F821
+def face(image: "Image.Image") -> np.ndarray:
     """The centre of an aligned face, 140x140, resized bilinearly to 64x64."""
     from PIL import Image
 

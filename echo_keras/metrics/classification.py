@@ -47,7 +47,6 @@ def forward(
 
     >>> from echo_keras import objectives
     >>> from echo_keras.layers import GaussianBottleneck
-    >>> encoder, _ = objectives.tiny_networks()
     >>> model = objectives.information_bottleneck(encoder, GaussianBottleneck(2), 10)
     >>> rate, logits = forward(model, np.ones((5, 8)), samples=3)
     >>> rate.shape, logits.shape
@@ -195,7 +194,6 @@ def information_plane(
 
     >>> from echo_keras import objectives
     >>> from echo_keras.layers import EchoBottleneck
-    >>> encoder, _ = objectives.tiny_networks()
     >>> model = objectives.information_bottleneck(encoder, EchoBottleneck(2), 2)
     >>> found = information_plane(model, np.ones((6, 8)), [0, 0, 0, 1, 1, 1])
     >>> round(found["label_entropy"], 4)  # log 2

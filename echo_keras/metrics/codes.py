@@ -105,7 +105,7 @@ def encode(
     Example:
 
     >>> from echo_keras import objectives
-    >>> model = objectives.vcae(*objectives.tiny_networks(), 2, noise_variance=0.1)
+    >>> model = objectives.vcae(encoder, decoder, 2, noise_variance=0.1)
     >>> encode(model, np.ones((5, 8))).shape
     (5, 2)
     """
@@ -154,7 +154,7 @@ def squared_error(
     Example:
 
     >>> from echo_keras import objectives
-    >>> model = objectives.vcae(*objectives.tiny_networks(), 2, noise_variance=0.1)
+    >>> model = objectives.vcae(encoder, decoder, 2, noise_variance=0.1)
     >>> sorted(squared_error(model, np.ones((5, 8))))
     ['error', 'error_se']
     """

@@ -58,7 +58,7 @@ def forward_pass(
     Example:
 
     >>> from echo_keras import losses, objectives
-    >>> model = objectives.vae(*objectives.tiny_networks(), 2)
+    >>> model = objectives.vae(encoder, decoder, 2)
     >>> model.compile(loss=losses.SquaredError())
     >>> found = forward_pass(model)(np.ones((5, 8)))
     >>> tuple(found.rate.shape), tuple(found.distortion.shape)

@@ -165,7 +165,7 @@ def generative_information(
     Example:
 
     >>> from echo_keras import losses, objectives
-    >>> model = objectives.vae(*objectives.tiny_networks(), 2)
+    >>> model = objectives.vae(encoder, decoder, 2)
     >>> model.compile(loss=losses.Bernoulli())
     >>> bounds = generative_information(model, n=20, samples=5)
     >>> sorted(bounds)  # doctest: +NORMALIZE_WHITESPACE

@@ -63,7 +63,7 @@ def scores(
     Example:
 
     >>> from echo_keras import losses, objectives
-    >>> model = objectives.vae(*objectives.tiny_networks(), 2)
+    >>> model = objectives.vae(encoder, decoder, 2)
     >>> model.compile(loss=losses.SquaredError())
     >>> found = scores(model, np.ones((5, 8)))
     >>> [(name, values.shape) for name, values in found.items()]

@@ -65,7 +65,7 @@ def evaluate(
     Example:
 
     >>> from echo_keras import losses, objectives
-    >>> model = objectives.vae(*objectives.tiny_networks(), 2)
+    >>> model = objectives.vae(encoder, decoder, 2)
     >>> model.compile(loss=losses.Bernoulli())
     >>> result = evaluate(model, np.ones((20, 8)), samples=3)
     >>> sorted(result)  # doctest: +NORMALIZE_WHITESPACE
@@ -91,10 +91,26 @@ def per_example(
     echoes: str = "bank",
     batch_size: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rate and distortion of each example in nats: two float64 arrays (n,).
+    """Rate and distortion of each example in nats, averaged over codes.
 
-    Both are averages over `samples` codes for each example; see `evaluate`. Without a
-    channel the rate is 0.
+    Args:
+        model, x, y, samples, echoes, batch_size: See `evaluate`.
+
+    Returns:
+        Two float64 arrays (n,), in the order of x or of its batches. Without a channel
+        the rate is 0.
+
+    Raises:
+        ValueError: as `evaluate`.
+
+    Example:
+
+    >>> from echo_keras import losses, objectives
+    >>> model = objectives.vae(encoder, decoder, 2)
+    >>> model.compile(loss=losses.Bernoulli())
+    >>> rate, distortion = per_example(model, np.ones((20, 8)))
+    >>> rate.shape, distortion.shape
+    ((20,), (20,))
     """
     check_integers(1, samples=samples)
     if echoes not in ECHOES:
@@ -153,7 +169,7 @@ def importance_weighted(
     Example:
 
     >>> from echo_keras import losses, objectives
-    >>> model = objectives.vae(*objectives.tiny_networks(), 2)
+    >>> model = objectives.vae(encoder, decoder, 2)
     >>> model.compile(loss=losses.Bernoulli())
     >>> sorted(importance_weighted(model, np.ones((20, 8)), samples=5))
     ['log_likelihood_iw5', 'log_likelihood_iw5_se']

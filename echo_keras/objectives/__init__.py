@@ -30,7 +30,7 @@ model are, as a population, from the data.
 | `vae_gan` | A + C + D | 34 |
 | `bib_ae` | A - B + C + D | 26 to 29 |
 | `wae`, `vim` | MMD + C | 32, with MMD for B |
-| `shannon_ae` | \(R_Q\) + C, of a quantised code | 35 |
+| `shannon_ae` | \(R_Q\) + C, of a quantized code | 35 |
 | `generative_compression` | \(R_Q\) + C + D, with dither | 36 |
 | `vcae` | \(\lambda\, \|\sum_j Var(z_j) - v\|\) + C | |
 | `information_bottleneck` | A + \(H(C\|Z)\), with class labels | 1 to 9 |

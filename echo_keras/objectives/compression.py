@@ -1,4 +1,4 @@
-r"""Objectives of compression: the rate is the length of a quantised code."""
+r"""Objectives of compression: the rate is the length of a quantized code."""
 
 import keras
 

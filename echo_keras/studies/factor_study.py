@@ -8,7 +8,7 @@ from echo_keras import metrics
 from echo_keras.data import factors
 from echo_keras.metrics import disentanglement
 
-from .study import Config, Run, Study
+from .study import Config, Run, Study, keep
 
 STEPS_PER_EPOCH = 1000  # between two checkpoints
 TEST_IMAGES = 5000
@@ -56,7 +56,8 @@ class FactorStudy(Study):
     }
 
     def load(self, config: Config, data_dir: str | None = None) -> Any:
-        return factors.load(config["dataset"], data_dir)
+        name = config["dataset"]
+        return keep((name, "factors", data_dir), factors.load, name, data_dir)
 
     def describe(self, dataset: Any) -> dict[str, Any]:
         return {

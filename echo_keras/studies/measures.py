@@ -61,7 +61,6 @@ def frechet(
     """
     network, described = feature_network(run.config, run.dataset, run.out, run.data_dir)
     distances = {
-        label: metrics.fid(network, real, images)
-        for label, images in generated.items()
+        label: metrics.fid(network, real, images) for label, images in generated.items()
     }
     return {**described, **distances, "images": len(real)}

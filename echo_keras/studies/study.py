@@ -365,7 +365,8 @@ class Study:
 
     def load(self, config: Config, data_dir: str | None = None) -> Any:
         """The data set of a configuration; the last one read is kept, one copy."""
-        dataset = _load(config["dataset"], config.get("train_limit"), data_dir)
+        name, limit = config["dataset"], config.get("train_limit")
+        dataset = keep((name, limit, data_dir), data.load, name, data_dir, limit=limit)
         return dataset if self.transform is None else self.transform(dataset, config)
 
     def describe(self, dataset: Any) -> dict[str, Any]:
@@ -408,21 +409,17 @@ class Study:
         return math.ceil(len(dataset.x_train) / config["batch_size"])
 
 
-_kept: dict[str, Any] = {}
+_kept: dict[Any, Any] = {}
 
 
-def _load(name: str, limit: int | None, data_dir: str | None) -> data.Dataset:
-    key = name, limit, data_dir
-    if _kept.get("key") != key:
-        _kept.clear()  # before the next is read: they may be large
-        dataset = data.load(name, data_dir, limit=limit)
-        print(
-            f"{dataset.name}: {dataset.description}\n{dataset.source}, "
-            f"{len(dataset.x_train)} training and {len(dataset.x_test)} test examples, "
-            f"checksum {dataset.checksum}"
-        )
-        _kept.update(key=key, dataset=dataset)
-    return _kept["dataset"]
+def keep(key: Any, load: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What `load` returns; the last one is kept, and only that: it may be large."""
+    if key not in _kept:
+        _kept.clear()
+        _kept[key] = dataset = load(*args, **kwargs)
+        print(f"{dataset.name}: {dataset.description}; {dataset.source}, checksum")
+        print(dataset.checksum)
+    return _kept[key]
 
 
 def _keys(keys: Any) -> Sequence[str]:

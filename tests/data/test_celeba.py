@@ -35,8 +35,7 @@ def decoded_crop(content):
     return np.asarray(Image.open(io.BytesIO(content)))[39:179, 19:159]
 
 
-@pytest.mark.parametrize("zipped", [False, True])
-@pytest.mark.parametrize("own_folder", [False, True])
+@pytest.mark.parametrize(("zipped", "own_folder"), [(False, True), (True, False)])
 def test_celeba_files(tmp_path, zipped, own_folder):
     write_celeba(tmp_path / "celeba" if own_folder else tmp_path, zipped)
     d = data.load("celeba", tmp_path)
@@ -168,7 +167,6 @@ def test_damaged_celeba_archive(tmp_path, harm):
     assert error.value.__cause__ is not None
 
 
-@pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize(
     ("change", "match"),
     [
@@ -192,8 +190,8 @@ def test_damaged_celeba_archive(tmp_path, harm):
         ),
     ],
 )
-def test_images_and_their_list_must_agree(tmp_path, zipped, change, match):
-    write_celeba(tmp_path, zipped)
+def test_images_and_their_list_must_agree(tmp_path, change, match):
+    write_celeba(tmp_path, zipped="000003" in match)
     path = tmp_path / "list_eval_partition.txt"
     path.write_text(change(path.read_text()))
     with pytest.raises(ValueError, match=match) as error:

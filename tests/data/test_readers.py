@@ -24,9 +24,10 @@ from image_files import (
 from echo_keras import data
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
-@pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize("own_folder", [True, False])
+@pytest.mark.parametrize(
+    ("name", "zipped", "own_folder"),
+    [("mnist", True, False), ("mnist", False, True), ("fashion_mnist", True, True)],
+)
 def test_idx_files(tmp_path, name, zipped, own_folder):
     folder = tmp_path / name if own_folder else tmp_path
     write_idx(folder, grey(12), grey(3, 1), zipped)

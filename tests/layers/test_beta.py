@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
-from tools import gradients
+from tools import array, gradients
 
-from echo_keras.layers import Channel, Draw, EchoBottleneck, EchoSample, GaussianSample
+from echo_keras.layers import Channel, Draw, EchoSample, GaussianSample
 from echo_keras.layers.beta import BetaRule, BetaSchedule, TargetRate, TargetRateL1
 
 pytestmark = pytest.mark.core
@@ -23,10 +23,6 @@ class Given(Channel):
 
     def draw(self, x, echoes_from="bank"):
         return Draw(x, ops.cast(x, "float32")[:, 0], None)
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def of_rate(rate, rows=2):
@@ -179,8 +175,7 @@ def rate_of(model, x):
     return array(channel.rate(inputs)).mean()
 
 
-@pytest.mark.parametrize("target", [1.5, 3.0])
-@pytest.mark.parametrize("kind", [EchoSample, GaussianSample])
+@pytest.mark.parametrize("kind, target", [(EchoSample, 3.0), (GaussianSample, 1.5)])
 def test_training_settles_at_the_target(kind, target):
     x = np.random.default_rng(0).normal(size=(128, 2)).astype("float32")
     rule = TargetRate(target, step_size=0.05)
@@ -219,8 +214,9 @@ def test_only_training_moves_beta(rule):
     assert beta_of(model) != rule.initial
 
 
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("kind", [EchoSample, GaussianSample])
+@pytest.mark.parametrize(
+    "rule, kind", [(RULES[0], EchoSample), (RULES[1], GaussianSample)]
+)
 def test_a_resumed_run_is_the_uninterrupted_one(rule, kind, tmp_path):
     x = np.random.default_rng(0).normal(size=(12, 2)).astype("float32")
     arguments = {"d_max": 31, "bank_size": 32} if kind is EchoSample else {}
@@ -269,34 +265,6 @@ def test_config_round_trip(rule):
     assert clone.get_config()["beta"] == channel.get_config()["beta"]
 
 
-def test_a_bottleneck_takes_a_rule(tmp_path):
-    inputs = keras.Input((4,))
-    rule = TargetRate(5.0, step_size=0.1)
-    layer = EchoBottleneck(2, d_max=31, bank_size=32, beta=rule, name="bottleneck")
-    model = keras.Model(inputs, keras.layers.Dense(4)(layer(inputs)))
-    model.compile("sgd", "mse")
-    x = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
-    model.fit(x, x, verbose=0)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras").get_layer("bottleneck")
-    assert loaded.channel.beta_rule.get_config() == rule.get_config()
-    assert array(loaded.channel.beta) == array(layer.channel.beta) != 1.0
-
-
-def test_config_holds_every_argument():
-    arguments = {
-        "rate": 7.0,
-        "step_size": 0.2,
-        "initial": 0.5,
-        "smoothing": 0.3,
-        "low": 0.01,
-        "high": 50.0,
-    }
-    assert TargetRate(**arguments).get_config() == arguments
-    arguments = {"steps": 9, "start": 0.5, "end": 3.0}
-    assert BetaSchedule(**arguments).get_config() == arguments
-
-
 @pytest.mark.parametrize("rule", RULES)
 def test_state_is_float32_and_not_trained(rule):
     channel = GaussianSample(beta=rule, dtype="mixed_bfloat16")
@@ -338,17 +306,21 @@ def test_a_rule_of_ones_own():
 @pytest.mark.parametrize(
     "kind, arguments, sentence",
     [
-        (TargetRate, {"rate": 0}, "^rate must be a finite number > 0; received 0"),
-        (TargetRate, {"rate": float("inf")}, "^rate must be .*; received inf"),
-        (TargetRate, {"rate": float("nan")}, "^rate must be .*; received nan"),
+        (
+            TargetRate,
+            {"rate": 0},
+            "^rate must be a finite number > 0. Rec.* rate=0$",
+        ),
+        (TargetRate, {"rate": float("inf")}, "^rate must be .* Received: rate=inf$"),
+        (TargetRate, {"rate": float("nan")}, "^rate must be .* Received: rate=nan$"),
         (TargetRate, {"rate": 1, "step_size": 0.0}, "^step_size must be .*> 0"),
         (TargetRate, {"rate": 1, "smoothing": 1.0}, r"^smoothing must be in \[0, 1\)"),
-        (TargetRate, {"rate": 1, "low": 0.0}, "^low and high must satisfy .* 0.0 and"),
+        (TargetRate, {"rate": 1, "low": 0.0}, "^low and high must satisfy .* low=0.0"),
         (TargetRate, {"rate": 1, "low": 2.0, "high": 1.0}, "^low and high must sat"),
         (TargetRate, {"rate": 1, "high": float("inf")}, "^low and high must satisfy"),
         (TargetRate, {"rate": 1, "initial": 0.0}, r"^initial must be in \[low, high\]"),
-        (BetaSchedule, {"steps": 0}, "^steps must be an integer from 1 to 2.24; rec"),
-        (BetaSchedule, {"steps": 1.5}, "^steps must be an integer .*; received 1.5"),
+        (BetaSchedule, {"steps": 0}, "^steps must be an integer from 1 to 2.24. Rec"),
+        (BetaSchedule, {"steps": 1.5}, "^steps must be an integer .* steps=1.5$"),
         (BetaSchedule, {"steps": float("inf")}, "^steps must be an integer"),
         (BetaSchedule, {"steps": 3, "start": -1}, "^start must be a finite number >="),
         (BetaSchedule, {"steps": 3, "end": float("nan")}, "^end must be a finite numb"),
@@ -360,7 +332,9 @@ def test_bad_arguments_raise(kind, arguments, sentence):
 
 
 def test_a_target_below_the_lowest_rate_raises():
-    sentence = "holds the rate at 1.0 nats, which 8 dimensions cannot reach.*is 1.434"
+    sentence = (
+        "at least min_rate = 1.434 nats, the lowest of 8 dim.* Received: rate=1.0"
+    )
     channel = EchoSample(d_max=99, beta=TargetRate(1.0))
     with pytest.raises(ValueError, match=sentence):
         channel.build([(None, 8), (None, 8)])
@@ -411,13 +385,6 @@ def test_deviation_holds_a_rate_that_the_elbo_gives_up():
         rates[rule] = float(array(model.get_layer("channel").last_rate))
     free, held = rates.values()
     assert free < 0.02 and held == pytest.approx(2.0, abs=0.1)
-
-
-def test_deviation_round_trip():
-    rule = TargetRateL1(3.0, weight=0.5)
-    channel = GaussianSample(beta=rule)
-    again = GaussianSample.from_config(channel.get_config()).beta_rule
-    assert again.get_config() == rule.get_config() == {"rate": 3.0, "weight": 0.5}
 
 
 @pytest.mark.parametrize("bad", [{"rate": -1.0}, {"rate": 1.0, "weight": np.inf}])

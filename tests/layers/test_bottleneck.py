@@ -1,13 +1,11 @@
 """Tests of the bottlenecks: dense heads, a channel, and nothing lost between."""
 
-import json
-
 import keras
 import numpy as np
 import pytest
 from keras import ops
 from scipy import stats
-from tools import gradients
+from tools import array, gradients
 
 from echo_keras.layers import (
     DeterministicBottleneck,
@@ -34,10 +32,6 @@ KINDS = {
     ),
     "gaussian": (GaussianBottleneck, {}),
 }
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def make(kind, units=2, **arguments):
@@ -70,26 +64,6 @@ def test_trainable_weights_are_those_of_the_two_heads(kind, channels, units):
     count = sum(int(np.prod(w.shape)) for w in layer.trainable_weights)
     assert count == 2 * (channels + 1) * units
     assert len(layer.trainable_weights) == 4
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("units", [0, -1, 2.5])
-def test_bad_units_raise(kind, units):
-    sentence = f"units, the number of code dimensions, .* received {units}"
-    with pytest.raises(ValueError, match=sentence):
-        make(kind, units)
-
-
-def test_bad_parametrization_raises():
-    sentence = "parametrization must be 'standardized' or 'paper'; received 'tanh'"
-    with pytest.raises(ValueError, match=sentence):
-        EchoBottleneck(2, parametrization="tanh")
-
-
-@pytest.mark.parametrize("layer_class", [EchoBottleneck, GaussianBottleneck])
-def test_arguments_of_the_channel_are_checked_by_the_channel(layer_class):
-    with pytest.raises(ValueError, match="beta.* finite number >= 0; received -1"):
-        layer_class(2, beta=-1)
 
 
 # What the layers compute
@@ -186,19 +160,6 @@ def test_rate_loss_and_last_rate(kind):
     np.testing.assert_allclose(array(layer.losses[0]), 0.25 * rate.mean(), rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("shape", [(6, 5), (2, 3, 5), (2, 3, 2, 5)])
-def test_any_rank(kind, shape):
-    layer = make(kind)
-    expected = (*shape[:-1], 2)
-    x = features(shape)
-    assert layer.compute_output_shape((None, *shape[1:])) == (None, *expected[1:])
-    for training in (True, False):
-        assert tuple(layer(x, training=training).shape) == expected
-    assert tuple(layer.rate(x).shape) == shape[:1]
-    assert tuple(layer.sample(9).shape) == (9, *expected[1:])
-
-
 def test_samples_are_standardized_as_the_code_is():
     # Noise and code have one law (Lemma 2.1), so their moments agree: the bank
     # holds 256 rows, and 4 standard errors of the mean of 256 are 0.25.
@@ -209,122 +170,6 @@ def test_samples_are_standardized_as_the_code_is():
     samples, z = array(layer.sample(2000)), array(layer(x))
     np.testing.assert_allclose(samples.mean(0), z.mean(0), atol=0.25)
     np.testing.assert_allclose(samples.std(0), z.std(0), atol=0.25)
-
-
-def test_sample_before_training():
-    layer = make("standardized")
-    with pytest.raises(ValueError, match="and this layer has seen none"):
-        layer.sample(3)
-    gaussian = make("gaussian")
-    gaussian.build((None, 5))
-    assert array(gaussian.sample(3)).shape == (3, 2)
-
-
-# Promises
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_keras_layer_contract(kind, run_layer_test):
-    layer_class, small = KINDS[kind]
-    # beta and last_rate; the bank's two; the two of the batch normalisation.
-    state = {"standardized": 6, "paper": 4, "gaussian": 2}[kind]
-    run_layer_test(
-        layer_class,
-        {"units": 2, "seed": 1, "beta": 0.1, **small},
-        input_shape=(4, 5),
-        expected_output_shape=(4, 2),
-        expected_num_trainable_weights=4,
-        expected_num_non_trainable_weights=state,
-        expected_num_seed_generators={"gaussian": 2}.get(kind, 1),
-        expected_num_losses=1,
-        supports_masking=False,
-    )
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_keras_round_trip(kind, tmp_path):
-    model = model_of(make(kind, seed=2, beta=0.5, name="bottleneck"))
-    x = features((10, 5))
-    model.fit(x, x[:, :1], batch_size=8, verbose=0)  # with a short last batch
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    layers = [m.get_layer("bottleneck") for m in (model, loaded)]
-    configs = [json.dumps(a.get_config(), sort_keys=True) for a in layers]
-    assert configs[0] == configs[1]
-    # Weights, bank, statistics and noise.
-    np.testing.assert_array_equal(
-        loaded.predict(x, verbose=0), model.predict(x, verbose=0)
-    )
-    if kind != "gaussian":  # whose marginal is another layer's affair
-        np.testing.assert_array_equal(*(array(a.sample(4)) for a in layers))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_clone(kind):
-    model = model_of(make(kind, units=3, seed=2, name="bottleneck"))
-    clone = keras.models.clone_model(model)
-    layers = [m.get_layer("bottleneck") for m in (model, clone)]
-    assert layers[0].get_config() == layers[1].get_config()
-    assert layers[0].channel is not layers[1].channel
-    layers[1].set_weights(layers[0].get_weights())
-    np.testing.assert_array_equal(*(array(a(features())) for a in layers))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_config_holds_the_arguments_of_the_channel(kind):
-    arguments = {"beta": 0.125, "seed": 7}
-    if kind != "gaussian":
-        arguments |= {"sampling": "with_replacement", "max_magnitude": 2.0}
-        arguments |= {"multiplicative": True}
-    config = make(kind, units=3, **arguments).get_config()
-    assert config["units"] == 3
-    assert {key: config[key] for key in arguments} == arguments
-    again = KINDS[kind][0].from_config(config)
-    assert json.dumps(again.get_config()) == json.dumps(config)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_half_precision(kind, policy):
-    full, half = make(kind, seed=1), make(kind, seed=1, dtype=policy)
-    x = features()
-    for layer in (full, half):
-        layer.build(x.shape)
-    half.set_weights(full.get_weights())
-    for training in (True, False):
-        z = half(x, training=training)
-        full(x, training=training)
-        assert keras.backend.standardize_dtype(z.dtype) == half.compute_dtype
-    assert half.compute_dtype == policy.removeprefix("mixed_")
-    # The heads compute in half precision, everything after them in full.
-    by_hand = half.channel.rate(half.encode(x))
-    assert keras.backend.standardize_dtype(by_hand.dtype) == "float32"
-    np.testing.assert_allclose(
-        array(half.channel.last_rate), array(by_hand).mean(), rtol=1e-6
-    )
-    np.testing.assert_allclose(
-        array(half.channel.last_rate), array(full.channel.last_rate), rtol=2e-2
-    )
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_any_batch_size_in_one_model(kind):
-    model = model_of(make(kind))
-    for n in (10, 1, 3):
-        x = features((n, 5), seed=n)
-        model.fit(x, x[:, :1], batch_size=4, verbose=0)
-        assert model.predict(x, verbose=0).shape == (n, 1)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_training_reaches_both_heads(kind):
-    model = model_of(make(kind, name="bottleneck"))
-    heads = model.get_layer("bottleneck").heads
-    before = [array(head.kernel) for head in heads]
-    x = features()
-    model.fit(x, x[:, :1], verbose=0)
-    for head, kernel in zip(heads, before, strict=True):
-        assert (array(head.kernel) != kernel).all()
 
 
 # The Gaussian bottleneck's further inputs
@@ -432,25 +277,9 @@ def test_deterministic_has_no_rate_density_or_marginal():
         layer.log_prob(z, x)
     with pytest.raises(ValueError, match="fit_latent_flow"):
         layer.sample(3)
-    with pytest.raises(ValueError, match=r"has no channel, and takes no beta"):
-        DeterministicBottleneck(3, beta=1.0)
-
-
-def test_deterministic_layer_contract(run_layer_test):
-    run_layer_test(
-        DeterministicBottleneck,
-        {"units": 3},
-        input_shape=(4, 5),
-        expected_output_shape=(4, 3),
-        expected_num_trainable_weights=2,
-        expected_num_losses=0,
-    )
-
-
-def test_gaussian_takes_at_most_two_inputs():
-    sentence = r"takes features or \[features, pseudo_features\]; received 3 inputs"
-    with pytest.raises(ValueError, match=sentence):
-        make("gaussian")([features()] * 3)
+    draw = layer.draw(x)
+    np.testing.assert_array_equal(array(draw.z), array(z))
+    assert draw.rate is None and draw.log_ratio is None
 
 
 # The density of given codes
@@ -566,43 +395,6 @@ def test_softplus_holds_for_the_components_of_the_prior():
     np.testing.assert_allclose(components, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_keras_layer_contract_of_softplus(run_layer_test):
-    run_layer_test(
-        GaussianBottleneck,
-        {"units": 2, "seed": 1, "variance_activation": "softplus"},
-        input_shape=(4, 5),
-        expected_output_shape=(4, 2),
-        expected_num_trainable_weights=4,
-        expected_num_non_trainable_weights=2,
-        expected_num_seed_generators=2,
-        expected_num_losses=1,
-        supports_masking=False,
-    )
-
-
-@pytest.mark.parametrize("activation", ["exp", "softplus"])
-def test_variance_activation_is_in_the_config(activation, tmp_path):
-    inputs = keras.Input((5,))
-    layer = GaussianBottleneck(2, variance_activation=activation, name="b")
-    model = keras.Model(inputs, layer(inputs))
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    for copy in (loaded, keras.models.clone_model(model)):
-        assert copy.get_layer("b").variance_activation == activation
-    rates = [array(m.get_layer("b").rate(features())) for m in (model, loaded)]
-    np.testing.assert_array_equal(*rates)
-    config = GaussianBottleneck(2).get_config()
-    assert config["variance_activation"] == "exp"
-
-
-def test_bad_variance_activation_raises():
-    sentence = "variance_activation must be 'exp' or 'softplus'; received 'relu'"
-    with pytest.raises(ValueError, match=sentence):
-        GaussianBottleneck(2, variance_activation="relu")
-    with pytest.raises(ValueError, match="fixed noise_variance no head gives"):
-        GaussianBottleneck(2, variance_activation="softplus", noise_variance=1.0)
-
-
 # Parts of the rate, and a third head
 
 
@@ -654,17 +446,6 @@ def test_fixed_noise_variance_has_one_head():
     np.testing.assert_array_equal(array(layer.code(x)), mean)
 
 
-def test_fixed_noise_variance_saves_and_loads(tmp_path):
-    inputs = keras.Input((3,))
-    model = keras.Model(inputs, GaussianBottleneck(2, noise_variance=0.25)(inputs))
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert loaded.layers[-1].channel.noise_variance == 0.25
-    x = np.ones((4, 3), "float32")
-    code = [array(m.layers[-1].code(x)) for m in (model, loaded)]
-    np.testing.assert_array_equal(*code)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_code_is_z_without_noise(kind):
     layer = make(kind)
@@ -680,3 +461,61 @@ def test_code_is_z_without_noise(kind):
         np.testing.assert_allclose(array(layer(x)), array(layer.code(x)), rtol=1e-5)
         return
     np.testing.assert_allclose(array(layer.code(x)), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["standardized", "paper"])
+def test_draw_is_a_call_without_side_effects(kind):
+    x = features()
+    called, drawn = make(kind, seed=3), make(kind, seed=3)
+    for layer in (called, drawn):
+        layer.build(x.shape)
+        for head, seed in zip(layer.heads, (1, 2), strict=True):
+            head.kernel.assign(features((5, 2), seed))
+        layer(x, training=True)
+    state = [array(w) for w in drawn.weights]
+    draw = drawn.draw(x)
+    np.testing.assert_array_equal(array(draw.z), array(called(x)))
+    np.testing.assert_allclose(array(draw.rate), array(drawn.rate(x)), rtol=1e-6)
+    for old, new in zip(state, drawn.weights, strict=True):
+        np.testing.assert_array_equal(array(new), old)
+    assert np.abs(array(drawn.draw(x, "batch").z) - array(draw.z)).max() > 1e-6
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    "kind, arguments, sentence",
+    [
+        *(
+            (kind, {"units": n}, f"^units, the number of .*Received: units={n}$")
+            for kind in (DeterministicBottleneck, EchoBottleneck, GaussianBottleneck)
+            for n in (0, 2.5)
+        ),
+        (
+            EchoBottleneck,
+            {"units": 2, "parametrization": "tanh"},
+            "^parametrization must be one of standardized, paper. "
+            "Received: parametrization='tanh'$",
+        ),
+        (EchoBottleneck, {"units": 2, "beta": -1}, "Received: beta=-1$"),
+        (
+            GaussianBottleneck,
+            {"units": 2, "variance_activation": "relu"},
+            "'exp' or 'softplus'. Received: variance_activation='relu'$",
+        ),
+        (
+            GaussianBottleneck,
+            {"units": 2, "variance_activation": "softplus", "noise_variance": 1.0},
+            "'exp' with a fixed noise_variance.*='softplus'$",
+        ),
+    ],
+)
+def test_bad_arguments_raise(kind, arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        kind(**arguments)
+
+
+def test_gaussian_takes_at_most_two_inputs():
+    with pytest.raises(ValueError, match=r"pseudo_features\]. Received: 3 inputs$"):
+        GaussianBottleneck(2)([features()] * 3)

@@ -33,7 +33,7 @@ def ramp(rows=4, columns=3):
 
 @pytest.mark.parametrize("beta", [-1e-3, float("inf"), float("nan"), -float("inf")])
 def test_bad_beta_raises(beta):
-    sentence = rf"^beta.* must be a finite number >= 0; received {beta}\.$"
+    sentence = rf"^beta must be a finite number >= 0. Received: beta={beta}$"
     with pytest.raises(ValueError, match=sentence):
         GaussianSample(beta=beta)
 
@@ -186,17 +186,6 @@ def test_without_a_seed_keras_decides():
 def small_model(seed=None):
     inputs = keras.Input((3,))
     return keras.Model(inputs, Counted(seed=seed, name="counted")(inputs))
-
-
-def test_noise_continues_from_a_saved_model(tmp_path):
-    model = small_model(seed=5)
-    before = array(model(ramp()))
-    model.save(tmp_path / "model.keras")
-    after = array(model(ramp()))
-    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    continued = array(loaded(ramp()))
-    np.testing.assert_array_equal(continued, after)
-    assert np.abs(continued - before).min() > 0
 
 
 def test_noise_continues_from_saved_weights(tmp_path):

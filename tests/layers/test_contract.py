@@ -293,23 +293,22 @@ def test_trains_and_predicts_in_batches_of_any_size(name):
 
 
 @every_case
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_half_precision(name, policy):
+def test_half_precision(name):
     full = observe(model_of(name)[0], name)
-    keras.config.set_dtype_policy(policy)
-    model, layer = model_of(name)
-    half = observe(model, name)
-    outputs = model(data(name))
-    dtype = "float32" if isinstance(layer, FLOAT32) else layer.compute_dtype
-    assert keras.backend.standardize_dtype(outputs.dtype) == dtype
-    for loss in model.losses:
-        assert keras.backend.standardize_dtype(loss.dtype) == "float32"
-    rounding = 2.0 ** (-7 if policy == "mixed_bfloat16" else -10)
-    for k, (found, expected) in enumerate(zip(half, full, strict=True)):
-        # Terms of the loss are computed in float32, but for dense layers before them.
-        exact = isinstance(layer, EXACT) and 1 <= k <= len(model.losses)
-        tolerance = 1e-5 if exact else 4 * rounding
-        np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+    for policy, rounding in (("mixed_bfloat16", 2.0**-7), ("mixed_float16", 2.0**-10)):
+        keras.config.set_dtype_policy(policy)
+        model, layer = model_of(name)
+        half = observe(model, name)
+        outputs = model(data(name))
+        dtype = "float32" if isinstance(layer, FLOAT32) else layer.compute_dtype
+        assert keras.backend.standardize_dtype(outputs.dtype) == dtype
+        for loss in model.losses:
+            assert keras.backend.standardize_dtype(loss.dtype) == "float32"
+        for k, (found, expected) in enumerate(zip(half, full, strict=True)):
+            # Terms of the loss are float32, but for dense layers before them.
+            exact = isinstance(layer, EXACT) and 1 <= k <= len(model.losses)
+            tolerance = 1e-5 if exact else 4 * rounding
+            np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
 
 
 @every_case

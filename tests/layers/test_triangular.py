@@ -435,13 +435,16 @@ def test_unknown_scale_raises():
 @pytest.mark.parametrize(
     "shapes, sentence",
     [
-        ([(2, 3)] * 2, r"list of three tensors, \[f, log_s, lower\]; received shape"),
-        ([(2, 3)] * 4, r"list of three tensors, \[f, log_s, lower\]; received shape"),
-        ([(2, 3), (2, 4), (2, 3)], r"\[f, log_s\] of one shape; received"),
-        ([(2, 4), (2, 4), (2, 4)], r"for d = 4 is \(batch, 6\); received \(2, 4\)"),
-        ([(2, 3), (2, 3), (2, 3, 3)], r"for d = 3 is \(batch, 3\); received"),
-        ([(2, 1), (2, 1), (2, 1)], r"f of shape \(batch, d\) with d >= 2"),
-        ([(2, 2, 2), (2, 2, 2), (2, 6)], r"f of shape \(batch, d\) with d >= 2"),
+        ([(2, 3)] * 2, r"list of three tensors, \[f, log_s, lower\]. Received"),
+        ([(2, 3)] * 4, r"list of three tensors, \[f, log_s, lower\]. Received"),
+        ([(2, 3), (2, 4), (2, 3)], r"^\[f, log_s\] must have the same shape"),
+        ([(2, 4), (2, 4), (2, 4)], r"for d = 4 \(batch, 6\), in .*: \(2, 4\)$"),
+        ([(2, 3), (2, 3), (2, 3, 3)], r"for d = 3 \(batch, 3\), in"),
+        ([(2, 1), (2, 1), (2, 1)], r"^f must have the shape \(batch, d\)"),
+        (
+            [(2, 2, 2), (2, 2, 2), (2, 6)],
+            r"^f must have the shape \(batch, d\)",
+        ),
     ],
 )
 def test_bad_inputs_raise(shapes, sentence):
@@ -449,35 +452,7 @@ def test_bad_inputs_raise(shapes, sentence):
         small()([np.zeros(shape, "float32") for shape in shapes])
 
 
-def test_a_single_tensor_raises():
-    with pytest.raises(ValueError, match="list of three tensors"):
-        small()(np.zeros((2, 3), "float32"))
-
-
 # 6. Promises
-
-
-def test_keras_layer_contract(run_layer_test):
-    run_layer_test(
-        EchoSample,
-        {"d_max": 3, "bank_size": 6, "seed": 1, "scale": "triangular"},
-        input_shape=((4, 3), (4, 3), (4, 3)),
-        expected_output_shape=(4, 3),
-        expected_num_trainable_weights=0,
-        expected_num_non_trainable_weights=4,
-        expected_num_seed_generators=1,
-        expected_num_losses=1,
-        supports_masking=False,
-    )
-
-
-def test_config_holds_the_scale():
-    config = small().get_config()
-    assert config["scale"] == "triangular"
-    assert EchoSample.from_config(config).get_config() == config
-    # As written before there was a choice.
-    del config["scale"]
-    assert EchoSample.from_config(config).scale == "diagonal"
 
 
 def test_bank_holds_all_three():
@@ -495,61 +470,15 @@ def test_one_image_from_the_bank_and_samples(sampling):
     channel = small(sampling=sampling)
     x = codes()
     np.testing.assert_array_equal(array(channel(x)), x[0])  # never trained, no noise
-    with pytest.raises(ValueError, match="has seen none"):
+    with pytest.raises(ValueError, match="is empty before training"):
         channel.sample(2)
     channel(x, training=True)
     one, other = [a[:1] for a in x], codes(seed=4)
     other = [np.concatenate(pair) for pair in zip(one, other, strict=True)]
     z = array(triangular_model(channel).predict(one, verbose=0))
     assert z.shape == (1, 3) and (z != x[0][:1]).any()
-    if sampling == "cyclic":  # what shares the batch makes no difference
+    if sampling == "cyclic":  # the result does not depend on the batch
         alone, with_others = (array(frozen_call(channel, a)) for a in (one, other))
         assert alone.shape == (1, 3) and with_others.shape == (7, 3)
     samples = array(channel.sample(5))
     assert samples.shape == (5, 3) and np.isfinite(samples).all()
-
-
-@pytest.mark.parametrize("sampling", SAMPLINGS)
-def test_saved_model_continues_the_noise(sampling, tmp_path):
-    channel = small(sampling=sampling)
-    model = triangular_model(channel)
-    x = codes((10, 3))
-    channel(x, training=True)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    first, second = (model.predict(x, verbose=0) for _ in range(2))
-    np.testing.assert_array_equal(loaded.predict(x, verbose=0), first)
-    np.testing.assert_array_equal(loaded.predict(x, verbose=0), second)
-    assert (first != second).any()
-
-
-@pytest.mark.parametrize("sampling", SAMPLINGS)
-def test_fit_trains_all_heads_with_unknown_and_short_batches(sampling):
-    x = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
-    inputs = keras.Input((4,))
-    heads = [keras.layers.Dense(units) for units in (3, 3, 3)]
-    channel = small(d_max=9, bank_size=12, sampling=sampling, beta=0.01)
-    z = channel([head(inputs) for head in heads])
-    model = keras.Model(inputs, keras.layers.Dense(4)(z))
-    model.compile(keras.optimizers.Adam(0.01), "mse")
-    before = [array(head.kernel) for head in heads]
-    log = model.fit(x, x, batch_size=16, epochs=2, verbose=0)
-    assert np.isfinite(log.history["loss"]).all()
-    for head, kernel in zip(heads, before, strict=True):
-        assert (array(head.kernel) != kernel).all()
-    assert model.predict(x[:1], verbose=0).shape == (1, 4)
-
-
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_half_precision_leaves_noise_and_rate_alone(policy):
-    full, half = small(), small(dtype=policy)
-    inputs = [ops.convert_to_tensor(a) for a in codes()]
-    compute = policy.removeprefix("mixed_")
-    for training in (True, False):
-        z_full, z_half = (c(inputs, training=training) for c in (full, half))
-        assert keras.backend.standardize_dtype(z_half.dtype) == compute
-        np.testing.assert_array_equal(
-            array(ops.cast(z_half, "float32")),
-            array(ops.cast(ops.cast(z_full, compute), "float32")),
-        )
-        np.testing.assert_array_equal(array(half.last_rate), array(full.last_rate))

@@ -88,7 +88,6 @@ def test_perfect_predictions_have_all_the_information():
     assert found["label_entropy"] == pytest.approx(np.log(3))
 
 
-@pytest.mark.core
 def test_samples_average_log_probabilities_and_predictive_probabilities():
     """Logits are the code itself, of variance 1/4 around 0 in one coordinate."""
     x, y = np.zeros((500, 3), "float32"), np.zeros(500, int)
@@ -245,7 +244,7 @@ def test_a_bottleneck_learns_labels():
     bottleneck = GaussianBottleneck(2, beta=1e-3, name="bottleneck")
     model = objectives.information_bottleneck(identity(), bottleneck, 3)
     model.compile(keras.optimizers.Adam(0.05), loss=losses.CategoricalNLL())
-    history = model.fit(x, y, batch_size=20, epochs=60, verbose=0).history
+    history = model.fit(x, y, batch_size=20, epochs=40, verbose=0).history
     _, logits = classification.forward(model, x, samples=5)
     found = classification.classification_metrics(classification.predictive(logits), y)
     assert found["accuracy"] == 1.0
@@ -255,5 +254,5 @@ def test_a_bottleneck_learns_labels():
     assert found["label_information"] < found["rate"]
     assert history["distortion"][-1] < history["distortion"][0]
     # `evaluate` takes labels as targets: the distortion is that of the plane.
-    of_labels = evaluate(model, x, y, samples=200)
-    assert of_labels["distortion"] == pytest.approx(found["distortion"], abs=0.02)
+    of_labels = evaluate(model, x, y, samples=50)
+    assert of_labels["distortion"] == pytest.approx(found["distortion"], abs=0.04)

@@ -104,7 +104,6 @@ def test_an_unknown_variant_raises():
 # The law of codes
 
 
-@pytest.mark.core
 def test_aggregate_posterior_of_the_prior_and_of_others():
     generator = np.random.RandomState(0)
     normal = aggregate_posterior(generator.normal(size=(4000, 3)))

@@ -63,7 +63,7 @@ def test_is_what_keras_evaluates(bottleneck):
     model = deaf_autoencoder(bottleneck)
     x = data(10)
     keras_says = model.evaluate(x, x, batch_size=4, verbose=0, return_dict=True)
-    for batch_size in (1, 4, 100):
+    for batch_size in (4, 100):
         result = evaluate(model, x, batch_size=batch_size)
         for name in NAMES:
             np.testing.assert_allclose(result[name], keras_says[name], rtol=1e-5)
@@ -352,15 +352,15 @@ def test_more_samples_rise_to_the_likelihood():
     model = linear_model(widen=1.5, shift=0.4)
     found = [
         per_example_likelihood(model, x, samples=k, batch_size=1_000) - exact
-        for k in (1, 4, 16, 100)
+        for k in (1, 6, 36)
     ]
     gaps = [gap.mean() for gap in found]
     errors = [gap.std() / math.sqrt(1_000) for gap in found]
-    for k in range(3):
+    for k in range(2):
         assert gaps[k + 1] - gaps[k] > -4.5 * math.hypot(errors[k], errors[k + 1])
     assert gaps[0] < -0.2
     # The bias of K weights is about their variance over 2 K.
-    assert abs(gaps[-1]) < 0.01 + 4.5 * errors[-1]
+    assert abs(gaps[-1]) < 0.03 + 4.5 * errors[-1]
 
 
 def test_another_marginal_changes_the_weights():

@@ -3,21 +3,4 @@
 import pathlib
 import sys
 
-import pytest
-from absl import flags
-from absl.testing import flagsaver
-
-SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "reproductions"
-sys.path.insert(0, str(SCRIPTS))
-
-
-@pytest.fixture(scope="session")
-def call():
-    """Runs a script's `main` as the command line would: call(module, *arguments)."""
-
-    def run(script, *arguments):
-        with flagsaver.flagsaver():
-            flags.FLAGS([script.__name__, *map(str, arguments)])
-            script.main([script.__name__])
-
-    return run
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "reproductions"))

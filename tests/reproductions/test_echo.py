@@ -1,0 +1,334 @@
+"""The Echo paper's scripts."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import traceback
+
+import echo_paper
+import figure1
+import figure4
+import figure6
+import figure7
+import keras
+import matplotlib.image
+import numpy as np
+import pytest
+import rate_distortion
+import table1
+import table2
+import table3
+from echo_paper import METHODS, STUDY
+
+from echo_keras import data
+from echo_keras.studies import records
+
+TINY = ["--epochs=1", "--train_limit=100", "--batch_size=50"]
+NAME = "digits-{}-epochs1-batch_size50-learning_rate0.001-train_limit100-seed{}"
+
+# Trainable weights of the paper's network (App. E), of 750 pseudo-inputs, and of a flow
+# of four mean-only steps with three hidden layers of 640 units, with and without masks.
+NETWORK, PSEUDO, FLOW, MASKED = 1_398_849, 750 * 784, 3_448_448, 1_781_008
+FLOWS = {"vae-maf": 1, "iaf-prior": 1, "iaf-mmd": 1, "iaf-maf": 2, "iaf-vamp": 1}
+# The paper's column, in millions.
+COLUMN = {"vae-maf": 3.12, "iaf-prior": 3.12, "iaf-mmd": 3.12, "iaf-maf": 4.84}
+COLUMN |= {"echo": 1.40, "vae": 1.40, "infovae": 1.40, "vae-vamp": 1.99}
+COLUMN["iaf-vamp"] = 3.71
+
+
+def config(method, **changes):
+    (found,) = STUDY.configs("mnist", method=[method], **changes)
+    return found
+
+
+# Models
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("method", METHODS)
+def test_parameters_of_each_method(method):
+    model = STUDY.build(config(method), data.load("digits", limit=50))
+    pseudo, flows = PSEUDO * ("vamp" in method), FLOWS.get(method, 0)
+    record = records.make("", {}, {}, model)
+    assert record["dense_parameters"] == NETWORK + pseudo + flows * FLOW
+    assert record["parameters"] == NETWORK + pseudo + flows * MASKED
+    # The paper's numbers are met by half of the flows' kernels, without biases.
+    half = (NETWORK + pseudo + flows * 1_720_320) / 1e6
+    assert round(half, 2) == COLUMN[method]
+
+
+def test_what_a_method_does_not_have_is_not_in_its_configuration():
+    echo, vae, vamp = (config(m, batch_size=64) for m in ("echo", "vae", "vae-vamp"))
+    assert echo["d_max"] == 63 and echo["parametrization"] == "standardized"
+    assert not {"d_max", "parametrization", "variant"} & set(vae)
+    assert vamp["variant"] == "paper" and "variant" not in echo
+    published = STUDY.configs(method=["vae", "iaf-mmd"], variant="published_code")
+    assert [echo_paper.label(c) for c in published] == [
+        "VAE",
+        "IAF+MMD (published code)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "variant", "weight"),
+    [("iaf-mmd", "paper", 999), ("iaf-mmd", "published_code", 0)],
+)
+def test_the_published_mmd_has_no_weight(method, variant, weight):
+    model = STUDY.build(config(method, variant=variant), data.load("digits", limit=9))
+    assert model.get_layer("mmd").initial_weight == weight
+
+
+# Tables, from records made by hand
+
+
+def record(neg_elbo, method="echo", seed=0, **changes):
+    test = {"rate": 20.0, "distortion": neg_elbo - 20.0, "neg_elbo": neg_elbo}
+    (found,) = STUDY.configs("binary_mnist", seed=seed, method=[method], **changes)
+    return {
+        "config": found,
+        "test": {"batch": test, "bank": test},
+        "parameters": 1_398_849,
+        "dense_parameters": 1_398_849,
+        "data": {"description": "d"},
+        "device": "a device",
+        "versions": {"backend": "b"},
+    }
+
+
+def rows(text):
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if "|" in line]
+    return {line[0]: dict(zip(lines[0], line, strict=True)) for line in lines[2:]}
+
+
+def test_the_difference_is_in_units_of_the_papers_sigma():
+    text = table1.TABLE.render([record(89.16)])
+    assert rows(text)["Echo"]["difference"] == "+2.0"  # (89.16 - 88.8) / .18
+    assert "## binary_mnist: the paper's protocol" in text
+
+
+def test_ten_runs_lose_the_highest_and_the_lowest():
+    values = [0.0, *[90.0 + i for i in range(8)], 1000.0]
+    runs = [record(value, "vae", seed) for seed, value in enumerate(values)]
+    row = rows(table1.TABLE.render(runs))["VAE"]
+    assert (row["runs"], row["-ELBO"]) == ("8 of 10", "93.50")
+    # Standard deviation of 90, ..., 97 with n - 1 in the denominator: sqrt(6).
+    assert row["sigma"] == "2.45"
+    assert rows(table1.TABLE.render(runs[:-1]))["VAE"]["runs"] == "9 of 9"
+
+
+def test_echo_is_compared_in_standard_errors():
+    runs = [record(v, seed=s) for s, v in enumerate((88.0, 90.0))]
+    runs += [record(v, "vae", s) for s, v in enumerate((91.0, 93.0))]
+    # Each mean has the standard error sqrt(2) / sqrt(2) = 1.
+    text = table1.TABLE.render(runs)
+    assert "Echo - VAE: -3.00 nats of -ELBO, -2.1 standard errors" in text
+
+
+def test_other_betas_belong_to_the_curve():
+    runs = [record(89.0), record(70.0, beta=0.1)]
+    assert rows(table1.TABLE.render(runs))["Echo"]["-ELBO"] == "89.00"
+
+
+def test_the_curve_shares_the_runs_of_table_1():
+    curve = rate_distortion.STUDY
+    for one in curve.configs(method=["echo", "vae"], beta=[1.0]):
+        fixed = STUDY.configs(method=[one["method"]])[0]
+        assert curve.run_name(one) == STUDY.run_name(fixed) and one == fixed
+
+
+def test_methods_are_ranked_by_area_and_fronts_are_marked():
+    runs = [record(40.0), record(60.0, beta=2.0)]
+    for run, (rate, distortion) in zip(runs, [(10, 30), (20, 40)], strict=True):
+        run["test"]["batch"] = {
+            "rate": rate,
+            "distortion": distortion,
+            "neg_elbo": rate + distortion,
+        }
+    text = rate_distortion.TABLE.render(runs)
+    assert [row[-1] for row in re.findall(r"\| (yes|no) \|", text)] == ["s", "o"]
+
+
+def test_pairs_of_table_2_are_given_by_a_flag():
+    options = ["--settings=0:1,1:20", "--methods=vae", "--datasets=dsprites"]
+    from echo_keras.studies import parse
+
+    configs = table2.configs(parse(table2.main.flags(), options))
+    assert [(c["beta"], c["gamma"]) for c in configs] == [(0, 1), (1, 20)]
+    assert {c["dataset"] for c in configs} == {"dsprites"}
+    model = table2.build({**configs[1], "method": "echo", "d_max": 7}, None)
+    assert model.get_layer("tc").initial_weight == 20.0
+
+
+# Runs
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Table 1 of two methods on 100 digits; and who called `fit`."""
+    out, stacks, fit = tmp_path_factory.mktemp("table1"), [], keras.Model.fit
+
+    def noted(self, *args, **kwargs):
+        stacks.append(traceback.extract_stack())
+        return fit(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.Model, "fit", noted)
+        table1.main(["table1", f"--out_dir={out}", *TINY])
+    return out, stacks
+
+
+def load(out, method, seed=0):
+    return json.loads((out / f"{NAME.format(method, seed)}.json").read_text())
+
+
+def test_few_functions_lie_between_main_and_fit(finished, repository):
+    ours = [
+        frame.name
+        for frame in finished[1][0]
+        if str(repository) in frame.filename
+        and "/tests/" not in frame.filename
+        and frame.name != "<genexpr>"
+    ]
+    assert ours == [
+        *("__call__", "run", "run_all", "outcome", "train_one", "train"),
+    ]
+
+
+def test_a_record_says_how_it_came_about(finished):
+    found = load(finished[0], "echo")
+    assert found["config"]["train_limit"] == found["data"]["training_examples"] == 100
+    assert found["config"]["d_max"] == 49
+    for echoes in ("batch", "bank"):
+        test = found["test"][echoes]
+        total = test["rate"] + test["distortion"]
+        assert test["neg_elbo"] == pytest.approx(total, rel=1e-6)
+        assert test["neg_elbo_se"] > 0
+
+
+def test_figures_are_pictures(finished):
+    names = sorted(path.name for path in finished[0].glob("*.png"))
+    protocol = "digits-epochs1-batch_size50-learning_rate0.001-train_limit100"
+    kinds = [
+        f"{NAME.format(method, 0)}-{kind}.png"
+        for method in ("echo", "vae")
+        for kind in ("reconstructions", "generations")
+    ]
+    assert names == sorted([f"{protocol}-curves.png", *kinds])
+    for name in names:
+        # Something is drawn: neither one colour nor unreadable.
+        assert matplotlib.image.imread(finished[0] / name).std() > 0.05
+
+
+def test_other_scripts_draw_and_measure_the_same_models(finished, monkeypatch, capsys):
+    out, _ = finished
+    monkeypatch.setattr(keras.Model, "fit", None)  # nothing is trained again
+    arguments = [f"--out_dir={out}", *TINY]
+    rate_distortion.main(["rate_distortion", *arguments, "--betas=1", "--shown=1"])
+    table3.main(["table3", *arguments, "--draws=200"])
+    figure6.main(["figure6", *arguments, "--codes=1"])
+    figure7.main(["figure7", *arguments, "--codes=1"])
+    assert capsys.readouterr().out.count("not run again") == 6
+    (path,) = (out / "table3").glob("*.json")
+    tc = records.load(path)["measures"]["total_correlation"]
+    assert f"| digits | {tc:.2f} |" in (out / "table3.md").read_text()
+    prefix = "digits-epochs1-batch_size50-learning_rate0.001-train_limit100"
+    for name in ("rate_distortion.md", "rate_distortion.png", "matched_rates.png"):
+        assert (out / f"{prefix}-{name}").exists()
+    text = (out / f"{prefix}-figure6.md").read_text()
+    assert re.search(r"\| Echo \| \d+ of 32 \|", text)
+    assert "pointwise information" in (out / f"{prefix}-figure7.md").read_text()
+
+
+def test_a_killed_run_ends_with_the_same_table(finished, tmp_path):
+    """SIGKILL in mid-epoch; float noise of the CPU's threads is what may differ."""
+    arguments = [f"--out_dir={tmp_path}", "--methods=echo", *TINY]
+    arguments[arguments.index("--epochs=1")] = "--epochs=2"
+    name = NAME.format("echo", 0).replace("epochs1", "epochs2")
+    killed = subprocess.Popen(
+        [sys.executable, table1.__file__, *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "KERAS_BACKEND": "tensorflow"},
+    )
+    checkpoint = tmp_path / "checkpoints" / name / "checkpoint.keras"
+    while not checkpoint.exists():
+        assert killed.poll() is None
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not (tmp_path / f"{name}.json").exists()
+    table1.main(["table1", *arguments])
+    whole = tmp_path / "whole"
+    table1.main(["table1", f"--out_dir={whole}", *arguments[1:]])
+    first, second = (
+        json.loads((d / f"{name}.json").read_text()) for d in (whole, tmp_path)
+    )
+    assert len(second["history"]) == 2
+    for echoes in ("batch", "bank"):
+        expected = pytest.approx(first["test"][echoes], rel=1e-3, abs=1e-2)
+        assert second["test"][echoes] == expected
+
+
+def test_a_bad_data_dir_is_not_replaced_by_another_source(tmp_path):
+    with pytest.raises(FileNotFoundError, match="binary_mnist"):
+        table1.main(
+            [
+                "table1",
+                f"--out_dir={tmp_path}",
+                "--dataset=binary_mnist",
+                f"--data_dir={tmp_path}",
+            ]
+        )
+
+
+def test_figure_1_tells_gaussian_noise_from_its_output_and_not_echo_noise(tmp_path):
+    figure1.main(["figure1", "--points=2000", f"--out_dir={tmp_path}"])
+    text = (tmp_path / "figure1.md").read_text()
+    found = dict(re.findall(r"\| (Gaussian|Echo) \| (0\.\d+) \|", text))
+    # Of 2,000 points half are classified rightly by chance, +- .011.
+    assert float(found["Gaussian"]) > 0.56 > float(found["Echo"]) > 0.44
+    assert matplotlib.image.imread(tmp_path / "figure1.png").std() > 0.05
+
+
+def test_figure_4_needs_a_model(tmp_path):
+    with pytest.raises(SystemExit, match="must hold models of Table 2.*Received: none"):
+        figure4.main(["figure4", f"--out_dir={tmp_path}"])
+    with pytest.raises(SystemExit, match="--model must be a .keras file"):
+        figure4.main(["figure4", f"--out_dir={tmp_path}", "--model=no.keras"])
+
+
+def test_each_script_has_its_own_flags():
+    def flags(script):
+        return {option.name for option in script.main.flags()}
+
+    assert "beta" not in flags(table1) and "betas" in flags(rate_distortion)
+    assert {"steps", "settings", "votes"} <= flags(table2)
+    assert "epochs" not in flags(table2) and "methods" not in flags(table3)
+    assert {o.name for o in figure1.main.options} == {"points", "seed", "out_dir"}
+    assert "runs" not in flags(figure6) | flags(figure7)
+
+
+def test_densities_are_those_of_the_highest_and_lowest_rates():
+    class Bottleneck:
+        def __call__(self, features):
+            return features
+
+        def rate_by_dimension(self, features):
+            return np.tile(np.arange(4.0), (len(features), 1))
+
+    class Model:
+        def get_layer(self, name):
+            if name == "bottleneck":
+                return Bottleneck()
+            return type("Encoder", (), {"predict": lambda self, x, verbose: x})()
+
+    codes, rates = figure6.activations(Model(), np.ones((5, 4)), 3)
+    assert codes.shape == (15, 4) and rates.tolist() == [0, 1, 2, 3]
+    rng = np.random.default_rng(0)
+    sample = np.stack([rng.normal(size=5000), rng.uniform(size=5000)], axis=1)
+    cells = figure6.normality(sample, seed=0)
+    assert cells[2] == "1 of 2"  # the uniform one

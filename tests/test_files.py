@@ -1,0 +1,60 @@
+"""Tests of what every room needs of files and arguments."""
+
+import gzip
+import hashlib
+
+import numpy as np
+import pytest
+
+from echo_keras import _files
+
+
+@pytest.mark.parametrize("value", [1, 3, np.int32(2)])
+def test_integers_in_range_are_returned(value):
+    found = _files.check_integer(value, "n", 1, 3)
+    assert found == value and type(found) is int
+
+
+@pytest.mark.parametrize("value", [0, 4, 2.0, True, "2", None])
+def test_other_values_raise(value):
+    sentence = rf"^n must be an integer in \[1, 3\]. Received: n={value!r}$"
+    with pytest.raises(ValueError, match=sentence):
+        _files.check_integer(value, "n", 1, 3)
+
+
+def test_json_is_replaced_as_a_whole(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    _files.write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        _files.write_json(path, object())
+
+    def fail(*arguments):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(_files.os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        _files.write_json(path, {"b": 2})
+    assert path.read_text() == '{\n "a": 1\n}\n'
+
+
+def test_sha256_is_of_the_bytes_in_order(tmp_path):
+    x = np.arange(12.0).reshape(3, 4)
+    expected = hashlib.sha256(b"one" + x.T.tobytes()).hexdigest()
+    assert _files.sha256(b"one", None, x.T) == expected
+    (tmp_path / "file").write_bytes(b"one" + x.T.tobytes())
+    assert _files.sha256_of_file(tmp_path / "file") == expected
+
+
+def test_files_are_found_together_plain_or_gzipped(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    (two / "folder").mkdir(parents=True)
+    one.mkdir()
+    (one / "a").write_bytes(b"a")
+    (two / "a").write_bytes(b"a")
+    (two / "b.gz").write_bytes(gzip.compress(b"content"))
+    (two / "c.npz.gz").touch()
+    names = ["a", "b", "folder/"]
+    found = _files.find_files([one, two], names)
+    assert found == [two / "a", two / "b.gz", two / "folder"]
+    assert _files.read_bytes(found[1]) == b"content"
+    assert _files.find_files([one, two], ["c.npz"]) is None
