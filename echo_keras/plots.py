@@ -488,7 +488,7 @@ def information_plane(
 
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
-    ...     information_plane({"Echo": [(0.1, 6.6, 1.9), (1, 2.9, 1.0)]}, file.name, 2.3)
+    ...     information_plane({"Echo": [(0.1, 6.6, 1.9), (1, 2.9, 1)]}, file.name, 2.3)
 
     References:
         Tishby et al. (1999); BIB-AE paper, Sec. 2.1.

@@ -307,3 +307,27 @@ def test_code_histograms_are_densities_beside_the_normal(figures, tmp_path):
     np.testing.assert_allclose(density, np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi))
     with pytest.raises(ValueError, match="d the same for all labels"):
         plots.code_histograms({"a": codes, "b": codes[:, :2]}, tmp_path / "h.png")
+
+
+def test_an_information_plane_names_the_beta_of_each_model(figures, tmp_path):
+    curves = {"Echo": [(0.1, 6.6, 1.9), (1.0, 2.9, 1.0)], "Gaussian": [(0.1, 4.3, 1.8)]}
+    plots.information_plane(curves, tmp_path / "i.png", entropy=2.3)
+    (axes,) = figures[0].axes
+    assert [text.get_text() for text in axes.texts] == [
+        rf"$\beta$ = {beta}" for beta in ("0.1", "1", "0.1")
+    ]
+    echo, _, entropy, diagonal = (line.get_xydata().tolist() for line in axes.lines)
+    assert echo == [[6.6, 1.9], [2.9, 1.0]]
+    assert {y for _, y in entropy} == {2.3} and diagonal == [[0, 0], [2.3, 2.3]]
+
+
+def test_discrete_channels_sort_codes_by_their_class(figures, tmp_path):
+    joint = np.array([[0.4, 0.1], [0.0, 0.5]])
+    encoder, decoder = np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([[0, 1.0], [1, 0]])
+    channel = encoder, decoder, np.array([0.6, 0.4])
+    plots.discrete_channels(joint, {"mine": channel}, tmp_path / "d.png")
+    in_x, in_z, of_x, *_ = figures[0].axes
+    # Code 1, which x = 0 sends, has nothing of class 1: it comes first.
+    np.testing.assert_allclose(of_x.images[0].get_array(), [[1, 0], [0, 1]])
+    np.testing.assert_allclose([b.get_height() for b in in_z.patches[:2]], [0.4, 0.1])
+    np.testing.assert_allclose(in_x.lines[0].get_ydata(), [0.4, 0.6])

@@ -285,7 +285,7 @@ def aggregate_posterior(
 
 
 def marginal_kl(z: np.ndarray, z_test: np.ndarray, seed: int = 0) -> float:
-    r"""An estimate of \(KL[q(z) \,\|\, N(0, I)]\) in nats, by a discriminator of its own.
+    r"""An estimate of \(KL[q(z) \,\|\, N(0, I)]\) in nats, by a discriminator.
 
     The discriminator is trained on at most 10,000 codes, whatever the model they come
     from was trained with: so that models compare. Codes without noise may fill no

@@ -5,7 +5,17 @@ from .factor_study import FactorStudy, scores
 from .runners import RunsFailed, run_all
 from .script import Command, Option, Results, Script, parse, start
 from .study import Run, Study
-from .table import Column, Table, cell, markdown, mean, points, published, spread
+from .table import (
+    Column,
+    Table,
+    cell,
+    markdown,
+    mean,
+    plus_minus,
+    points,
+    published,
+    spread,
+)
 
 __all__ = [
     "Column",
@@ -23,6 +33,7 @@ __all__ = [
     "mean",
     "measures",
     "parse",
+    "plus_minus",
     "points",
     "published",
     "records",

@@ -42,6 +42,35 @@ def spread(runs: Runs, path: str | Sequence[str]) -> float | None:
     return float(np.std(values, ddof=1))
 
 
+def plus_minus(
+    path: str, form: str = ".2f", error: str | None = None
+) -> Callable[[Runs], str | None]:
+    """A column of a number with its error, for `Column`.
+
+    Args:
+        path: Where the number stands, of which the mean over runs is shown.
+        form: How both are shown.
+        error: Where the error stands; the standard deviation over runs if None, which
+            a single run does not have.
+
+    Example:
+
+    >>> plus_minus("rate", ".1f")([{"rate": 1.0}, {"rate": 2.0}, {"rate": 3.0}])
+    '2.0 ± 1.0'
+    >>> plus_minus("rate", ".1f", error="rate_se")([{"rate": 1.0, "rate_se": 0.5}])
+    '1.0 ± 0.5'
+    """
+
+    def of(runs: Runs) -> str | None:
+        value = mean(runs, path)
+        deviation = spread(runs, path) if error is None else mean(runs, error)
+        if value is None or deviation is None:
+            return value and cell(value, form)
+        return f"{cell(value, form)} ± {cell(deviation, form)}"
+
+    return of
+
+
 def points(
     runs: Runs, label: Callable[[Mapping[str, Any]], str], *paths: str
 ) -> dict[str, list[tuple[float, ...]]]:
@@ -100,9 +129,9 @@ class Column:
     Attributes:
         header: Its name; or a function of a section's records that returns it.
         value: A path into a record such as "test.bank.rate" (a sequence of keys, where
-            one holds a dot), of which the mean over
-            the runs of a row is shown, or a text if they share one; or a function of
-            these runs, a list of records, that returns a number, a text or None.
+            one holds a dot), of which the mean over the runs of a row is shown, or a
+            text if they share one; or a function of these runs, a list of records, that
+            returns a number, a text or None.
         format: How a number is shown.
 
     Example:

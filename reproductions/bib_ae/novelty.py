@@ -145,7 +145,7 @@ TABLE = Table(
         for key, names in (("method", DETECTORS), ("score", SCORES))
     ],
     note="Area under the ROC curve of test images, 50 % for a score that says nothing. "
-    "The class in a column is known, all others are novel; or the data set is known and "
+    "The class in a column is known, all others are novel; or the data set is known, "
     "that in a column novel. Scores: the rate (A), the distortion (C), both, minus the "
     "discriminator's log-ratio of the image itself (D), and the mean of A, C and D, as "
     "far as a model has them, each standardised by training images.",

@@ -14,24 +14,9 @@ from bib_ae_paper import HIDDEN, LATENT_DIM, OF_IMAGES, PROTOCOL, dense, optimiz
 from keras import ops
 from scipy.special import expit
 
-from echo_keras import losses, metrics, objectives, plots
-from echo_keras.layers import (
-    EchoBottleneck,
-    MarginalKLPenalty,
-    QuantizedBottleneck,
-    conv_discriminator,
-    dense_discriminator,
-)
-from echo_keras.studies import (
-    Column,
-    Script,
-    Study,
-    Table,
-    mean,
-    measures,
-    published,
-    start,
-)
+from echo_keras import layers, losses, metrics, objectives, plots
+from echo_keras.studies import Column, Script, Study, Table, mean, published, start
+from echo_keras.studies.measures import feature_network, frechet
 
 # Name in the table, equation, and whether the rate is A, another's (R), or none (-).
 NAMED = {
@@ -55,13 +40,13 @@ NAMED = {
 def build(config, dataset):
     """The model of a named objective; weights of terms are 1 unless said here."""
     name, code = config["method"], dense(dataset)
-    of_codes = {"discriminator": dense_discriminator(HIDDEN)}
-    images = {"discriminator": conv_discriminator((32, 64)), **OF_IMAGES}
+    of_codes = {"discriminator": layers.dense_discriminator(HIDDEN)}
+    images = {"discriminator": layers.conv_discriminator((32, 64)), **OF_IMAGES}
     groups, words = {"groups": LATENT_DIM}, {"codewords": 16}
     if name == "gan":
         return objectives.gan(*code[1:], dataset.x_train.shape[1:], **images)
     if name == "info_vae":
-        term = MarginalKLPenalty(-1.0, **of_codes, name="marginal_kl")
+        term = layers.MarginalKLPenalty(-1.0, **of_codes, name="marginal_kl")
         return objectives.info_vae(*code, term)
     arguments = {
         "vae": {},
@@ -99,16 +84,16 @@ def terms(run):
 def generated(model, n):
     """n images of a model: from N(0, I), or from the marginal that the channel has."""
     z = np.random.RandomState(0).normal(size=(n, LATENT_DIM)).astype("float32")
+    channels = layers.EchoBottleneck, layers.QuantizedBottleneck
     for layer in model.layers:
-        if isinstance(layer, EchoBottleneck | QuantizedBottleneck):
+        if isinstance(layer, channels):
             z = ops.convert_to_numpy(layer.sample(n))
     return expit(metrics.decode(model.get_layer("decoder"), z))
 
 
-def frechet(run):
-    """Of generated images from as many test images."""
+def fid(run):
     real = metrics.evenly_spaced(run.dataset.x_test, run.config["compared"])
-    return measures.frechet(run, real, {"prior": generated(run.model, len(real))})
+    return frechet(run, real, {"prior": generated(run.model, len(real))})
 
 
 STUDY = Study(
@@ -118,8 +103,8 @@ STUDY = Study(
     vary={"method": list(NAMED)},
     loss=lambda c: losses.ZeroLoss() if c["method"] == "gan" else losses.Bernoulli(),
     optimizer=functools.partial(optimizer, of_discriminators=1e-3),
-    measures={"terms": terms, "fid": frechet},
-    prepare=measures.feature_network,
+    measures={"terms": terms, "fid": fid},
+    prepare=feature_network,
     paper=False,
 )
 

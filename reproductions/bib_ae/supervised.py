@@ -11,16 +11,8 @@ from bib_ae_paper import LATENT_DIM, PROTOCOL, dense
 
 from echo_keras import layers, losses, metrics, objectives, plots, training
 from echo_keras.metrics import classification, robustness
-from echo_keras.studies import (
-    Column,
-    Script,
-    Study,
-    Table,
-    mean,
-    points,
-    published,
-    start,
-)
+from echo_keras.studies import Column, Script, Study, Table, mean, points, start
+from echo_keras.studies.table import plus_minus
 
 CHANNELS = {"gaussian": "Gaussian", "echo": "Echo"}
 CORRUPTIONS = {f"{kind} {x:g}": (kind, x) for kind, x in robustness.CORRUPTIONS}
@@ -68,6 +60,10 @@ def classify(run):
     return found
 
 
+def channel(config):
+    return CHANNELS[config["method"]]
+
+
 def min_rate(run):
     return getattr(run.model.get_layer("bottleneck").channel, "min_rate", 0.0)
 
@@ -84,11 +80,6 @@ STUDY = Supervised(
 )
 
 
-def with_error(name):
-    name = f"test.bank.{name}"
-    return lambda runs: f"{mean(runs, name):.3f} +- {mean(runs, f'{name}_se'):.3f}"
-
-
 def note(runs):
     entropy = mean(runs, "test.bank.label_entropy")
     lowest = max(run["measures"]["min_rate"] for run in runs)
@@ -102,14 +93,15 @@ def note(runs):
     )
 
 
+RATE, TOLD = "test.bank.rate", "test.bank.label_information"
 CLEAN = "measures.classification.clean."
 TABLE = Table(
     STUDY,
     [
-        Column("Channel", published(CHANNELS, "method")),
+        Column("Channel", lambda runs: channel(runs[0]["config"])),
         Column("beta", "config.beta", "g"),
-        Column("I(X; Z)", with_error("rate")),
-        Column("I(Z; C)", with_error("label_information")),
+        Column("I(X; Z)", plus_minus(RATE, ".3f", f"{RATE}_se")),
+        Column("I(Z; C)", plus_minus(TOLD, ".3f", f"{TOLD}_se")),
         Column("NLL", CLEAN + "negative_log_likelihood", ".3f"),
         Column("ECE", CLEAN + "calibration_error", ".1%"),
         Column("accuracy", CLEAN + "accuracy", ".1%"),
@@ -126,8 +118,7 @@ TABLE = Table(
 
 
 def draw(results):
-    numbers = ("config.beta", "test.bank.rate", "test.bank.label_information")
-    curves = points(results.runs, lambda c: CHANNELS[c["method"]], *numbers)
+    curves = points(results.runs, channel, "config.beta", RATE, TOLD)
     entropy = mean(results.runs, "test.bank.label_entropy")
     plots.information_plane(curves, results.path("supervised.png"), entropy)
 

@@ -5,22 +5,18 @@
 
 A class (70 or 30 percent), Gaussian noise and 30 bins make data x that know 0.5 nats
 of their class (Sec. 4, App. E). Models: engineered from the true posterior; trained by
-the ELBO, min D + R; and at a target rate, min D + |0.5 - R|. Data are infinite: rate
-and distortion are sums over all bins and codes, and nothing is sampled. All seeds train
-side by side. On PyTorch it takes long.
+the ELBO, min D + R; and at a target rate, min D + |0.5 - R|. Rate and distortion are
+sums over bins and codes; all seeds train side by side. On PyTorch it takes long.
 
-The encoder has two parameters for each code. The appendix prints -exp[(w x - b)^2],
-which is no density: it is read as exp[-(w x - b)^2], normalised. Decoders:
+The encoder has w and b for each code. The appendix prints -exp[(w x - b)^2], which is
+no density: it is read as exp[-(w x - b)^2], normalised. Decoders:
 
-    table     a logit for every pair of code and bin: the "very flexible nonparametric
-              models" of Sec. 4
+    table     a logit for every pair: the "very flexible nonparametric models" of Sec. 4
     per_code  w and b for each code, as the indices in App. E have it. Each d(x|z) is a
               Gaussian in x, which alone cannot be p*(x): the ELBO pays for a code
-    per_bin   w and b for each bin, the encoder's form with x and z exchanged. With
-              w = 0 every d(x|z) can be p*(x)
+    per_bin   w and b for each bin. With w = 0 every d(x|z) can be p*(x)
 
-Any tight model with R >= 0.5 minimises D + |0.5 - R|: which one is found depends on the
-training.
+Any tight model with R >= 0.5 minimises D + |0.5 - R|: training decides which is found.
 """
 
 import collections
@@ -36,18 +32,9 @@ from keras import ops
 from scipy import optimize, special, stats
 
 from echo_keras import plots
-from echo_keras.studies import (
-    Column,
-    Command,
-    Option,
-    Study,
-    Table,
-    mean,
-    published,
-    records,
-    spread,
-    start,
-)
+from echo_keras.studies import Column, Command, Option, Study, Table, published, start
+from echo_keras.studies.records import make, read
+from echo_keras.studies.table import plus_minus
 from echo_keras.training import write_json
 
 BINS = CODES = 30
@@ -214,12 +201,8 @@ def measure(joint, channel):
     }
 
 
-STUDY = Study(
-    "broken_elbo_figure2",
-    None,
-    {"decoder": "table", "steps": 20_000, "learning_rate": LEARNING_RATE},
-    paper=False,
-)
+PROTOCOL = {"decoder": "table", "steps": 20_000, "learning_rate": LEARNING_RATE}
+STUDY = Study("broken_elbo_figure2", None, PROTOCOL, paper=False)
 
 
 def split(record):
@@ -229,17 +212,6 @@ def split(record):
         for name, results in record["measures"]["models"].items()
         for found in results
     ]
-
-
-def with_spread(key, form=".4f"):
-    """A column's mean and standard deviation over seeds."""
-
-    def of(runs):
-        deviation = spread(runs, f"found.{key}")
-        text = f"{mean(runs, f'found.{key}'):{form}}"
-        return text if deviation is None else f"{text} ± {deviation:{form}}"
-
-    return of
 
 
 def near(key, value, tolerance):
@@ -253,17 +225,17 @@ def near(key, value, tolerance):
 
 
 def note(runs):
-    record, (_, joint) = runs[0], source()
+    record, best = runs[0], source()[1].max(0).sum()
     return (
         f"{record['parameters']} parameters; {record['seconds']:.0f} s in all. Nats; "
         "means over seeds and standard deviations. The data have H = "
-        f"{record['data']['entropy']:.4f}. All models with D = H - R are optimal for the "
-        f"ELBO, and those with R >= {RATE} for the target rate: neither prefers one that "
-        "knows the class. TV: total variation between g(x) and p*(x). Each code belongs "
-        "to the class of which it carries more. Class 1: probability of its codes, "
-        f"{PRIOR[1]} in truth. Agreement: probability that a code belongs to the class "
-        f"that made x; {PRIOR[0]} without x, {joint.max(0).sum():.3f} by Bayes's rule. "
-        "Parity of the bin: made by hand, optimal for both, blind to the class."
+        f"{record['data']['entropy']:.4f}. Models with D = H - R are optimal for the "
+        f"ELBO, those with R >= {RATE} for the target rate: neither prefers one that "
+        "knows the class. TV: total variation between g(x) and p*(x). Each code is of "
+        "the class of which it carries more. Class 1: probability of its codes, "
+        f"{PRIOR[1]} in truth. Agreement: probability that a code is of the class that "
+        f"made x; {PRIOR[0]} without x, {best:.3f} by Bayes's rule. Parity of the bin: "
+        "made by hand, optimal for both, blind to the class."
     )
 
 
@@ -271,14 +243,14 @@ TABLE = Table(
     STUDY,
     [
         Column("Model", lambda runs: NAMES[runs[0]["config"]["model"]]),
-        Column("R", with_spread("rate")),
+        Column("R", plus_minus("found.rate", ".4f")),
         Column("paper's", published(PUBLISHED["toy"], "model"), ".4f"),
-        Column("D", with_spread("distortion")),
-        Column("-ELBO", with_spread("neg_elbo")),
-        Column("TV", with_spread("variation")),
-        Column("class 1", with_spread("class_1", ".3f")),
-        Column("agreement", with_spread("agreement", ".3f")),
-        Column("I(class; z)", with_spread("class_information", ".3f")),
+        Column("D", plus_minus("found.distortion", ".4f")),
+        Column("-ELBO", plus_minus("found.neg_elbo", ".4f")),
+        Column("TV", plus_minus("found.variation", ".4f")),
+        Column("class 1", plus_minus("found.class_1", ".3f")),
+        Column("agreement", plus_minus("found.agreement", ".3f")),
+        Column("I(class; z)", plus_minus("found.class_information", ".3f")),
         near("rate", RATE, 0.01),
         near("class_1", PRIOR[1], 0.05),
     ],
@@ -293,56 +265,50 @@ TABLE = Table(
 
 def run(options):
     """Trains two models, measures four; writes record, table and figure."""
-    decoder, steps, out = options.decoder, options.steps, pathlib.Path(options.out_dir)
     seeds = list(range(options.seed, options.seed + options.runs))
     sigma, joint = source()
-    channels = {"engineered": [engineered(joint)]}
-    started = time.time()
+    channels, started = {"engineered": [engineered(joint)]}, time.time()
     for name, target in ("elbo", None), ("target", RATE):
-        model = ToyModel(decoder, seeds, target)
-        train(model, joint, steps)
+        model = ToyModel(options.decoder, seeds, target)
+        train(model, joint, options.steps)
         channels[name] = model.channels()
-    shown = {}
-    for name, (first, *_) in channels.items():
-        found = measure(joint, first)
-        title = f"{NAMES[name]}\nR = {found['rate']:.4f}, D = {found['distortion']:.4f}"
-        shown[title] = tuple(map(np.exp, first))
+    history = [{"seconds": time.time() - started}]
     channels["parity"] = [parity(joint)]
-    found = {name: [measure(joint, one) for one in channels[name]] for name in channels}
+    found = {name: [measure(joint, one) for one in channels[name]] for name in NAMES}
     means = {
         name: {key: float(np.mean([one[key] for one in each])) for key in each[0]}
         for name, each in found.items()
     }
-    config = {"decoder": decoder, "steps": steps, "learning_rate": LEARNING_RATE}
-    data = {
-        "description": f"p*(x) on {BINS} bins, exact",
-        "sigma": sigma,
-        "entropy": float(special.entr(joint.sum(0)).sum()),
-        "checksum": hashlib.sha256(joint.round(12).tobytes()).hexdigest(),
-    }
-    history = [{"seconds": time.time() - started}]
-    config |= {"seeds": seeds, "target": RATE, "prior": PRIOR.tolist(), "means": MEANS}
-    record = records.make(
-        STUDY.name, config, data, model, history, means, {"models": found}
-    )
-    record["parameters"] //= len(seeds)
+    config = {key: getattr(options, key) for key in ("decoder", "steps")}
+    config |= {"learning_rate": LEARNING_RATE, "seeds": seeds, "target": RATE}
+    config |= {"prior": PRIOR.tolist(), "means": MEANS}
+    checksum = hashlib.sha256(joint.round(12).tobytes()).hexdigest()
+    data = {"description": f"p*(x) on {BINS} bins, exact", "checksum": checksum}
+    data |= {"sigma": sigma, "entropy": float(special.entr(joint.sum(0)).sum())}
+    measures = {"models": found}
+    record = make(STUDY.name, config, data, model, history, means, measures)
+    record["parameters"] //= len(seeds)  # of one of them
+    out = pathlib.Path(options.out_dir)
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / f"{decoder}.json", record)
-    suffix = "" if decoder == DECODERS[0] else f"-{decoder}"
+    write_json(out / f"{options.decoder}.json", record)
+    print(TABLE.write(read(out), out))
+    shown = {
+        f"{NAMES[name]}\nR = {r['rate']:.4f}, D = {r['distortion']:.4f}": channel
+        for name in ("engineered", "elbo", "target")
+        for r, channel in [(found[name][0], tuple(map(np.exp, channels[name][0])))]
+    }
+    suffix = "" if options.decoder == DECODERS[0] else f"-{options.decoder}"
     plots.discrete_channels(joint, shown, out / f"figure2{suffix}.png")
-    print(TABLE.write(records.read(out), out))
 
 
-main = Command(
-    run,
-    [
-        Option("decoder", DECODERS[0], "Form of d(x|z); see above.", choices=DECODERS),
-        Option("steps", 20_000, "Steps of training.", least=1),
-        Option("runs", 10, "Runs of each kind, with seeds from --seed on.", least=1),
-        Option("seed", 0, "Seed of the first run.", least=0),
-        Option("out_dir", "runs/broken_elbo_figure2", "Folder for record and figure."),
-    ],
-)
+OPTIONS = [
+    Option("decoder", DECODERS[0], "Form of d(x|z); see above.", choices=DECODERS),
+    Option("steps", 20_000, "Steps of training.", least=1),
+    Option("runs", 10, "Runs of each kind, with seeds from --seed on.", least=1),
+    Option("seed", 0, "Seed of the first run.", least=0),
+    Option("out_dir", "runs/broken_elbo_figure2", "Folder for record and figure."),
+]
+main = Command(run, OPTIONS)
 
 if __name__ == "__main__":
     start(main)

@@ -203,3 +203,19 @@ def test_area_counts_pairs_and_only_their_order(novel, known):
 def test_bad_scores_raise(novel, known, found):
     with pytest.raises(ValueError, match=found):
         novelty.roc_auc(novel, known)
+
+
+def test_areas_of_each_score_by_kind_of_novelty():
+    model = autoencoder(
+        keras.Sequential([keras.Input((4,)), layers.Dense(3)]),
+        GaussianBottleneck(2, name="bottleneck"),
+        keras.Sequential([keras.Input((2,)), layers.Dense(4)]),
+    )
+    model.compile(loss=losses.SquaredError())
+    x = np.random.RandomState(0).rand(60, 4).astype("float32")
+    novel = {"same": x[:30], "far": x[:30] + 50}
+    areas = novelty.roc_areas(model, novel, x[30:], x)
+    assert set(areas["far"]) == {"distortion", "rate", "neg_elbo", "combined"}
+    assert areas["far"]["distortion"] == areas["far"]["combined"] == 1.0
+    one, other = (novelty.scores(model, images)["rate"] for images in (x[:30], x[30:]))
+    assert areas["same"]["rate"] == pytest.approx(novelty.roc_auc(one, other), abs=0.02)

@@ -152,7 +152,7 @@ def test_other_data_sets_are_as_binary_as_the_known_one(digits, tmp_path):
         ("objectives", "| WAE | 32, MMD | 0 | - | 2.68 | 0.0064 | 93.92 | - | - |"),
         (
             "supervised",
-            "| Echo | 0.1 | 6.599 +- 0.008 | 1.917 +- 0.006 | 0.307 | 17.1% |",
+            "| Echo | 0.1 | 6.599 ± 0.008 | 1.917 ± 0.006 | 0.307 | 17.1% |",
         ),
         ("supervised", "at least 2.869, and"),
     ],
@@ -219,8 +219,7 @@ def test_one_class_is_told_from_the_others(tmp_path):
 
 
 def test_terms_of_a_model_are_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(objectives.measures, "frechet", lambda *_: {"prior": 1.0})
-    monkeypatch.setattr(objectives, "STUDY", None)
+    monkeypatch.setattr(objectives, "frechet", lambda *_: {"prior": 1.0})
     study = dataclasses.replace(objectives.main.study, prepare=None)
     config = study.configs("digits", method=["bib_ae"], epochs=1, train_limit=60)[0]
     record = study.train_one(config, tmp_path)

@@ -34,7 +34,6 @@ def tiny(family, **objective):
 
 
 # Both a flow and a VampPrior, of which the flow is outside of the channel.
-@pytest.mark.core
 def test_a_family_trains_saves_and_loads(digits, tmp_path):
     model = paper.build(tiny("+-v"), digits)
     # To compile takes longer than these two steps.

@@ -67,6 +67,7 @@ def test_another_schema_is_refused(tmp_path):
     [
         ("test.bank.rate", 2.5),
         ("history.-1.tc", 3.0),
+        (["history", "-1", "at 0.2"], 7.0),
         ("history.0.tc", None),
         ("test.batch.rate", None),
         ("history.5.tc", None),
@@ -74,7 +75,9 @@ def test_another_schema_is_refused(tmp_path):
     ],
 )
 def test_what_stands_under_dotted_keys(path, value):
-    record = made(history=[{}, {"tc": 3.0}], test={"bank": {"rate": 2.5}})
+    record = made(
+        history=[{}, {"tc": 3.0, "at 0.2": 7.0}], test={"bank": {"rate": 2.5}}
+    )
     assert records.get(record, path) == value
 
 

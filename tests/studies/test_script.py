@@ -143,6 +143,13 @@ def test_a_study_has_a_flag_for_each_thing_that_can_be_chosen():
     ]
 
 
+def test_what_is_left_out_by_default_may_vary():
+    study = dataclasses.replace(STUDY, vary={**STUDY.vary, "target": [None]})
+    (option,) = (o for o in Script(study).flags() if o.name == "targets")
+    assert parse([option], []).targets is None
+    assert parse([option], ["--targets=5,.5"]).targets == [5.0, 0.5]
+
+
 def test_a_script_adds_leaves_out_and_has_other_defaults():
     script = Script(
         STUDY,

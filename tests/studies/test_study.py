@@ -333,3 +333,10 @@ def test_steps_of_a_factor_study_are_whole_epochs():
     found = study.feed({**config, "steps": 3000, "seed": 4}, Images())
     assert found == {"x": (64, 1000, 4), "epochs": 3}
     assert study.feed({**config, "steps": 10}, Images())["x"] == (64, 10, 0)
+
+
+def test_a_list_has_a_name_and_is_said():
+    study = Study("mine", None, protocol={"others": ["a"], "epochs": 9})
+    (config,) = study.configs(others=["b", "c"])
+    assert study.run_name(config) == "digits-othersb+c-seed0"
+    assert "others b and c (paper a)" in study.deviations(config)

@@ -5,7 +5,16 @@ import math
 
 import pytest
 
-from echo_keras.studies import Column, Study, Table, cell, mean, published, spread
+from echo_keras.studies import (
+    Column,
+    Study,
+    Table,
+    cell,
+    mean,
+    points,
+    published,
+    spread,
+)
 
 STUDY = Study("mine", None, protocol={"epochs": 20}, vary={"method": ["echo", "vae"]})
 COLUMNS = [
@@ -96,6 +105,38 @@ def test_headers_and_notes_may_depend_on_the_runs():
     table = Table(STUDY, columns, note=lambda runs: f"{len(runs)} runs.")
     text = table.render([run("vae", 1.0), run("echo", 2.0)])
     assert "| of 2 |" in text and "\n2 runs. Data: " in text
+
+
+def test_columns_may_depend_on_the_runs_of_a_section():
+    table = Table(
+        STUDY, lambda runs: [*COLUMNS, Column("of", lambda _: len(runs), "d")]
+    )
+    text = table.render([run("vae", 1.0), run("echo", 2.0), run("vae", 4.0, epochs=2)])
+    assert text.count("| Method | Rate | runs | of |") == 2
+    assert "| vae | 1.00 | 1 | 2 |" in text and "| vae | 4.00 | 1 | 1 |" in text
+
+
+def test_a_run_may_be_split_into_rows():
+    def split(run):
+        rates = run["test"]["bank"]["rate"], 9.0
+        return [{**run, "rate": r, "config": {**run["config"], "of": r}} for r in rates]
+
+    table = Table(STUDY, [Column("Rate", "rate")], rows=["of"], split=split)
+    text = table.render([run("vae", 1.0), run("vae", 3.0, seed=1)])
+    assert "| 1.00 |\n| 9.00 |\n| 3.00 |" in text
+
+
+def test_what_only_some_rows_have_is_said_to_depart_from_the_paper():
+    study = Study("mine", None, protocol={"epochs": 20, "depth": 4})
+    runs = [run("vae", 1.0), run("echo", 2.0, depth=3)]
+    text = Table(study, COLUMNS, apart=["depth"]).render(runs)
+    assert "digits: reduced or changed protocol: depth 3 (paper 4)" in text
+
+
+def test_points_are_grouped_by_their_label():
+    runs = [run("vae", 1.0), run("echo", 2.0), run("vae", 4.0, epochs=2)]
+    found = points(runs, lambda c: c["method"], "test.bank.rate", "config.epochs")
+    assert found == {"vae": [(1.0, 20), (4.0, 2)], "echo": [(2.0, 20)]}
 
 
 def test_files_hold_the_table_and_numbers_that_are_not_rounded(tmp_path):
