@@ -222,7 +222,7 @@ class Study:
             + (f" (paper {_plain(theirs)})" if theirs is not None and told else "")
             for key, (value, theirs) in shown.items()
             for told in [key not in self.unstated]
-            if value != theirs or not told
+            if value != theirs or (value is not None and not told)
         ]
         if not changes:
             return "the paper's protocol"
