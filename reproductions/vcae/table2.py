@@ -17,21 +17,17 @@ import keras
 import numpy as np
 from vcae_paper import (
     METHODS,
+    MODELS,
     PUBLISHED,
-    generation,
+    STUDY,
+    features,
     pixels,
     second_stage,
-    study,
     weights_of,
 )
 
 from echo_keras import metrics, plots
 from echo_keras.studies import Column, Option, Script, Table, published, start
-
-MODELS = ["vae", "vae-iaf", "cwae", "vcae"]
-STUDY = study(
-    "vcae_table2", generation, [(m, weights_of("mnist").get(m)) for m in MODELS]
-)
 
 
 def configs(options):
@@ -44,10 +40,6 @@ def configs(options):
 
 def paper(column):
     return published(PUBLISHED["table2"], "dataset", "method", column=column)
-
-
-def features(runs):
-    return f"{runs[0]['measures']['fid']['features']}: N(0, I)"
 
 
 def note(runs):

@@ -11,13 +11,11 @@ Frechet distance of images from the prior. Runs are those of table2.py where the
 
 import dataclasses
 
-import table2
-from vcae_paper import METHODS, PUBLISHED
+from vcae_paper import METHODS, PUBLISHED, STUDY, features
 
 from echo_keras.studies import Column, Option, Script, Table, start
 
 PAPER = PUBLISHED["table6"]
-STUDY = table2.STUDY
 
 
 def paper_of(dataset):
@@ -53,7 +51,7 @@ def table(method, number):
             Column("seed", "config.seed", "g"),
             Column("Train", "measures.train.error"),
             Column("Test", "test.bank.distortion"),
-            Column(table2.features, "measures.fid.prior"),
+            Column(features, "measures.fid.prior"),
             Column("sum of Var(z)", "measures.posterior.summed_variance"),
             Column("paper's Train", paper(0)),
             Column("paper's Test", paper(1)),

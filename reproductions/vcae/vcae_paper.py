@@ -197,3 +197,12 @@ def label(config):
 
 def weights_of(dataset):
     return WEIGHTS["celeba" if dataset == "celeba" else "mnist"]
+
+
+# Of Table 2, and with other lambdas of Tables 6 to 9.
+MODELS = ["vae", "vae-iaf", "cwae", "vcae"]
+STUDY = study("vcae_table2", generation, [(m, WEIGHTS["mnist"].get(m)) for m in MODELS])
+
+
+def features(runs):
+    return f"{runs[0]['measures']['fid']['features']}: N(0, I)"

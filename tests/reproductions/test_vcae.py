@@ -11,7 +11,7 @@ table1, table2, table3, table6, toy, figure8 = (
     script("vcae", name)
     for name in ("table1", "table2", "table3", "table6", "toy", "figure8")
 )
-vcae_paper = table2.study.__globals__
+vcae_paper = vars(__import__("vcae_paper"))
 TINY = ["--epochs=1", "--train_limit=60", "--batch_size=30", "--filters=2"]
 
 
