@@ -125,6 +125,7 @@ def info_vae(
     divergence: keras.layers.Layer | None = None,
     beta: float | BetaRule = 1.0,
     marginal: keras.layers.Layer | None = None,
+    flow: keras.layers.Layer | None = None,
     variance_activation: str = "exp",
     seed: int | None = None,
 ) -> RateDistortionModel:
@@ -136,7 +137,7 @@ def info_vae(
             information A - B (Eq. 33); `MMDPenalty()`, the default, is what the Echo
             paper has under the name.
         beta: Float >= 0, weight of A; at 0 information is free.
-        marginal, variance_activation, seed: As for `vae`.
+        marginal, flow, variance_activation, seed: As for `vae`.
 
     Returns:
         A `RateDistortionModel`.
@@ -160,6 +161,7 @@ def info_vae(
         beta,
         [divergence],
         marginal=marginal,
+        flow=flow,
         variance_activation=variance_activation,
         seed=seed,
     )

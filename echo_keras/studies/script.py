@@ -288,12 +288,13 @@ class Script:
             **fixed: Values and lists in the place of theirs.
         """
         study = self.study
-        keys = [k for k in study.vary if isinstance(k, str)]
+        keys = [k for k in study.vary if isinstance(k, str) and k != "dataset"]
         changes = {key: getattr(options, _plural(key), None) for key in keys}
         for key in study.protocol_of({"dataset": self.datasets[0]}):
             changes.setdefault(key, getattr(options, key, None))
+        varied = "dataset" in study.vary
         return study.configs(
-            dataset=getattr(options, "dataset", self.datasets[0]),
+            dataset=options.datasets if varied else options.dataset,
             seed=options.seed,
             runs=getattr(options, "runs", 1),
             **{**changes, **fixed},

@@ -134,12 +134,16 @@ class Study:
         return {**self.DEFAULTS, **given}
 
     def configs(
-        self, dataset: str = "digits", seed: int = 0, runs: int = 1, **changes: Any
+        self,
+        dataset: str | Sequence[str] = "digits",
+        seed: int = 0,
+        runs: int = 1,
+        **changes: Any,
     ) -> list[Config]:
         """The configurations of all combinations and seeds.
 
         Args:
-            dataset: Name of the data set.
+            dataset: Name of the data set; or a list, where data sets vary.
             seed: Seed of the first run.
             runs: How many seeds.
             **changes: Values in the place of the protocol's, and lists in the place of
@@ -150,6 +154,8 @@ class Study:
         """
         changes = {k: v for k, v in changes.items() if v is not None}
         vary = {k: changes.pop(k, values) for k, values in self.vary.items()}
+        if "dataset" in vary and not isinstance(dataset, str):
+            vary["dataset"] = dataset
         found = []
         for number in range(seed, seed + runs):
             for point in itertools.product(*vary.values()):
@@ -216,7 +222,7 @@ class Study:
             + (f" (paper {_plain(theirs)})" if theirs is not None and told else "")
             for key, (value, theirs) in shown.items()
             for told in [key not in self.unstated]
-            if value != theirs or not told
+            if value != theirs or (value is not None and not told)
         ]
         if not changes:
             return "the paper's protocol"

@@ -3,70 +3,51 @@ r"""Figure 8 of Variance Constrained Autoencoding: codes, and what a flow makes 
     python reproductions/vcae/figure8.py                       # digits
     python reproductions/vcae/figure8.py --dataset mnist --data_dir FOLDER
 
-VCAE and cWAE with codes in the plane (App. B.2 and C.4), then a flow fitted to each:
-where the codes lie, and where the flow's inverse puts them, which should look like N(0,
-I). Each run leaves one JSON record; a finished run is never run twice and an
-interrupted one resumes. The figure comes with figure8.md, which says how far both
-clouds are from a standard normal.
+VCAE and cWAE with codes in the plane (App. B.2, C.4), then a flow fitted to each: where
+the codes lie, and where the flow's inverse puts them, which should look like N(0, I).
+The figure comes with figure8.md, which says how far both clouds are from it.
 """
 
 import keras
-import vcae_paper
-from absl import app, flags
+from vcae_paper import METHODS, PLANE, second_stage, study
 
-from echo_keras import experiments, image_experiments, metrics, plots, wae_experiments
-from echo_keras.experiments import number
-from echo_keras.studies import records
+from echo_keras import metrics, plots
+from echo_keras.studies import Script, markdown, records, start
 
-OUT_DIR = "runs/vcae_figure8"
-WEIGHTS = {"vcae": 1.0, "cwae": 100.0}
-
-FLAGS = flags.FLAGS
+STUDY = study(
+    "vcae_figure8", PLANE, [("vcae", 1.0), ("cwae", 100.0)], ["epochs", "flow_epochs"]
+)
 
 
-def main(argv):
-    out, dataset = image_experiments.prepare(argv, OUT_DIR)
-    configs = [
-        vcae_paper.configuration(method, FLAGS.seed, vcae_paper.PLANE, weight)
-        for method, weight in WEIGHTS.items()
-    ]
-    runs = vcae_paper.run_all(out, dataset, configs)
+def draw(results):
+    dataset, panels, body = results.dataset, {}, []
     x, classes = dataset.x_test[:5000], dataset.y_test
-    classes = classes if classes is None else classes[:5000]
-    panels, body = {}, []
-    for config in configs:
-        model = vcae_paper.load_model(out, config)
-        if model is None:
-            continue
-        folder = experiments.run_folder(out, vcae_paper.run_name(config))
-        marginal = vcae_paper.second_stage(model, dataset, config, folder)
+    classes = None if classes is None else classes[:5000]
+    for config, model in results.models():
+        folder = STUDY.folder(results.out, config)
+        marginal = second_stage(model, dataset, config, folder)
         codes = metrics.encode(model, x)
-        with metrics.no_gradients():
-            base = keras.ops.convert_to_numpy(marginal.flow.inverse(codes)[0])
-        method = vcae_paper.METHODS[config["method"]]
+        base = keras.ops.convert_to_numpy(marginal.flow.inverse(codes)[0])
+        method = METHODS[config["method"]]
         for title, z in ((method, codes), (f"{method}, inverse of the flow", base)):
             panels[title] = z, classes
-            found = metrics.aggregate_posterior(z)
-            body.append([title, *(number(x, ".4f") for x in found.values())])
+            found = metrics.aggregate_posterior(z).values()
+            body.append([title, *(f"{value:.4f}" for value in found)])
     if not panels:
         return
-    plots.codes_in_plane(panels, out / f"{dataset.name}-figure8.png")
+    plots.codes_in_plane(panels, results.path("figure8.png"))
     header = ["Codes of test images", "sum of Var(z)", "MMD to N(0, I)"]
-    header += ["excess kurtosis"]
-    reduction = experiments.reduction(
-        configs[0], {**vcae_paper.PLANE, **vcae_paper.UNKNOWN}
+    text = (
+        "# Figure 8 of Variance Constrained Autoencoding\n\n"
+        f"## {dataset.name}: {STUDY.deviations(results.configs[0], ['noise'])}\n\n"
+        f"{markdown([*header, 'excess kurtosis'], body)}\n\n"
+        f"{records.provenance(results.runs)}\n"
     )
-    text = "\n\n".join(
-        [
-            "# Figure 8 of Variance Constrained Autoencoding",
-            f"## {dataset.name}: {reduction}",
-            records.markdown(header, body),
-            wae_experiments.provenance(runs),
-        ]
-    )
-    (out / "figure8.md").write_text(text + "\n")
-    print(f"\n{text}\n")
+    (results.out / "figure8.md").write_text(text)
+    print(f"\n{text}")
 
+
+main = Script(STUDY, draw=draw, without=["runs", "noise"])
 
 if __name__ == "__main__":
-    app.run(main)
+    start(main)

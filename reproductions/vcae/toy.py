@@ -1,101 +1,33 @@
 r"""Section 6.1 of Variance Constrained Autoencoding: two toys, Figures 2 and 5.
 
     python reproductions/vcae/toy.py                                   # the mixture
-    python reproductions/vcae/toy.py --toy images --dataset mnist --data_dir FOLDER
+    python reproductions/vcae/toy.py --dataset mnist --data_dir FOLDER
 
 A mixture of four Gaussians in the plane, which a linear map carries into 100
 dimensions, or images; codes have two dimensions and noise of fixed variance. VCAE fixes
-the code's variance, cWAE its law. Each run leaves one JSON record; a finished run is
-never run twice and an interrupted one resumes. From the records come toy.md, the codes
-(Fig. 2) and their histograms (Fig. 5).
+the code's variance, cWAE its law: errors, codes (Fig. 2), histograms (Fig. 5).
 
 The paper does not give the mixture, nor the network, noise and lambda for it. Here the
 four means are (+-2, +-2) and the standard deviation is .3 in each direction; the map
 has orthonormal columns, so that errors are those in the plane; networks have two hidden
-layers of 128; the noise's variance is .01. The other values are the paper's for the
-images, with MNIST's lambda of VCAE from App. B.2.
+layers of 128. The other values are the paper's for the images.
 """
 
-import keras
+import dataclasses
+
 import numpy as np
 import vcae_paper
-from absl import app, flags
+from vcae_paper import METHODS, PLANE, PUBLISHED
 
-from echo_keras import (
-    data,
-    experiments,
-    image_experiments,
-    metrics,
-    networks,
-    objectives,
-    plots,
-    training,
-    wae_experiments,
-)
-from echo_keras.experiments import number
+from echo_keras import data, metrics, networks, objectives, plots
 from echo_keras.losses import SquaredError
-from echo_keras.studies import records
+from echo_keras.studies import Column, Option, Script, Study, Table, start
 
-OUT_DIR = "runs/vcae_toy"
 DIMENSIONS = 100
-MIXTURE = {
-    "code": 2,
-    "noise": 0.01,
-    "epochs": 50,
-    "batch_size": 200,
-    "learning_rate": 1e-3,
-    "schedule": "constant",
-    "examples": 20_000,
-}
-IMAGES = {**vcae_paper.PLANE, "noise": 0.03, "flow_epochs": None}
-WEIGHTS = {"vcae": 1.0, "cwae": 3000.0}
-# Test error of the mixture; training and test error of MNIST.
-PAPER = {"mixture": {"vcae": 0.067, "cwae": 0.13}}
-PAPER_MNIST = {"vcae": (25.52, 27.67), "cwae": (30.09, 31.50)}
-
-FLAGS = flags.FLAGS
-flags.DEFINE_enum("toy", "mixture", ["mixture", "images"], "What is encoded.")
-flags.DEFINE_list("cwae_lambdas", ["3000"], "Weights of cWAE's distribution penalty.")
-
-
-def main(argv):
-    configs = [
-        configuration(method, weight, seed)
-        for seed in range(FLAGS.seed, FLAGS.seed + FLAGS.runs)
-        for method, weight in objectives_asked()
-    ]
-    if FLAGS.toy == "mixture":
-        out = experiments.prepare(argv, OUT_DIR)
-        function, name, checksum = train_on_mixture, mixture_name, "mixture"
-    else:
-        out, dataset = image_experiments.prepare(argv, OUT_DIR)
-        function, name = vcae_paper.train_and_measure, vcae_paper.run_name
-        checksum = dataset.checksum
-    try:
-        experiments.run_all(function, out, configs, name, checksum)
-    finally:  # what is finished is worth a table, whatever failed
-        if records.read(out):
-            print(f"\n{write_table(out)}\n")
-    draw(out, [c for c in configs if c["seed"] == FLAGS.seed], name)
-
-
-def objectives_asked():
-    """Pairs of a method and its lambda."""
-    cwae = [("cwae", x) for x in experiments.numbers(FLAGS.cwae_lambdas)]
-    return [("vcae", WEIGHTS["vcae"]), *cwae]
-
-
-def configuration(method, weight, seed):
-    """Everything that decides a run's numbers, given the data."""
-    if FLAGS.toy == "images":
-        return vcae_paper.configuration(method, seed, IMAGES, weight, flow_epochs=None)
-    return {
-        "dataset": "mixture",
-        "method": method,
-        "weight": weight,
-        "seed": seed,
-        **image_experiments.chosen(MIXTURE),
-    }
+IMAGES = {**PLANE, "noise": 0.03, "flow_epochs": None}
+MIXTURE = {"latent_dim": 2, "noise": 0.01, "epochs": 50, "batch_size": 200}
+MIXTURE |= {"learning_rate": 1e-3, "schedule": "constant", "examples": 20_000}
+DATASETS = ["mixture", *data.names()]
 
 
 def mixture(n, seed):
@@ -110,134 +42,142 @@ def mixture(n, seed):
     return (plane @ basis.T).astype("float32"), plane, component
 
 
-def mixture_name(config):
-    """A file name that tells runs apart."""
-    method = f"{config['method']}-weight{config['weight']:g}"
-    return wae_experiments.run_name({**config, "method": method}, MIXTURE)
+@dataclasses.dataclass
+class Mixture:
+    """As much of a `data.Dataset` as a study needs."""
+
+    x_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    name: str = "mixture"
+    source: str = "drawn here"
+    description: str = "four Gaussians in the plane, in 100 dimensions"
+    checksum: str = "mixture"
 
 
-def build(config):
-    """Dense networks under the method's objective."""
+def build(config, dataset):
+    if config["dataset"] != "mixture":
+        return vcae_paper.build(config, dataset)
     pair = (
         networks.dense_encoder((DIMENSIONS,), (128, 128)),
-        lambda units: networks.dense_decoder(units, (DIMENSIONS,), (128, 128)),
-        config["code"],
+        lambda latent_dim: networks.dense_decoder(
+            latent_dim, (DIMENSIONS,), (128, 128)
+        ),
+        config["latent_dim"],
     )
-    of_method = {"vcae": objectives.vcae, "cwae": objectives.wae}[config["method"]]
-    return of_method(*pair, weight=config["weight"], noise_variance=config["noise"])
+    objective = {"vcae": objectives.vcae, "cwae": objectives.wae}[config["method"]]
+    return objective(*pair, weight=config["weight"], noise_variance=config["noise"])
 
 
-def train_on_mixture(config, out, data_dir=None, tensorboard=False):
-    """One run on the mixture, from its configuration to its record. Resumes."""
-    x, _, _ = mixture(config["examples"], seed=0)
-    x_test, _, _ = mixture(10_000, seed=1)
-    model, history = training.train(
-        lambda: build(config),
-        x,
-        experiments.run_folder(out, mixture_name(config)),
-        epochs=config["epochs"],
-        batch_size=config["batch_size"],
-        learning_rate=config["learning_rate"],
-        schedule=config["schedule"],
-        loss=SquaredError(),
-        seed=config["seed"],
-        tensorboard=tensorboard,
-    )
-    return {
-        "experiment": "vcae_toy",
-        "config": config,
-        "data": {
-            "description": "four Gaussians in the plane, in 100 dimensions",
-            "checksum": "mixture",
-        },
-        **records.environment(),
-        **image_experiments.parameters(model),
-        "seconds": round(sum(logs["seconds"] for logs in history), 1),
-        "test": {"bank": metrics.evaluate(model, x_test, batch_size=1000)},
-        "train": wae_experiments.error(model, x),
-        "posterior": metrics.aggregate_posterior(metrics.encode(model, x_test)),
-        "history": history,
-    }
+def posterior(run):
+    images = run.config["dataset"] != "mixture"
+    x = run.dataset.x_train if images else run.dataset.x_test
+    return metrics.aggregate_posterior(metrics.encode(run.model, x))
 
 
-def write_table(out):
-    """Writes toy.md from the records in `out`; returns it."""
-    parts = ["# Section 6.1 of Variance Constrained Autoencoding"]
-    groups = {}
-    for run in records.read(out):
-        config = run["config"]
-        key = config["dataset"], protocol_of(config)
-        groups.setdefault(key, []).append(run)
-    for (name, reduction), runs in sorted(groups.items()):
-        body = []
-        for run in sorted(runs, key=order):
-            config, posterior = run["config"], run["posterior"]
-            paper = [None, PAPER.get(name, {}).get(config["method"])]
-            if name == "mnist":
-                paper = PAPER_MNIST[config["method"]]
-            digits = ".4f" if name == "mixture" else ".2f"
-            body.append(
-                [
-                    f"{vcae_paper.METHODS[config['method']]}, {config['weight']:g}",
-                    config["seed"],
-                    number(run["train"]["error"], digits),
-                    number(run["test"]["bank"]["distortion"], digits),
-                    number(posterior["summed_variance"]),
-                    number(posterior["mmd"], ".4f"),
-                    number(posterior["excess_kurtosis"]),
-                    *(number(x, ".3g") for x in paper),
-                ]
-            )
-        header = ["Model, lambda", "seed", "Train", "Test", "sum of Var(z)"]
-        header += ["MMD to N(0, I)", "excess kurtosis", "paper's Train", "Test"]
-        parts += [
-            f"## {name}: {reduction}",
-            records.markdown(header, body),
-            "Squared error summed over dimensions or pixels, with noise on the code. "
-            f"{wae_experiments.provenance(runs)}",
-        ]
-    text = "\n\n".join(parts)
-    (out / "toy.md").write_text(text + "\n")
-    return text
+class Toy(Study):
+    """A study whose data set may be the mixture."""
+
+    def load(self, config, data_dir=None):
+        if config["dataset"] != "mixture":
+            return super().load(config, data_dir)
+        x_test, _, component = mixture(10_000, seed=1)
+        return Mixture(mixture(config["examples"], seed=0)[0], x_test, component)
+
+    def feed(self, config, dataset):
+        if config["dataset"] != "mixture":
+            return super().feed(config, dataset)
+        return {"x": dataset.x_train, "epochs": config["epochs"]}
+
+    def deviations(self, config, without=()):
+        if config["dataset"] != "mixture":
+            return super().deviations(config, without)
+        return (
+            "a protocol of our own, the paper gives none (examples "
+            f"{config['examples']:,}, epochs {config['epochs']:,})"
+        )
 
 
-def protocol_of(config):
-    """Says what of the protocol is not the paper's."""
-    if config["dataset"] != "mixture":
-        return experiments.reduction(config, {**IMAGES, **vcae_paper.UNKNOWN})
-    ours = {name: config[name] for name in ("examples", "epochs")}
-    return wae_experiments.own_protocol(ours)
+STUDY = Toy(
+    "vcae_toy",
+    build,
+    lambda config: MIXTURE if config["dataset"] == "mixture" else IMAGES,
+    quick={"digits": {**vcae_paper.DIGITS, "flow_epochs": None}},
+    vary={("method", "weight"): [("vcae", 1.0), ("cwae", 3000.0)]},
+    loss=SquaredError(),
+    measures={"train": vcae_paper.error("x_train"), "posterior": posterior},
+    unstated=["epochs"],
+)
 
 
-def order(run):
-    config = run["config"]
-    return config["method"] != "vcae", config["weight"], config["seed"]
+def paper(column):
+    def of(runs):
+        config = runs[0]["config"]
+        rows = PUBLISHED["toy"].get(config["dataset"], {})
+        value = rows.get(config["method"], (None, None))[column]
+        return None if value is None else f"{value:.3g}"
+
+    return of
 
 
-def draw(out, configs, name):
+def columns(runs):
+    form = ".4f" if runs[0]["config"]["dataset"] == "mixture" else ".2f"
+    return [
+        Column("Model, lambda", lambda row: label(row[0]["config"])),
+        Column("seed", "config.seed", "g"),
+        Column("Train", "measures.train.error", form),
+        Column("Test", "test.bank.distortion", form),
+        Column("sum of Var(z)", "measures.posterior.summed_variance"),
+        Column("MMD to N(0, I)", "measures.posterior.mmd", ".4f"),
+        Column("excess kurtosis", "measures.posterior.excess_kurtosis"),
+        Column("paper's Train", paper(0)),
+        Column("paper's Test", paper(1)),
+    ]
+
+
+def label(config):
+    return f"{METHODS[config['method']]}, {config['weight']:g}"
+
+
+TABLE = Table(
+    STUDY,
+    columns,
+    title="Section 6.1 of Variance Constrained Autoencoding",
+    name="toy",
+    rows=("method", "weight", "seed"),
+    note="Squared error summed over dimensions or pixels, with noise on the code.",
+)
+
+
+def configs(options):
+    pairs = [("vcae", 1.0), *(("cwae", weight) for weight in options.cwae_lambdas)]
+    study = dataclasses.replace(STUDY, vary={("method", "weight"): pairs})
+    return dataclasses.replace(main, study=study).chosen(options)
+
+
+def draw(results):
     """The codes of each model in the plane, and their histograms."""
-    if FLAGS.toy == "mixture":
-        x, plane, classes = mixture(5000, seed=1)
-        panels = {"data": (plane, classes)}
-    else:
-        dataset = data.load(FLAGS.dataset, FLAGS.data_dir)
-        x, classes = dataset.x_test[:5000], dataset.y_test
-        classes = classes if classes is None else classes[:5000]
-        panels = {}
-    codes = {}
-    for config in configs:
-        model = experiments.load_model(out, name(config))
-        if model is not None:
-            method = vcae_paper.METHODS[config["method"]]
-            label = f"{method}, lambda {config['weight']:g}"
-            codes[label] = metrics.encode(model, x)
-            panels[label] = codes[label], classes
-        keras.utils.clear_session()
+    dataset = results.dataset
+    x, classes = dataset.x_test[:5000], dataset.y_test
+    classes = None if classes is None else classes[:5000]
+    codes = {label(c): metrics.encode(model, x) for c, model in results.models()}
+    panels = {name: (z, classes) for name, z in codes.items()}
+    if dataset.name == "mixture":
+        panels = {"data": mixture(5000, seed=1)[1:], **panels}
     if codes:
-        which = configs[0]["dataset"]
-        plots.codes_in_plane(panels, out / f"{which}-codes.png")
-        plots.code_histograms(codes, out / f"{which}-histograms.png")
+        plots.codes_in_plane(panels, results.path("codes.png"))
+        plots.code_histograms(codes, results.path("histograms.png"))
 
+
+LAMBDAS = "Weights of cWAE's distribution penalty."
+main = Script(
+    STUDY,
+    [TABLE],
+    draw,
+    options=[Option("cwae_lambdas", [3000.0], LAMBDAS, [float], least=0)],
+    configs=configs,
+    datasets=DATASETS,
+)
 
 if __name__ == "__main__":
-    app.run(main)
+    start(main)
