@@ -182,7 +182,6 @@ def test_kinds_are_those_of_the_paper(rate, distortion, kind):
 
 def test_the_table_of_committed_records(committed):
     text = figure3.TABLE.render(records.read(committed))
-    assert (committed / "figure3.md").read_text() == text + "\n"
     for row in (
         "| -+v, beta 0.1 | 0 | 73.96 | 61.51 | 135.47 | 31.14 | syntactic encoder |",
         "| 2.34 | 156 | 4.8 |",
