@@ -113,7 +113,8 @@ def test_the_mixture_is_carried_into_100_dimensions_without_a_change():
 
 
 def test_the_toy_trains_on_the_mixture(tmp_path):
-    arguments = ["--epochs=3", "--examples=600", "--cwae_lambdas=10"]
+    arguments = ["--epochs=15", "--examples=1000", "--batch_size=50"]
+    arguments.append("--cwae_lambdas=10")
     toy.main(["toy", f"--out_dir={tmp_path}", *arguments])
     runs = records.read(tmp_path)
     assert [run["config"]["weight"] for run in runs] == [10.0, 1.0]
@@ -121,7 +122,7 @@ def test_the_toy_trains_on_the_mixture(tmp_path):
         # It has learned something: less than half of the variance about the mean.
         assert run["test"]["bank"]["distortion"] < 0.5 * 2 * (4 + 0.09)
     text = (tmp_path / "toy.md").read_text()
-    assert "(examples 600, epochs 3)" in text and " 0.067 |" in text
+    assert "(examples 1,000, epochs 15)" in text and " 0.067 |" in text
     assert len(list(tmp_path.glob("*.png"))) == 2
 
 
