@@ -82,7 +82,7 @@ def test_couplings_in_a_row_change_every_dimension(d):
     where, changed = np.arange(d), []
     for link in flow.flows:
         if isinstance(link, Permutation):
-            where = where[link.indices]
+            where = where[link.orders]
         else:
             changed.append(set(where[link.kept :].tolist()))
     for start in (0, 3, 6):
@@ -95,7 +95,7 @@ def test_random_orders_come_from_the_seed(make):
     def orders(seed):
         flow = make(steps=8, hidden=(20,), seed=seed)
         flow.build((None, 10))
-        return [x.indices.tolist() for x in flow.flows if isinstance(x, Permutation)]
+        return [x.orders.tolist() for x in flow.flows if isinstance(x, Permutation)]
 
     assert orders(1) == orders(1) != orders(2)
     random = [o for o in orders(1) if sorted(o)[::-1] != o]

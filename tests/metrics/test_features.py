@@ -133,7 +133,7 @@ def test_bad_arguments_of_the_classifier_raise():
         (x, y.astype(float), {}, "integer classes, .* dtype float64"),
         (x[:9], y[:9], {}, "at least 10 images"),
         (x, np.zeros(10, int), {}, "at least two classes to tell apart. Received: 1"),
-        (x + 1, y, {}, r"expected pixels in \[0, 1\]"),
+        (x + 1, y, {}, r"must hold pixels in \[0, 1\]"),
         (x, y, {"name": "../escape"}, "name must be letters"),
         (x, y, {"name": ""}, "name must be letters"),
         (x, y, {"name": ".hidden"}, "name must be letters"),
