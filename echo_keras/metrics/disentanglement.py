@@ -11,6 +11,10 @@ Each score takes two things besides its protocol:
   with replacement by a `np.random.RandomState`; and `sample_given(factor, value, n,
   rng)`, the same among the rows where the factor has that value.
 
+All take `batch_size`, the most images that `represent` receives at once (see
+`map_batches`), and `seed`, an int. They raise a ValueError where an argument is out of
+range, `represent` does not give a finite array (n, d), or a factor does not vary.
+
 The default protocols are those of Locatello et al., Challenging Common Assumptions
 in the Unsupervised Learning of Disentangled Representations (2019), App. B and C,
 with which most published numbers were computed. The docstrings say what differs.
@@ -64,21 +68,17 @@ def factor_vae_score(
     depends on the scale of a code near it; otherwise not at all.
 
     Args:
-        represent, dataset: See `metrics.disentanglement`.
+        represent, dataset, batch_size, seed: See `metrics.disentanglement`.
         votes, test_votes: Ints >= 1, votes for the classifier and for its score.
         vote_size: Int >= 2, images in a vote.
         points: Int >= 2, images for the variances over all images.
         min_std: Float >= 0.
-        batch_size: Int >= 1, most images that `represent` receives at once; see
-            `map_batches`.
-        seed: Int.
 
     Returns:
         Float in [0, 1].
 
     Raises:
-        ValueError: an argument is out of range, `represent` does not give a finite
-            array (n, d), or a factor does not vary.
+        ValueError: See `metrics.disentanglement`.
 
     Example:
 
@@ -147,7 +147,7 @@ def dci(
     what has importance counts 1.
 
     Args:
-        represent, dataset: See `metrics.disentanglement`.
+        represent, dataset, batch_size, seed: See `metrics.disentanglement`.
         classifier: A scikit-learn classifier with `feature_importances_`, cloned for
             each factor; `GradientBoostingClassifier(random_state=seed)` if None, as
             the field uses. This fits 100 trees for each value of each factor, which
@@ -157,9 +157,6 @@ def dci(
             and importance is spread over those that have none.
         points, test_points: Ints >= 2 and 1, images for the classifiers and their
             accuracy.
-        batch_size: Int >= 1, most images that `represent` receives at once; see
-            `map_batches`.
-        seed: Int.
 
     Returns:
         A dict with `disentanglement`, `completeness` and `informativeness`, floats in
@@ -233,19 +230,15 @@ def sap(
     are fitted without randomness; shift and scale of a code do count.
 
     Args:
-        represent, dataset: See `metrics.disentanglement`.
+        represent, dataset, batch_size, seed: See `metrics.disentanglement`.
         points, test_points: Ints >= 2 and 1, images for the machines and their
             accuracy.
-        batch_size: Int >= 1, most images that `represent` receives at once; see
-            `map_batches`.
-        seed: Int.
 
     Returns:
         Float in [0, 1].
 
     Raises:
-        ValueError: an argument is out of range, `represent` does not give a finite
-            array (n, d), or a factor does not vary.
+        ValueError: See `metrics.disentanglement`.
 
     Example:
 
@@ -292,7 +285,7 @@ def evaluate(
     """Several scores, each at the field's protocol.
 
     Args:
-        represent, dataset: See `metrics.disentanglement`.
+        represent, dataset, batch_size, seed: See `metrics.disentanglement`.
         seed: Int.
         metrics: Names out of `METRICS`, or None for all.
         batch_size: Int >= 1, most images that `represent` receives at once; see

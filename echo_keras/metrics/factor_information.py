@@ -31,19 +31,15 @@ def mig(
     scores below 1, for values share bins; 20 bins of 40 values give 0.81.
 
     Args:
-        represent, dataset: See `metrics.disentanglement`.
+        represent, dataset, batch_size, seed: See `metrics.disentanglement`.
         points: Int >= 2, images that are encoded.
         bins: Int >= 1.
-        batch_size: Int >= 1, most images that `represent` receives at once; see
-            `map_batches`.
-        seed: Int.
 
     Returns:
         Float in [0, 1].
 
     Raises:
-        ValueError: an argument is out of range, `represent` does not give a finite
-            array (n, d), or a factor does not vary.
+        ValueError: See `metrics.disentanglement`.
 
     Example:
 
@@ -86,19 +82,15 @@ def modularity(
     dimension with information counts 1.
 
     Args:
-        represent, dataset: See `metrics.disentanglement`.
+        represent, dataset, batch_size, seed: See `metrics.disentanglement`.
         points: Int >= 2, images that are encoded.
         bins: Int >= 1.
-        batch_size: Int >= 1, most images that `represent` receives at once; see
-            `map_batches`.
-        seed: Int.
 
     Returns:
         Float in [0, 1].
 
     Raises:
-        ValueError: an argument is out of range, `represent` does not give a finite
-            array (n, d), or a factor does not vary.
+        ValueError: See `metrics.disentanglement`.
 
     Example:
 

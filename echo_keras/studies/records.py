@@ -28,6 +28,7 @@ import keras
 
 from echo_keras.layers import MaskedDense
 from echo_keras.layers.backend import device_name
+from echo_keras.model import find_layers
 
 SCHEMA = 2
 Record = dict[str, Any]
@@ -64,26 +65,21 @@ def make(
     (2, 8)
     """
     dense = sum(math.prod(w.shape) for w in model.trainable_weights)
+    masked = find_layers(model, MaskedDense)
+    masked = sum(layer.count_params() - layer.effective_params for layer in masked)
     return {
         "schema": SCHEMA,
         "study": study,
         "config": dict(config),
         "data": dict(data),
         **environment(),
-        "parameters": dense - masked_weights(model),
+        "parameters": dense - masked,
         "dense_parameters": dense,
         "seconds": round(sum(logs.get("seconds", 0.0) for logs in history), 1),
         "test": dict(test or {}),
         "measures": dict(measures or {}),
         "history": list(history),
     }
-
-
-def masked_weights(layer: keras.layers.Layer) -> int:
-    """How many weights below a layer autoregressive masks switch off."""
-    if isinstance(layer, MaskedDense):
-        return layer.count_params() - layer.effective_params
-    return sum(map(masked_weights, layer._layers))
 
 
 def environment() -> dict[str, Any]:
