@@ -261,7 +261,7 @@ class EchoSample(Channel):
     def rate_by_dimension(self, inputs: Tensors) -> Tensor:
         """What each dimension adds to the rate of each example: nats, (batch, ...).
 
-        For a diagonal S these are the informations I(X; Z_j), which add up to
+        For a diagonal S these are the rates I(X; Z_j), which add up to
         I(X; Z) (Echo paper, App. C).
         """
         return ops.reshape(-self._bounded(inputs)[1], (-1, *self.code_shape))

@@ -29,8 +29,8 @@ def paper(column):
 
 
 def difference(runs):
-    theirs, sigma = paper(2)(runs), paper(3)(runs)
-    return theirs and (mean(kept(runs), NEG_ELBO) - theirs) / sigma
+    of_paper, sigma = paper(2)(runs), paper(3)(runs)
+    return of_paper and (mean(kept(runs), NEG_ELBO) - of_paper) / sigma
 
 
 def note(runs):
@@ -45,9 +45,13 @@ def note(runs):
     if len(rows) > 2:
         ours = sorted(rows, key=lambda name: mean(kept(rows[name]), NEG_ELBO))
         text += f" From the lowest -ELBO: {', '.join(ours)}."
-        theirs = {METHODS[r[0]["config"]["method"]]: paper(2)(r) for r in rows.values()}
-        if None not in theirs.values():
-            text += f" The paper's order: {', '.join(sorted(theirs, key=theirs.get))}."
+        of_paper = {
+            METHODS[r[0]["config"]["method"]]: paper(2)(r) for r in rows.values()
+        }
+        if None not in of_paper.values():
+            text += (
+                f" The paper's order: {', '.join(sorted(of_paper, key=of_paper.get))}."
+            )
     for name, echo in rows.items():
         if name.startswith("Echo") and "VAE" in rows:
             gap = mean(kept(echo), NEG_ELBO) - mean(kept(rows["VAE"]), NEG_ELBO)

@@ -118,7 +118,7 @@ def configs(options):
     """Those of the pairs of beta and gamma that --settings names."""
     vary = {**STUDY.vary, ("beta", "gamma"): pairs(options.settings)}
     study = dataclasses.replace(STUDY, vary=vary)
-    return dataclasses.replace(main, study=study, configs=None).chosen(options)
+    return dataclasses.replace(main, study=study, configs=None).apply_flags(options)
 
 
 main = Script(

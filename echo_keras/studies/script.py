@@ -267,7 +267,7 @@ class Script:
         study = self.study
         out = pathlib.Path(options.out_dir or pathlib.Path("runs") / study.name)
         try:
-            configs = (self.configs or self.chosen)(options)
+            configs = (self.configs or self.apply_flags)(options)
         except ValueError as error:
             raise SystemExit(str(error)) from error
         where = {k: getattr(options, k) for k in WHERE if hasattr(options, k)}
@@ -280,12 +280,12 @@ class Script:
         if self.draw is not None:
             self.draw(Results(study, configs, runs, out, options))
 
-    def chosen(self, options: SimpleNamespace, **fixed: Any) -> list[dict]:
+    def apply_flags(self, options: SimpleNamespace, **fixed: Any) -> list[dict]:
         """The configurations that the flags ask for.
 
         Args:
             options: The flags' values.
-            **fixed: Values and lists in the place of theirs.
+            **fixed: Values and lists in the place of the flags'.
         """
         study = self.study
         keys = [k for k in study.vary if isinstance(k, str) and k != "dataset"]

@@ -219,10 +219,14 @@ class Study:
             return f"a protocol of our own, the paper gives none ({', '.join(ours)})"
         changes = [
             _said(key, value)
-            + (f" (paper {_plain(theirs)})" if theirs is not None and told else "")
-            for key, (value, theirs) in shown.items()
+            + (
+                f" (paper {_plain(paper_value)})"
+                if paper_value is not None and told
+                else ""
+            )
+            for key, (value, paper_value) in shown.items()
             for told in [key not in self.unstated]
-            if value != theirs or (value is not None and not told)
+            if value != paper_value or (value is not None and not told)
         ]
         if not changes:
             return "the paper's protocol"

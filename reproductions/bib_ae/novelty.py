@@ -155,7 +155,7 @@ TABLE = Table(
 
 def configs(options):
     known = options.known and [int(x) if x.isdigit() else x for x in options.known]
-    return main.chosen(options, known=known or list(range(10)))
+    return main.apply_flags(options, known=known or list(range(10)))
 
 
 KNOWN = Option("known", None, "Classes, each by itself; or all. Default: each.", [str])

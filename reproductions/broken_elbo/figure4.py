@@ -29,7 +29,7 @@ def point(run):
     return [get(run, path) for path in POINT]
 
 
-def chosen(options):
+def select_runs(options):
     """The records that --show asks for, by increasing rate."""
     runs = read(options.out_dir)
     runs = [run for run in runs if run["config"]["dataset"] == options.dataset]
@@ -69,7 +69,7 @@ def draw(model, z, n):
 
 
 def show(options):
-    runs = chosen(options)
+    runs = select_runs(options)
     if not runs:
         raise SystemExit(
             f"{options.out_dir} must hold what --show={options.show} shows of "

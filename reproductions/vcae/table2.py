@@ -35,7 +35,7 @@ def configs(options):
     weights = weights_of(options.dataset)
     pairs = [(method, weights.get(method)) for method in options.models]
     vary = dataclasses.replace(STUDY, vary={("method", "weight"): pairs})
-    return dataclasses.replace(main, study=vary).chosen(options)
+    return dataclasses.replace(main, study=vary).apply_flags(options)
 
 
 def paper(column):

@@ -30,7 +30,7 @@ def configs(options):
         for weight in options.lambdas or paper_of(options.dataset)[method]
     ]
     study = dataclasses.replace(STUDY, vary={("method", "weight"): pairs})
-    return dataclasses.replace(main, study=study).chosen(options)
+    return dataclasses.replace(main, study=study).apply_flags(options)
 
 
 def paper(column):

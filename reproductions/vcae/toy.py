@@ -152,7 +152,7 @@ TABLE = Table(
 def configs(options):
     pairs = [("vcae", 1.0), *(("cwae", weight) for weight in options.cwae_lambdas)]
     study = dataclasses.replace(STUDY, vary={("method", "weight"): pairs})
-    return dataclasses.replace(main, study=study).chosen(options)
+    return dataclasses.replace(main, study=study).apply_flags(options)
 
 
 def draw(results):

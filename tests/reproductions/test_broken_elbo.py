@@ -243,7 +243,7 @@ def test_figure4_draws_what_figure3_left(out, monkeypatch):
 )
 def test_figure4_shows_what_is_asked_for(show, rates, committed):
     options = {"out_dir": committed, "dataset": "binary_mnist", "family": "-+v"}
-    runs = figure4.chosen(SimpleNamespace(show=show, **options))
+    runs = figure4.select_runs(SimpleNamespace(show=show, **options))
     assert [round(run["test"]["bank"]["rate"], 1) for run in runs] == rates
 
 

@@ -170,7 +170,9 @@ def test_a_script_adds_leaves_out_and_has_other_defaults():
 def test_flags_reach_the_configurations():
     script = Script(STUDY)
     arguments = ["--methods=vae", "--betas=4", "--runs=2", "--seed=3", "--kind=b"]
-    configs = script.chosen(parse(script.flags(), [*arguments, "--learning_rate=.1"]))
+    configs = script.apply_flags(
+        parse(script.flags(), [*arguments, "--learning_rate=.1"])
+    )
     assert [c["seed"] for c in configs] == [3, 4]
     for config in configs:
         assert (config["method"], config["beta"], config["kind"]) == ("vae", 4.0, "b")
