@@ -47,11 +47,11 @@ def columns(section):
 
 def note(section):
     entropy = entropy_bound(*([get(run, path) for run in section] for path in POINT))
-    published = PUBLISHED["neg_elbo"].get(section[0]["config"]["dataset"], "none")
+    paper = PUBLISHED["neg_elbo"].get(section[0]["config"]["dataset"], "none")
     return (
         "Nats per test image. A family is encoder, decoder, marginal: - simple, + IAF, "
         "PixelCNN++ or MAF, v VampPrior, e the Echo channel. H, the lowest -ELBO of "
-        f"these runs, {entropy:.2f} (paper: {published}), is an upper bound of the data's "
+        f"these runs, {entropy:.2f} (paper: {paper}), is an upper bound of the data's "
         "entropy; H - Dist <= I(X; Z) <= Rate as far as H is the entropy. Kinds: "
         "autodecoder, a rate below 1 nat; semantic encoder, up to 20 % of the -ELBO in "
         "the rate; autoencoder, more than 95 %; syntactic encoder, what is between."
