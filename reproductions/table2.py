@@ -10,8 +10,6 @@ codes, which is meaningless for Echo when its noise comes from a batch that shar
 factor. Images are rendered, unless --data_dir holds the published file.
 """
 
-import dataclasses
-
 from echo_paper import METHODS, PUBLISHED
 
 from echo_keras import networks, objectives
@@ -114,18 +112,11 @@ TABLE = Table(
 )
 
 
-def configs(options):
-    """Those of the pairs of beta and gamma that --settings names."""
-    vary = {**STUDY.vary, ("beta", "gamma"): pairs(options.settings)}
-    study = dataclasses.replace(STUDY, vary=vary)
-    return dataclasses.replace(main, study=study, configs=None).apply_flags(options)
-
-
 main = Script(
     STUDY,
     [TABLE],
     options=[Option("settings", SETTINGS, "Pairs beta:gamma.", [str])],
-    configs=configs,
+    vary=lambda options: {("beta", "gamma"): pairs(options.settings)},
     datasets=list(FACTORS),
 )
 

@@ -216,19 +216,18 @@ class Script:
     """A script: trains what a study has no record of, writes tables, draws.
 
     Called with the command line: `main = Script(...)`, `start(main)`. Its flags are
-    those of the study: `dataset`, the values of the
-    protocol, a list for each key that varies (`beta` has `--betas`), where runs run;
-    and those that the script adds.
+    those of the study: `dataset`, the values of the protocol, a list for each key that
+    varies (`beta` has `--betas`), where runs run; and those that the script adds.
 
     Attributes:
-        study: The `Study`; or a function from the options to it.
+        study: The `Study`.
         tables: Rendered from all records in the output folder, whatever failed.
         draw: Function from `Results`, called when all runs are there.
         options: More flags.
         defaults: From names of the study's flags to other defaults.
         without: Names of flags that have no meaning here.
-        configs: Function from the options to the configurations, in the place of all
-            combinations of the study.
+        vary: Function from the options to what varies, from keys (or tuples of them)
+            to values, where a list for each key does not say it.
         datasets: The names that `--dataset` may have, its default first.
     """
 
@@ -238,7 +237,7 @@ class Script:
     options: Sequence[Option] = ()
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     without: Sequence[str] = ()
-    configs: Callable[[SimpleNamespace], list[dict]] | None = None
+    vary: Callable[[SimpleNamespace], Mapping[Any, Sequence[Any]]] | None = None
     datasets: Sequence[str] = data.names()
 
     def flags(self) -> list[Option]:
@@ -267,7 +266,7 @@ class Script:
         study = self.study
         out = pathlib.Path(options.out_dir or pathlib.Path("runs") / study.name)
         try:
-            configs = (self.configs or self.apply_flags)(options)
+            configs = self.configs(options)
         except ValueError as error:
             raise SystemExit(str(error)) from error
         where = {k: getattr(options, k) for k in WHERE if hasattr(options, k)}
@@ -280,15 +279,16 @@ class Script:
         if self.draw is not None:
             self.draw(Results(study, configs, runs, out, options))
 
-    def apply_flags(self, options: SimpleNamespace, **fixed: Any) -> list[dict]:
+    def configs(self, options: SimpleNamespace) -> list[dict]:
         """The configurations that the flags ask for.
 
         Args:
             options: The flags' values.
-            **fixed: Values and lists in the place of the flags'.
         """
-        study = self.study
+        vary = self.vary(options) if self.vary else {}
+        study = dataclasses.replace(self.study, vary={**self.study.vary, **vary})
         keys = [k for k in study.vary if isinstance(k, str) and k != "dataset"]
+        keys = [k for k in keys if k not in vary]
         changes = {key: getattr(options, _plural(key), None) for key in keys}
         for key in study.protocol_of({"dataset": self.datasets[0]}):
             changes.setdefault(key, getattr(options, key, None))
@@ -297,7 +297,7 @@ class Script:
             dataset=options.datasets if varied else options.dataset,
             seed=options.seed,
             runs=getattr(options, "runs", 1),
-            **{**changes, **fixed},
+            **changes,
         )
 
 

@@ -153,13 +153,13 @@ TABLE = Table(
 )
 
 
-def configs(options):
+def vary(options):
     known = options.known and [int(x) if x.isdigit() else x for x in options.known]
-    return main.apply_flags(options, known=known or list(range(10)))
+    return {"known": known or list(range(10))}
 
 
 KNOWN = Option("known", None, "Classes, each by itself; or all. Default: each.", [str])
-main = Script(STUDY, [TABLE], options=[KNOWN], without=["knowns"], configs=configs)
+main = Script(STUDY, [TABLE], options=[KNOWN], without=["knowns"], vary=vary)
 
 if __name__ == "__main__":
     start(main)

@@ -11,8 +11,6 @@ classifier trained on the data set's own labels, or of InceptionV3 where there a
 distances of different networks do not compare, and the paper's are of Inception.
 """
 
-import dataclasses
-
 import keras
 import numpy as np
 from vcae_paper import (
@@ -30,12 +28,10 @@ from echo_keras import metrics, plots
 from echo_keras.studies import Column, Option, Script, Table, published, start
 
 
-def configs(options):
+def vary(options):
     """The models that --models names, each with the lambda of the data set."""
     weights = weights_of(options.dataset)
-    pairs = [(method, weights.get(method)) for method in options.models]
-    vary = dataclasses.replace(STUDY, vary={("method", "weight"): pairs})
-    return dataclasses.replace(main, study=vary).apply_flags(options)
+    return {("method", "weight"): [(m, weights.get(m)) for m in options.models]}
 
 
 def paper(column):
@@ -108,7 +104,7 @@ main = Script(
     [TABLE],
     draw,
     options=[Option("models", MODELS, "Models of Table 2.", [str], [*MODELS, "all"])],
-    configs=configs,
+    vary=vary,
 )
 
 if __name__ == "__main__":

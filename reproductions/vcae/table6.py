@@ -9,8 +9,6 @@ of the code, which both constraints want to be the number of its dimensions, and
 Frechet distance of images from the prior. Runs are those of table2.py where they agree.
 """
 
-import dataclasses
-
 from vcae_paper import METHODS, PUBLISHED, STUDY, features
 
 from echo_keras.studies import Column, Option, Script, Table, start
@@ -22,15 +20,14 @@ def paper_of(dataset):
     return PAPER["celeba" if dataset == "celeba" else "mnist"]
 
 
-def configs(options):
+def vary(options):
     """Every constraint at every lambda, the paper's unless --lambdas names others."""
     pairs = [
         (method, float(weight))
         for method in options.constraints
         for weight in options.lambdas or paper_of(options.dataset)[method]
     ]
-    study = dataclasses.replace(STUDY, vary={("method", "weight"): pairs})
-    return dataclasses.replace(main, study=study).apply_flags(options)
+    return {("method", "weight"): pairs}
 
 
 def paper(column):
@@ -74,7 +71,7 @@ main = Script(
         Option("constraints", ["vcae", "cwae"], "Methods.", [str], ["vcae", "cwae"]),
         Option("lambdas", None, "Weights. Default: the paper's.", [float], least=0),
     ],
-    configs=configs,
+    vary=vary,
 )
 
 if __name__ == "__main__":

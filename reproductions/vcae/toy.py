@@ -149,10 +149,9 @@ TABLE = Table(
 )
 
 
-def configs(options):
-    pairs = [("vcae", 1.0), *(("cwae", weight) for weight in options.cwae_lambdas)]
-    study = dataclasses.replace(STUDY, vary={("method", "weight"): pairs})
-    return dataclasses.replace(main, study=study).apply_flags(options)
+def vary(options):
+    weights = [("cwae", weight) for weight in options.cwae_lambdas]
+    return {("method", "weight"): [("vcae", 1.0), *weights]}
 
 
 def draw(results):
@@ -175,7 +174,7 @@ main = Script(
     [TABLE],
     draw,
     options=[Option("cwae_lambdas", [3000.0], LAMBDAS, [float], least=0)],
-    configs=configs,
+    vary=vary,
     datasets=DATASETS,
 )
 

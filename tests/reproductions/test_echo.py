@@ -154,7 +154,7 @@ def test_methods_are_ranked_by_area_and_fronts_are_marked():
 
 def test_pairs_of_table_2_are_given_by_a_flag():
     options = ["--settings=0:1,1:20", "--methods=vae", "--datasets=dsprites"]
-    configs = table2.configs(parse(table2.main.flags(), options))
+    configs = table2.main.configs(parse(table2.main.flags(), options))
     assert [(c["beta"], c["gamma"]) for c in configs] == [(0, 1), (1, 20)]
     assert {c["dataset"] for c in configs} == {"dsprites"}
     model = table2.build({**configs[1], "method": "echo", "d_max": 7}, None)

@@ -17,7 +17,7 @@ TINY = ["--epochs=1", "--train_limit=60", "--batch_size=30", "--filters=2"]
 
 def configs(module, *arguments):
     options = parse(module.main.flags(), arguments)
-    return (module.main.configs or module.main.apply_flags)(options)
+    return module.main.configs(options)
 
 
 # Protocols

@@ -23,7 +23,7 @@ TINY = ["--epochs=1", "--train_limit=60", "--batch_size=30", "--methods=vimae-l"
 )
 def test_the_protocol_is_that_of_the_data(dataset, latent_dim, weight):
     options = parse(table1.main.flags(), [f"--dataset={dataset}"])
-    found = {c["method"]: c for c in table1.main.apply_flags(options)}
+    found = {c["method"]: c for c in table1.main.configs(options)}
     assert list(found) == list(vimae_paper.METHODS)
     for config in found.values():
         assert (config["latent_dim"], config["weight"]) == (latent_dim, weight)

@@ -170,9 +170,7 @@ def test_a_script_adds_leaves_out_and_has_other_defaults():
 def test_flags_reach_the_configurations():
     script = Script(STUDY)
     arguments = ["--methods=vae", "--betas=4", "--runs=2", "--seed=3", "--kind=b"]
-    configs = script.apply_flags(
-        parse(script.flags(), [*arguments, "--learning_rate=.1"])
-    )
+    configs = script.configs(parse(script.flags(), [*arguments, "--learning_rate=.1"]))
     assert [c["seed"] for c in configs] == [3, 4]
     for config in configs:
         assert (config["method"], config["beta"], config["kind"]) == ("vae", 4.0, "b")
@@ -236,18 +234,22 @@ def test_what_is_finished_is_in_the_table_whatever_failed(tmp_path):
     assert "| echo | 0.00 |" in text and "vae" not in text
 
 
-def test_a_script_may_choose_its_configurations(tmp_path):
-    main = script()
-    configs = main.study.configs(method=["vae"], epochs=9)
-    main = dataclasses.replace(main, configs=lambda options: configs)
-    main(["name", f"--out_dir={tmp_path}"])
-    (path,) = tmp_path.glob("*.json")
-    assert path.stem == "digits-vae-epochs9-seed0"
+def test_a_script_may_say_what_varies(tmp_path):
+    main = script(
+        options=[Option("weights", [1.0], "Weights.", [float])],
+        vary=lambda options: {("method", "w"): [("vae", w) for w in options.weights]},
+        without=["methods"],
+    )
+    study = dataclasses.replace(main.study, vary={("method", "w"): []})
+    main = dataclasses.replace(main, study=study)
+    main(["name", f"--out_dir={tmp_path}", "--weights=3,4"])
+    names = sorted(path.stem for path in tmp_path.glob("*.json"))
+    assert names == ["digits-vae-w3-seed0", "digits-vae-w4-seed0"]
 
 
 def test_a_configuration_that_cannot_be_is_one_sentence(tmp_path):
-    def configs(options):
+    def vary(options):
         raise ValueError("beta must be > 0. Received: beta=0")
 
     with pytest.raises(SystemExit, match="^beta must be > 0. Received: beta=0$"):
-        script(configs=configs)(["name", f"--out_dir={tmp_path}"])
+        script(vary=vary)(["name", f"--out_dir={tmp_path}"])
