@@ -4,9 +4,11 @@ import keras
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib import figure as mpl
 
 from echo_keras import plots
 from echo_keras.layers import GaussianSample
+from echo_keras.plots import images
 
 pytestmark = pytest.mark.core
 
@@ -15,13 +17,13 @@ pytestmark = pytest.mark.core
 def grids(monkeypatch):
     """The rows of images that a figure is drawn from."""
     drawn = []
-    draw = plots._grid
+    draw = images._grid
 
     def spy(rows, path, labels=None):
         drawn.append([np.asarray(row) for row in rows])
         draw(rows, path, labels)
 
-    monkeypatch.setattr(plots, "_grid", spy)
+    monkeypatch.setattr(images, "_grid", spy)
     return drawn
 
 
@@ -54,13 +56,13 @@ def test_generations_are_the_decoders_probabilities(grids, tmp_path):
 @pytest.fixture
 def figures(monkeypatch):
     made = []
-    make = plots.mpl.Figure
+    make = mpl.Figure
 
     def spy(*args, **kwargs):
         made.append(make(*args, **kwargs))
         return made[-1]
 
-    monkeypatch.setattr(plots.mpl, "Figure", spy)
+    monkeypatch.setattr(mpl, "Figure", spy)
     return made
 
 

@@ -188,6 +188,7 @@ def test_few_functions_lie_between_main_and_fit(finished, repository):
         frame.name
         for frame in finished[1][0]
         if str(repository) in frame.filename
+        and "site-packages" not in frame.filename
         and "/tests/" not in frame.filename
         and frame.name != "<genexpr>"
     ]

@@ -1,0 +1,38 @@
+"""Figures of trained models, drawn with Matplotlib and written as PNG."""
+
+from .channels import discrete_channels
+from .codes import (
+    clouds,
+    code_histograms,
+    codes_by_factor,
+    codes_in_plane,
+    marginal_densities,
+    mean_by,
+)
+from .curves import (
+    information_plane,
+    phase_diagram,
+    rate_distortion,
+    sorted_by,
+    training_curves,
+)
+from .images import generations, image_rows, mean_reconstruction, reconstructions
+
+__all__ = [
+    "clouds",
+    "code_histograms",
+    "codes_by_factor",
+    "codes_in_plane",
+    "discrete_channels",
+    "generations",
+    "image_rows",
+    "information_plane",
+    "marginal_densities",
+    "mean_by",
+    "mean_reconstruction",
+    "phase_diagram",
+    "rate_distortion",
+    "reconstructions",
+    "sorted_by",
+    "training_curves",
+]

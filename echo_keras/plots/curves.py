@@ -1,0 +1,287 @@
+"""Curves and planes: training, rate and distortion, information."""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import figure as mpl
+
+from echo_keras.metrics.fronts import convex_front, entropy_bound, pareto_front
+
+Path = str | os.PathLike
+Points = Sequence[tuple[float, float]] | np.ndarray
+Curves = dict[str, Points]
+
+MARKERS = "osD^vPpX<>hd"
+
+
+def training_curves(
+    histories: dict[str, dict[str, list[float]] | list[dict[str, float]]],
+    path: Path,
+    metrics: Sequence[str] = ("neg_elbo", "rate", "distortion"),
+) -> None:
+    """Draws logs against epochs, one panel for each metric, validation dashed.
+
+    Args:
+        histories: Dict from a label to logs: `fit`'s `history.history`, or a list
+            with a dict for each epoch.
+        path: Where the PNG goes.
+        metrics: Names of logs; the validation's twin begins with `val_`.
+    """
+    histories = {label: _by_metric(history) for label, history in histories.items()}
+    figure = mpl.Figure((4.2 * len(metrics), 3.4), layout="constrained")
+    for axes, metric in zip(
+        np.atleast_1d(figure.subplots(1, len(metrics))), metrics, strict=True
+    ):
+        for i, (label, history) in enumerate(histories.items()):
+            for name, style in ((metric, "-"), (f"val_{metric}", "--")):
+                if name in history:
+                    epochs = range(1, len(history[name]) + 1)
+                    shown = label if style == "-" else None
+                    axes.plot(epochs, history[name], style, color=f"C{i}", label=shown)
+        axes.set(xlabel="epoch", ylabel=f"{metric} (nats per example)")
+        axes.grid(alpha=0.3)
+    axes.legend(title="dashed: validation")
+    figure.savefig(path, dpi=110)
+
+
+def _by_metric(history):
+    """Logs as `fit` returns them: a list of values for each metric."""
+    if isinstance(history, dict):
+        return history
+    names = history[0] if history else []
+    return {name: [logs[name] for logs in history] for name in names}
+
+
+def rate_distortion(
+    curves: Curves,
+    path: Path,
+    min_rate: float | None = None,
+    reference: dict[str, tuple[float, float]] | None = None,
+) -> None:
+    r"""Draws rate against distortion, one curve for each method.
+
+    Points are models; the line through the Pareto front is drawn, and the tangent of
+    slope -1 to the best model of all: on it \(R + D\) is the lowest -ELBO (the
+    \(\beta = 1\) tangent of Fig. 2, 3 and 5 in the Echo paper).
+
+    Args:
+        curves: Dict from a label to points (rate, distortion), nats per example.
+        path: Where the PNG goes.
+        min_rate: The lowest rate of an Echo channel, drawn dashed, or None.
+        reference: Dict from a label to one more point (rate, distortion), such as a
+            published number, drawn as a star; or None.
+
+    Raises:
+        ValueError: there is no point, points are no pairs, or a number is not finite.
+
+    Example:
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
+    ...     rate_distortion({"mine": [(5, 90), (10, 80), (20, 72)]}, file.name)
+    """
+    figure = mpl.Figure((6.4, 4.8), layout="constrained")
+    axes = figure.subplots()
+    best = entropy_bound(*_all_points(curves))
+    for i, (label, points) in enumerate(curves.items()):
+        rate, distortion = np.transpose(points)
+        front = pareto_front(rate, distortion)
+        axes.plot(rate, distortion, "o", ms=4, color=f"C{i}", alpha=0.6)
+        axes.plot(rate[front], distortion[front], "-", color=f"C{i}", label=label)
+    for label, point in (reference or {}).items():
+        axes.plot(*point, "*", ms=11, mec="k", label=label)
+    limits = axes.get_xlim(), axes.get_ylim()
+    ends = np.array(limits[0])
+    axes.plot(ends, best - ends, ":", color="0.4", label=f"R + D = {best:.1f}")
+    if min_rate is not None:
+        axes.axvline(min_rate, ls="--", color="0.6", label="lowest Echo rate")
+        limits = (min(limits[0][0], min_rate - 0.5), limits[0][1]), limits[1]
+    axes.set(xlim=limits[0], ylim=limits[1])
+    _name_axes(axes, "distortion")
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def phase_diagram(
+    curves: Curves,
+    path: Path,
+    fronts: str = "all",
+    entropy: float | None = None,
+    skew: bool = False,
+) -> None:
+    r"""Draws runs in the rate-distortion plane, and the best that all reach together.
+
+    Every run is a point. The stepwise Pareto front of all runs is black: the least
+    distortion that was reached at a rate or below. Its lower convex hull, which
+    time-sharing attains, is grey. The dashed diagonal is \(R + D = \hat H\); if
+    \(\hat H\) is the data entropy, no model lies below it.
+
+    Args:
+        curves: Dict from a label, such as a family of models, to points (rate,
+            distortion), nats per example.
+        path: Where the PNG goes.
+        fronts: "all", as above; or "each", a stepwise front for each label in its
+            colour, and neither black front nor hull. To compare encoders, decoders
+            and marginals, group the same runs by each and call three times.
+        entropy: Number \(\hat H\), in nats; the lowest R + D of all runs if None.
+        skew: If True, a second panel shows -ELBO = R + D against R, where differences
+            between models of similar -ELBO are easier to see.
+
+    Raises:
+        ValueError: fronts is unknown, there is no run, points are no pairs, or a number
+            is not finite.
+
+    Example:
+
+    >>> import tempfile
+    >>> runs = {"simple": [(5, 90), (20, 72)], "complex": [(0, 84), (25, 66)]}
+    >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
+    ...     phase_diagram(runs, file.name, skew=True)
+
+    References:
+        Fixing a Broken ELBO, Fig. 1, 3 and 7: (a) (i) and (b) by fronts="all" and
+        skew=True, (a) (ii) to (iv) by fronts="each".
+    """
+    if fronts not in ("all", "each"):
+        raise ValueError(f"fronts must be 'all' or 'each'. Received: fronts={fronts!r}")
+    rate, distortion = _all_points(curves)
+    entropy = entropy_bound(rate, distortion) if entropy is None else float(entropy)
+    if not np.isfinite(entropy):
+        raise ValueError(
+            f"entropy must be a finite number. Received: entropy={entropy}"
+        )
+    # Of a density distortions may be negative; the diagonal goes as far down.
+    floor = min(0.0, distortion.min())
+    far = max(rate.max(), entropy - floor)
+    ends = np.array([0.0, entropy - floor])
+    low, high = min(floor, entropy), max(distortion.max(), entropy)
+    panels = [("distortion", 0, (low, high))]
+    if skew:
+        neg_elbo = np.append(rate + distortion, entropy)
+        panels.append(
+            ("-ELBO = rate + distortion", 1, (neg_elbo.min(), neg_elbo.max()))
+        )
+    figure = mpl.Figure((5.6 * len(panels) + 1.4, 4.4), layout="constrained")
+    several = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (name, slope, limits) in zip(several, panels, strict=True):
+        # What is drawn at (R, D) stands at (R, D + slope R).
+        for i, (label, points) in enumerate(curves.items()):
+            r, d = np.transpose(points)
+            color, marker = f"C{i % 10}", MARKERS[i % len(MARKERS)]
+            style = {"color": color, "alpha": 0.7, "ms": 5, "mew": 0, "zorder": 3}
+            axes.plot(r, d + slope * r, marker, label=label, **style)
+            if fronts == "each":
+                x, y = _staircase(r, d, 2 * far, 2 * high - low)
+                axes.plot(x, y + slope * x, color=color, lw=1.3)
+        if fronts == "all":
+            hull = convex_front(rate, distortion)
+            x, y = rate[hull], distortion[hull]
+            axes.plot(x, y + slope * x, color="0.6", label="convex hull")
+            x, y = _staircase(rate, distortion, 2 * far, 2 * high - low)
+            axes.plot(x, y + slope * x, color="k", lw=1.3, label="Pareto front")
+        diagonal = entropy - ends + slope * ends
+        axes.plot(ends, diagonal, "k--", lw=1, label=f"R + D = {entropy:.1f}")
+        axes.set(
+            xlim=_with_margin(min(0.0, rate.min()), far), ylim=_with_margin(*limits)
+        )
+        _name_axes(axes, name)
+    handles = several[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside right upper", fontsize=9)
+    figure.savefig(path, dpi=200)
+
+
+def _all_points(curves):
+    """The rates and the distortions of all labels."""
+    for label, points in curves.items():
+        if np.ndim(points) != 2 or np.shape(points)[1] != 2:
+            raise ValueError(
+                f"curves must hold pairs (rate, distortion), at least one for each "
+                f"label. Received: shape {np.shape(points)} for {label!r}"
+            )
+    points = [point for points in curves.values() for point in points]
+    return np.array(points, float).reshape(-1, 2).T
+
+
+def _staircase(rate, distortion, right, top):
+    """Corners of the Pareto front as a step function, led on upwards and rightwards."""
+    front = pareto_front(rate, distortion)
+    x = np.repeat(np.append(rate[front], right), 2)[:-1]
+    y = np.repeat(np.append(top, distortion[front]), 2)[1:]
+    return x, y
+
+
+def _with_margin(low, high):
+    margin = 0.03 * (high - low) or 1.0  # nats, around a single run
+    return low - margin, high + margin
+
+
+def _name_axes(axes, name):
+    axes.set(xlabel="rate (nats per example)", ylabel=f"{name} (nats per example)")
+    axes.grid(alpha=0.3)
+
+
+def information_plane(
+    curves: dict[str, Sequence[tuple[float, float, float]]], path: Path, entropy: float
+) -> None:
+    """Draws what codes tell of classes against what they keep of inputs.
+
+    Args:
+        curves: From a label, of a channel, to points (beta, I(X; Z), I(Z; C)), nats per
+            example, a model each.
+        path: Where the PNG goes.
+        entropy: H(C) in nats, the most that a code can tell.
+
+    Example:
+
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
+    ...     information_plane({"Echo": [(0.1, 6.6, 1.9), (1, 2.9, 1)]}, file.name, 2.3)
+
+    References:
+        Tishby et al. (1999); BIB-AE paper, Sec. 2.1.
+    """
+    figure = mpl.Figure((6.4, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for i, (label, points) in enumerate(curves.items()):
+        betas, kept, told = np.transpose(points)
+        axes.plot(kept, told, "o-", label=label)
+        # Above the points of one channel, below those of the next.
+        side, offset = ("left", (3, -11)) if i % 2 else ("right", (-3, 6))
+        style = {"textcoords": "offset points", "ha": side, "fontsize": 8}
+        for beta, *point in zip(betas, kept, told, strict=True):
+            axes.annotate(rf"$\beta$ = {beta:g}", point, xytext=offset, **style)
+    axes.axhline(entropy, ls=":", color="0.4", label="H(C)")
+    # Of a Markov chain from C over X to Z.
+    ends = [0, entropy]
+    axes.plot(ends, ends, "--", color="0.6", label="I(Z; C) = I(X; Z)")
+    axes.set(xlabel="I(X; Z) (nats)", ylabel="bound on I(Z; C) (nats)")
+    axes.margins(x=0.12)  # room for names
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def sorted_by(
+    key: np.ndarray, panels: dict[str, np.ndarray], name: str, path: Path
+) -> None:
+    """Values of examples in the order of a key, and their running mean.
+
+    Args:
+        key: What examples are sorted by, (n,).
+        panels: From a title to values (n,).
+        name: What the key is called.
+        path: Where the PNG goes.
+
+    References:
+        Echo paper, App. D.3, Figure 7.
+    """
+    order, window = np.argsort(key), max(1, len(key) // 50)
+    figure = mpl.Figure((4.5 * len(panels), 4), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for cell, (title, values) in zip(axes, panels.items(), strict=True):
+        cell.plot(values[order], ",", color="C0", alpha=0.5)
+        mean = np.convolve(values[order], np.ones(window) / window, mode="valid")
+        cell.plot(np.arange(len(mean)) + window / 2, mean, color="C1")
+        cell.set(xlabel=f"test images, sorted by {name}", title=title)
+    figure.savefig(path, dpi=110)
