@@ -31,6 +31,12 @@ def activations(model, images, codes):
     return np.concatenate(drawn), rates
 
 
+def choose(rates):
+    """Nine dimensions of the highest rates, the lowest, and three that are low."""
+    order = np.argsort(rates)[::-1]
+    return np.concatenate([order[:9], order[-4:]])
+
+
 def normality(codes, seed):
     """How many dimensions the Anderson-Darling test rejects at 5 %, and statistics."""
     cells = []
@@ -52,8 +58,7 @@ def draw(results):
     for config, model in results.models():
         images, codes = results.dataset.x_test, results.options.codes
         z, rates = activations(model, images, codes)
-        order = np.argsort(rates)[::-1]
-        shown = np.concatenate([order[:9], order[-4:]])
+        shown = choose(rates)
         panels[label(config)] = z[:, shown], rates[shown]
         body.append([label(config), *normality(z, results.options.seed)])
     plots.marginal_densities(panels, results.path("figure6.png"))

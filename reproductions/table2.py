@@ -33,7 +33,16 @@ SETTINGS = list(PAPER["dsprites"]["echo"])
 
 
 def pairs(settings):
-    return [tuple(map(float, setting.split(":"))) for setting in settings]
+    try:
+        found = [tuple(map(float, setting.split(":"))) for setting in settings]
+        if all(len(pair) == 2 and min(pair) >= 0 for pair in found):
+            return found
+    except ValueError:
+        pass
+    raise ValueError(
+        f"--settings must be pairs beta:gamma of numbers >= 0, such as 0:1,1:20. "
+        f"Received: {','.join(settings)}"
+    )
 
 
 def build(config, dataset):

@@ -140,16 +140,25 @@ def test_the_curve_shares_the_runs_of_table_1():
         assert curve.run_name(one) == STUDY.run_name(fixed) and one == fixed
 
 
+def curve(method, *points):
+    runs = [record(40.0, method, beta=1.0 + beta) for beta, _ in enumerate(points)]
+    for run, (rate, distortion) in zip(runs, points, strict=True):
+        test = {"rate": rate, "distortion": distortion, "neg_elbo": rate + distortion}
+        run["test"]["batch"] = test
+    return runs
+
+
 def test_methods_are_ranked_by_area_and_fronts_are_marked():
-    runs = [record(40.0), record(60.0, beta=2.0)]
-    for run, (rate, distortion) in zip(runs, [(10, 30), (20, 40)], strict=True):
-        run["test"]["batch"] = {
-            "rate": rate,
-            "distortion": distortion,
-            "neg_elbo": rate + distortion,
-        }
+    runs = curve("echo", (10, 30), (15, 50), (20, 20)) + curve(
+        "vae", (10, 40), (20, 30)
+    )
     text = rate_distortion.TABLE.render(runs)
-    assert [row[-1] for row in re.findall(r"\| (yes|no) \|", text)] == ["s", "o"]
+    assert re.findall(r"\| (yes|no) \|", text) == ["yes", "no", "yes", "yes", "yes"]
+    # Trapezoids over the rates from 10 to 20.
+    assert "10.00 to 20.00" in text
+    assert "Echo 250.0 (mean distortion 25.00); VAE 350.0 (mean" in text
+    apart = rate_distortion.TABLE.render(curve("echo", (1, 9)) + curve("vae", (5, 9)))
+    assert "rates do not overlap" in apart
 
 
 def test_pairs_of_table_2_are_given_by_a_flag():
@@ -300,6 +309,51 @@ def test_figure_4_needs_a_model(tmp_path):
         figure4.main(["figure4", f"--out_dir={tmp_path}", "--model=no.keras"])
 
 
+def test_figure_4_draws_the_echo_model_of_the_highest_mig_that_is_left(monkeypatch):
+    def run(method, dataset, mig):
+        (config,) = table2.STUDY.configs(
+            [dataset], method=[method], steps=int(100 * mig)
+        )[:1]
+        return {"config": config, "measures": {"scores": {"mig": mig}}}
+
+    runs = [run("echo", "dsprites", mig) for mig in (0.1, 0.4, 0.3)]
+    runs += [run("vae", "dsprites", 0.9), run("echo", "dsprites_dependent", 0.8)]
+    monkeypatch.setattr(figure4.records, "read", lambda out: runs)
+
+    def models(self, out, configs):  # the best one is gone
+        assert [c["steps"] for c in configs] == [40, 30, 10]
+        return ((config, "model") for config in configs[1:])
+
+    monkeypatch.setattr(type(table2.STUDY), "models", models)
+    model, name = figure4.best_echo(None)
+    assert model == "model" and "steps30" in name
+
+
+def test_gaussian_noise_in_figure_1_has_the_power_of_echo_noise():
+    _, noise = figure1.draws(4000, 0)
+    gaussian, echo = (
+        noise[name][0].var(axis=0).mean() for name in ("Gaussian", "Echo")
+    )
+    # The variance of 8,000 normal values has a relative standard error of .016.
+    assert gaussian == pytest.approx(echo, rel=0.07)
+
+
+@pytest.mark.parametrize("settings", ["1", "a:b", "1:2:3", "1:-1", ""])
+def test_settings_that_are_no_pairs_are_refused(settings, tmp_path):
+    arguments = [f"--out_dir={tmp_path}", f"--settings={settings}"]
+    with pytest.raises(SystemExit, match="--settings must be .*Received: "):
+        table2.main(["table2", *arguments])
+
+
+@pytest.mark.parametrize("variant", ["paper", "published_code"])
+def test_the_published_code_starts_all_pseudo_inputs_at_one_image(variant):
+    model = STUDY.build(
+        config("vae-vamp", variant=variant), data.load("digits", limit=9)
+    )
+    pseudo = np.asarray(model.get_layer("pseudo").weights[0])
+    assert (pseudo.std(axis=0).max() < 1e-3) == (variant == "published_code")
+
+
 def test_each_script_has_its_own_flags():
     def flags(script):
         return {option.name for option in script.main.flags()}
@@ -311,7 +365,12 @@ def test_each_script_has_its_own_flags():
     assert "runs" not in flags(figure6) | flags(figure7)
 
 
-def test_densities_are_those_of_the_highest_and_lowest_rates():
+def test_the_highest_rates_are_shown_and_the_lowest():
+    rates = np.random.default_rng(0).permutation(32)
+    assert rates[figure6.choose(rates)].tolist() == [*range(31, 22, -1), 3, 2, 1, 0]
+
+
+def test_activations_are_several_codes_of_each_image():
     class Bottleneck:
         def __call__(self, features):
             return features
