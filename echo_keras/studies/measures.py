@@ -30,8 +30,7 @@ def feature_network(
     if dataset.y_train is None:
         model = metrics.inception_features(dataset.x_train.shape[1:])
         return model, {"features": metrics.fid_name(model)}
-    if config.get("train_limit") is not None:
-        dataset = data.load(name, data_dir)
+    dataset = data.load(name, data_dir)  # without limit, nor the study's transform
     model, accuracy = metrics.classifier_features(
         dataset.x_train,
         dataset.y_train,
