@@ -135,7 +135,11 @@ def decode(
 
 
 def squared_error(
-    model: keras.Model, x: np.ndarray, noisy: bool = True, seed: int = 0
+    model: keras.Model,
+    x: np.ndarray,
+    noisy: bool = True,
+    seed: int = 0,
+    batch_size: int | None = None,
 ) -> dict[str, float]:
     """Mean of the squared error of images, summed over pixels.
 
@@ -144,6 +148,7 @@ def squared_error(
         x: Images, (n, ...).
         noisy: If False, codes have no noise.
         seed: Int, of the noise.
+        batch_size: Int >= 1, see `map_batches`.
 
     Returns:
         A dict with `error` and its standard error over images, `error_se`.
@@ -158,7 +163,7 @@ def squared_error(
     >>> sorted(squared_error(model, np.ones((5, 8))))
     ['error', 'error_se']
     """
-    z = encode(model, x, noisy, seed)
+    z = encode(model, x, noisy, seed, batch_size)
     difference = decode(model.get_layer("decoder"), z) - x
     errors = np.square(difference).reshape(len(x), -1).sum(axis=1)
     return with_standard_error("error", errors)

@@ -9,7 +9,7 @@ The figure comes with figure8.md, which says how far both clouds are from it.
 """
 
 import keras
-from vcae_paper import METHODS, PLANE, second_stage, study
+from vcae_paper import METHODS, PLANE, encode, second_stage, study
 
 from echo_keras import metrics, plots
 from echo_keras.studies import Script, markdown, records, start
@@ -26,7 +26,7 @@ def draw(results):
     for config, model in results.models():
         folder = STUDY.folder(results.out, config)
         marginal = second_stage(model, dataset, config, folder)
-        codes = metrics.encode(model, x)
+        codes = encode(model, x)
         base = keras.ops.convert_to_numpy(marginal.flow.inverse(codes)[0])
         method = METHODS[config["method"]]
         for title, z in ((method, codes), (f"{method}, inverse of the flow", base)):

@@ -72,7 +72,7 @@ def build(config, dataset):
 def posterior(run):
     images = run.config["dataset"] != "mixture"
     x = run.dataset.x_train if images else run.dataset.x_test
-    return metrics.aggregate_posterior(metrics.encode(run.model, x))
+    return metrics.aggregate_posterior(vcae_paper.encode(run.model, x))
 
 
 class Toy(Study):
@@ -159,7 +159,8 @@ def draw(results):
     dataset = results.dataset
     x, classes = dataset.x_test[:5000], dataset.y_test
     classes = None if classes is None else classes[:5000]
-    codes = {label(c): metrics.encode(model, x) for c, model in results.models()}
+    models = results.models()
+    codes = {label(c): vcae_paper.encode(model, x) for c, model in models}
     panels = {name: (z, classes) for name, z in codes.items()}
     if dataset.name == "mixture":
         panels = {"data": mixture(5000, seed=1)[1:], **panels}

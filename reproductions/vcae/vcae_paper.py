@@ -90,8 +90,13 @@ def build(config, dataset):
     return objective(*pair, latent_dim, **fixed)
 
 
+def encode(model, x, noisy=True):
+    """Codes; 500 at a time, for their noise depends on it."""
+    return metrics.encode(model, x, noisy, batch_size=500)
+
+
 def posterior(run):
-    return metrics.aggregate_posterior(metrics.encode(run.model, run.dataset.x_train))
+    return metrics.aggregate_posterior(encode(run.model, run.dataset.x_train))
 
 
 def error(x, noisy=True):
@@ -100,7 +105,7 @@ def error(x, noisy=True):
     def of(run):
         images = getattr(run.dataset, x)
         images = metrics.evenly_spaced(images, 10_000) if x == "x_train" else images
-        return metrics.squared_error(run.model, images, noisy=noisy)
+        return metrics.squared_error(run.model, images, noisy, batch_size=500)
 
     return of
 
@@ -109,7 +114,7 @@ def fid(run):
     """Distances of images decoded from codes of several laws; None without a flow."""
     if run.config["flow_epochs"] is None:
         return None
-    z = metrics.encode(run.model, run.dataset.x_train)
+    z = encode(run.model, run.dataset.x_train)
     real = metrics.evenly_spaced(run.dataset.x_test, run.config["compared"])
     n, rng = len(real), np.random.RandomState(0)
     codes = {
@@ -146,7 +151,7 @@ def second_stage(model, dataset, config, folder):
     # Fixed noise is drawn afresh for each batch (Algorithm 1); a VAE's once.
     fresh = config.get("noise", 0.0)
     return latent_flow.fit_latent_flow(
-        metrics.encode(model, dataset.x_train, noisy=not fresh),
+        encode(model, dataset.x_train, noisy=not fresh),
         chain(seed=config["seed"]),
         epochs=config["flow_epochs"],
         noise_variance=fresh,

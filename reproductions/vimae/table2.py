@@ -1,18 +1,16 @@
-r"""Table 2 of The Variational InfoMax Autoencoder: accuracy on CIFAR-10.
+"""Table 2 of The Variational InfoMax Autoencoder: accuracy on CIFAR-10 (Sec. 5.3).
 
     python reproductions/vimae/table2.py                       # digits
     python reproductions/vimae/table2.py --dataset cifar10 --data_dir FOLDER
 
-Five methods (Sec. 5.3): the accuracy of an SVM on codes of 1,000 labelled images, when
-test images are clean, have Gaussian noise on each pixel, or lack pixels.
+Of an SVM on codes of 1,000 labelled images; test images are clean or corrupted.
 """
 
 from vimae_paper import STUDY, accuracy_table
 
 from echo_keras.studies import Script, start
 
-CORRUPTED = ["clean", "gaussian 0.3", "mask 0.2"]
-TABLE = accuracy_table(2, CORRUPTED)
+TABLE = accuracy_table(2, ["clean", "gaussian 0.3", "mask 0.2"])
 main = Script(STUDY, [TABLE])
 
 if __name__ == "__main__":

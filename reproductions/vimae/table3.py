@@ -1,18 +1,18 @@
-r"""Table 3 of The Variational InfoMax Autoencoder: accuracy on MNIST.
+"""Table 3 of The Variational InfoMax Autoencoder: accuracy on MNIST (Sec. 5.3).
 
     python reproductions/vimae/table3.py                       # digits
     python reproductions/vimae/table3.py --dataset mnist --data_dir FOLDER
 
-Five methods (Sec. 5.3): the accuracy of an SVM on codes of 1,000 labelled images, when
-test images are clean, have Gaussian noise on each pixel, or lack pixels.
+Of an SVM on codes of 1,000 labelled images; test images are clean or corrupted.
 """
 
 from vimae_paper import STUDY, accuracy_table
 
 from echo_keras.studies import Script, start
 
-CORRUPTED = ["clean", "gaussian 0.2", "gaussian 0.4", "mask 0.2", "mask 0.5"]
-TABLE = accuracy_table(3, CORRUPTED)
+TABLE = accuracy_table(
+    3, ["clean", "gaussian 0.2", "gaussian 0.4", "mask 0.2", "mask 0.5"]
+)
 main = Script(STUDY, [TABLE])
 
 if __name__ == "__main__":

@@ -1,24 +1,22 @@
-r"""Table 4 of The Variational InfoMax Autoencoder: accuracy on Omniglot.
+"""Table 4 of The Variational InfoMax Autoencoder: accuracy on Omniglot (Sec. 5.3).
 
     python reproductions/vimae/table4.py                       # digits
     python reproductions/vimae/table4.py --dataset omniglot_alphabets --data_dir FOLDER
 
-Five methods (Sec. 5.3): the accuracy of an SVM on codes of 60 images of each
-of five characters, when
-test images are clean, have Gaussian noise on each pixel, or lack pixels.
+Of an SVM on codes of 60 images of each of five characters, clean or corrupted.
 """
 
 from vimae_paper import STUDY, accuracy_table
 
 from echo_keras.studies import Script, start
 
-NOTE = (
-    " Means over 20 random sets of five characters of alphabets that no model has "
-    "seen (chance: 20). The paper has one set, and its rows have no names: they are "
-    "taken to be those of its Table 3."
+TABLE = accuracy_table(
+    4,
+    ["clean", "gaussian 0.2", "gaussian 0.4", "mask 0.2", "mask 0.5"],
+    " Means over 20 random sets of five characters of alphabets that no model has seen "
+    "(chance: 20). The paper has one set, and its rows have no names: they are taken "
+    "to be those of its Table 3.",
 )
-CORRUPTED = ["clean", "gaussian 0.2", "gaussian 0.4", "mask 0.2", "mask 0.5"]
-TABLE = accuracy_table(4, CORRUPTED, NOTE)
 main = Script(STUDY, [TABLE])
 
 if __name__ == "__main__":

@@ -1,28 +1,27 @@
-r"""Table 5 of The Variational InfoMax Autoencoder: Frechet distance of images.
+"""Table 5 of The Variational InfoMax Autoencoder: Frechet distance of images (App.).
 
     python reproductions/vimae/table5.py                       # digits
     python reproductions/vimae/table5.py --dataset cifar10 --data_dir FOLDER
     python reproductions/vimae/table5.py --dataset celeba --data_dir FOLDER
 
-Five methods (App.): the Frechet distance of 10,000 images from the prior and as many
-test images, in the features of a classifier trained on the data set, or of InceptionV3
-where there are no labels. Distances of different networks do not compare: the paper's
-are of Inception.
+Of 10,000 images from the prior and as many test images, in the features of a classifier
+trained on the data set, or of InceptionV3 where there are no labels. Distances of
+different networks do not compare: the paper's are of Inception.
 """
 
-from vimae_paper import PUBLISHED, STUDY, table
+from vimae_paper import SEED, STUDY, table, theirs
 
-from echo_keras.studies import Column, Script, published, start
+from echo_keras.studies import Column, Script, start
 
-PAPER = published(PUBLISHED["table5"], "dataset", "method", column=0)
 TABLE = table(
-    5,
+    "table5",
     [
+        SEED,
         Column("Features", "measures.fid.features"),
-        Column("Frechet distance", "measures.fid.prior"),
+        Column("Fréchet distance", "measures.fid.prior"),
         Column("images", "measures.fid.images", ",.0f"),
         Column("Test error", "test.bank.distortion"),
-        Column("paper's FID (Inception)", PAPER, ".0f"),
+        Column("paper's FID (Inception)", theirs(5), ".0f"),
     ],
     "Lower is better. Test error: squared, summed over pixels.",
 )
