@@ -10,8 +10,6 @@ from echo_keras import plots
 from echo_keras.layers import GaussianSample
 from echo_keras.plots import images
 
-pytestmark = pytest.mark.core
-
 
 @pytest.fixture
 def grids(monkeypatch):
@@ -32,6 +30,7 @@ def noisy(shape):
     return keras.Model(inputs, GaussianSample(noise_variance=1.0)(inputs))
 
 
+@pytest.mark.core
 def test_reconstructions_are_input_one_sample_and_mean(grids, tmp_path):
     x = np.zeros((4, 28, 28, 1), "float32")
     plots.reconstructions(noisy((28, 28, 1)), x, tmp_path / "r.png", samples=50)
