@@ -75,6 +75,13 @@ def posterior(run):
     return metrics.aggregate_posterior(vcae_paper.encode(run.model, x))
 
 
+def train(run):
+    images = run.config["dataset"] != "mixture"
+    few = vcae_paper.error("x_train")
+    x = run.dataset.x_train
+    return few(run) if images else metrics.squared_error(run.model, x, batch_size=500)
+
+
 class Toy(Study):
     """A study whose data set may be the mixture."""
 
@@ -88,6 +95,12 @@ class Toy(Study):
         if config["dataset"] != "mixture":
             return super().feed(config, dataset)
         return {"x": dataset.x_train, "epochs": config["epochs"]}
+
+    def test(self, run):
+        if run.config["dataset"] != "mixture":
+            return super().test(run)
+        x = run.dataset.x_test
+        return {"bank": metrics.evaluate(run.model, x, batch_size=1000)}
 
     def deviations(self, config, without=()):
         if config["dataset"] != "mixture":
@@ -105,7 +118,7 @@ STUDY = Toy(
     quick={"digits": {**vcae_paper.DIGITS, "flow_epochs": None}},
     vary={("method", "weight"): [("vcae", 1.0), ("cwae", 3000.0)]},
     loss=SquaredError(),
-    measures={"train": vcae_paper.error("x_train"), "posterior": posterior},
+    measures={"train": train, "posterior": posterior},
     unstated=["epochs"],
 )
 
