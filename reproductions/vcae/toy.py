@@ -107,6 +107,10 @@ STUDY = Toy(
     loss=SquaredError(),
     measures={"train": vcae_paper.error("x_train"), "posterior": posterior},
     unstated=["epochs"],
+    described={
+        "noise": "Variance of the noise on codes.",
+        "examples": "Training examples of the mixture.",
+    },
 )
 
 
