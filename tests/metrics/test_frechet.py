@@ -213,7 +213,13 @@ X = np.full((4, 2, 2, 1), 0.5)
     [
         (flat, X[:1], X, 10, "real must be at least 2 images.*Received: 1"),
         (flat, X, X[:1], 10, "generated must be at least 2 images.*Received: 1"),
-        (flat, X, X[:, :1], 10, r"generated must .*\(n, 2, 2, 1\). Received: .*\(4, 1, 2, 1\)"),
+        (
+            flat,
+            X,
+            X[:, :1],
+            10,
+            r"generated must .*\(n, 2, 2, 1\). Received: .*\(4, 1, 2, 1\)",
+        ),
         (flat, X * 3, X, 10, r"real must hold pixels in \[0, 1\]"),
         (flat, X, X * np.nan, 10, "generated must hold pixels .* Received: NaN"),
         (flat, X, X, 0, "batch_size must be an integer >= 1. Received: batch_size=0"),
