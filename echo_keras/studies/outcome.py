@@ -1,5 +1,6 @@
 """What a run leaves, and how a worker finds the function that makes it."""
 
+import dataclasses
 import json
 import operator
 import pathlib
@@ -24,13 +25,10 @@ def reference(function):
     module = sys.modules.get(getattr(function, "__module__", None))
     owner = getattr(function, "__self__", None)
     if hasattr(owner, "build") and hasattr(owner, "name"):
-        # A study: it stands where the function stands that builds its models.
-        module = sys.modules.get(owner.build.__module__)
-        for key, value in vars(module).items():
-            if isinstance(value, type(owner)) and value.name == owner.name:
-                name = f"{key}.{function.__name__}"
-                owner = value
-                break
+        # A study: where the function stands that builds its models, or in the script.
+        places = [getattr(owner.build, "__module__", None), "__main__"]
+        module, key, owner = _standing(owner, [sys.modules.get(m) for m in places])
+        name = f"{key}.{function.__name__}" if key else name
     try:
         found = operator.attrgetter(name)(module)
     except AttributeError:
@@ -52,3 +50,18 @@ def reference(function):
             f"Received: {name} of an interactive session"
         )
     return (file.stem, file), name
+
+
+def _standing(study, modules):
+    """The module that holds a study, its name there, and the study as it is there.
+
+    A copy that varies other things trains alike; one that differs in anything else,
+    such as what it builds or measures, is another study.
+    """
+    for module in filter(None, modules):
+        for key, value in vars(module).items():
+            if type(value) is type(study) and study == dataclasses.replace(
+                value, vary=study.vary
+            ):
+                return module, key, value
+    return modules[0], None, study

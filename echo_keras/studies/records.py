@@ -25,6 +25,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from echo_keras.layers import MaskedDense
 from echo_keras.layers.backend import device_name
@@ -57,6 +58,9 @@ def make(
     Returns:
         A dict that JSON can hold.
 
+    Raises:
+        ValueError: a measure is none that JSON can hold.
+
     Example:
 
     >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
@@ -77,9 +81,26 @@ def make(
         "dense_parameters": dense,
         "seconds": round(sum(logs.get("seconds", 0.0) for logs in history), 1),
         "test": dict(test or {}),
-        "measures": dict(measures or {}),
+        "measures": {k: _held(k, v) for k, v in (measures or {}).items()},
         "history": list(history),
     }
+
+
+def _held(name: str, value: Any) -> Any:
+    """What a measure returned, as a record holds it."""
+
+    def number(found):
+        if isinstance(found, np.generic):
+            return found.item()
+        raise TypeError(type(found).__name__)
+
+    try:
+        return json.loads(json.dumps(value, default=number))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"measures[{name!r}] must return numbers, texts, None, or lists and dicts "
+            f"of them. Received: {error}"
+        ) from error
 
 
 def environment() -> dict[str, Any]:
@@ -117,7 +138,7 @@ def load(path: pathlib.Path) -> Record:
     try:
         record = json.loads(path.read_text())
         found = record["schema"]
-        record["config"], record["test"], record["measures"]
+        record["study"], record["config"], record["test"], record["measures"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path.name} must hold a run record. Received: {error!r}. Move it "

@@ -89,7 +89,12 @@ def parse(options: Sequence[Option], arguments: Sequence[str]) -> SimpleNamespac
         SystemExit: a flag is not among the options, a value is none that it can have,
             or there is more than flags: with a sentence that lists the valid ones. With
             --help, after it is printed.
+        ValueError: two options have one name.
     """
+    names = [option.name for option in options]
+    if len(set(names)) < len(names):
+        twice = ", ".join(sorted({name for name in names if names.count(name) > 1}))
+        raise ValueError(f"Options must have different names. Received: {twice} twice")
     values = flags.FlagValues()
     for option in options:
         option.define(values)
@@ -118,13 +123,22 @@ def _valid(options):
 
 
 def start(main: Callable[[Sequence[str]], None]) -> None:
-    """Runs the `main` of a script, which reads the command line by itself."""
+    """Runs the `main` of a script, which reads the command line by itself.
+
+    Where runs fail it ends with the sentence that says which: their tracebacks are out.
+    """
 
     def unread(argv):
         flags.FLAGS(argv[:1])  # Abseil's own have their defaults
         return argv
 
-    app.run(main, flags_parser=unread)
+    def run(argv):
+        try:
+            main(argv)
+        except runners.RunsFailed as error:
+            raise SystemExit(str(error)) from error
+
+    app.run(run, flags_parser=unread)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,9 +268,20 @@ class Script:
         for key, value in protocol.items():
             if key not in varied:
                 found.append(_of_protocol(key, value, study, self.datasets[0]))
+        folder = f" Default: {pathlib.Path('runs') / study.name}."
         found += [*self.options, *COMMON, *MANY]
+        unknown = {*self.without, *self.defaults} - {option.name for option in found}
+        if unknown:
+            raise ValueError(
+                "without and defaults must name flags of the study. Received: "
+                f"{', '.join(sorted(unknown))}"
+            )
         return [
-            dataclasses.replace(o, default=self.defaults.get(o.name, o.default))
+            dataclasses.replace(
+                o,
+                default=self.defaults.get(o.name, o.default),
+                help=o.help + folder * (o.name == "out_dir"),
+            )
             for o in found
             if o.name not in self.without
         ]
@@ -272,8 +297,10 @@ class Script:
         where = {k: getattr(options, k) for k in WHERE if hasattr(options, k)}
         try:
             runs = study.run(configs, out, **where)
+        except FileNotFoundError as error:
+            raise SystemExit(str(error)) from error
         finally:  # what is finished is worth a table, whatever failed
-            finished = records.read(out)
+            finished = [r for r in records.read(out) if r["study"] == study.name]
             for table in self.tables if finished else ():
                 print(f"\n{table.write(finished, out)}\n")
         if self.draw is not None:
@@ -319,7 +346,7 @@ def _varied(key: str, values: list, help_: str | None) -> Option:
         text = help_ or f"Of {', '.join(choices[:-1])}; or all."
         return Option(_plural(key), values, text, [str], choices)
     kind = type(values[0]) if values else float
-    help_ = help_ or f"{DESCRIBED.get(key, key)} A list."
+    help_ = help_ or f"{DESCRIBED.get(key, f'{key}.')} A list."
     return Option(_plural(key), values or None, help_, [kind], least=0)
 
 
@@ -330,10 +357,14 @@ def _of_protocol(key: str, value: Any, study: Study, dataset: str) -> Option:
     if key in quick:
         usual += f", or {_shown(quick[key])} on {dataset}"
     kind = int if value is None else type(value)
-    least = {int: 1, float: 0}.get(kind)
+    least = {int: 1 if value != 0 else 0, float: 0}.get(kind)
+    if isinstance(value, (list, tuple)):
+        kind = [type(value[0]) if value else str]
     choices = study.choices.get(key) or CHOICES.get(key, ())
     return Option(key, None, f"{help_}{usual}.", kind, choices, least)
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value))
     return "all" if value is None else f"{value}"

@@ -2,15 +2,17 @@
 
 import dataclasses
 import itertools
+import json
 import math
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from echo_keras import data, losses, metrics, training
-from echo_keras._files import write_json
+from echo_keras._files import check_integer, write_json
 
 from . import records, runners
 from .records import Record
@@ -131,6 +133,11 @@ class Study:
     def protocol_of(self, config: Config) -> Mapping[str, Any]:
         """The paper's values for a data set and what is varied."""
         given = self.protocol(config) if callable(self.protocol) else self.protocol
+        if not isinstance(given, Mapping):
+            raise ValueError(
+                "protocol must be a dict, or a function that returns one. Received: "
+                f"{given!r}"
+            )
         return {**self.DEFAULTS, **given}
 
     def configs(
@@ -144,18 +151,28 @@ class Study:
 
         Args:
             dataset: Name of the data set; or a list, where data sets vary.
-            seed: Seed of the first run.
-            runs: How many seeds.
+            seed: Int >= 0, seed of the first run.
+            runs: Int >= 1, how many seeds.
             **changes: Values in the place of the protocol's, and lists in the place of
                 those that vary; None changes nothing.
 
         Raises:
-            ValueError: a key is not one of the study's.
+            ValueError: a key is not one of the study's, an argument is out of range,
+                a value is none that JSON can hold, or no configuration is left.
         """
+        check_integer(seed, "seed", 0)
+        check_integer(runs, "runs", 1)
         changes = {k: v for k, v in changes.items() if v is not None}
         vary = {k: changes.pop(k, values) for k, values in self.vary.items()}
         if "dataset" in vary and not isinstance(dataset, str):
             vary["dataset"] = dataset
+        elif not isinstance(dataset, str):
+            raise ValueError(
+                f"dataset must be a name, as {self.name} does not vary it. Received: "
+                f"dataset={dataset!r}"
+            )
+        for keys, values in vary.items():
+            _check_values(keys, values)
         found = []
         for number in range(seed, seed + runs):
             for point in itertools.product(*vary.values()):
@@ -176,8 +193,20 @@ class Study:
                 config |= {**protocol, **quick, **changes, **varied}
                 if self.configure is not None:
                     config = self.configure(config)
-                if config is not None and config not in found:
-                    found.append(config)
+                if not isinstance(config, Mapping | None):
+                    raise ValueError(
+                        "configure must return a configuration or None. Received: "
+                        f"{config!r:.80}"
+                    )
+                if config is not None:
+                    config = {k: _plain_value(k, v) for k, v in config.items()}
+                    if config not in found:
+                        found.append(config)
+        if not found:
+            raise ValueError(
+                f"configure must leave a configuration of {self.name}. Received: None "
+                "for each"
+            )
         return found
 
     def run_name(self, config: Config) -> str:
@@ -269,15 +298,25 @@ class Study:
                 run; see `runners.run_all`.
 
         Raises:
-            ValueError: a record was made with other data than those found now.
+            ValueError: a record was made with other data than those found now, by
+                another study or of another configuration; two configurations have one
+                name; or the study has no function that builds.
             runners.RunsFailed: some runs failed; the others have their records.
         """
         out = pathlib.Path(out)
         out.mkdir(parents=True, exist_ok=True)
         data_dir = data_dir and str(pathlib.Path(data_dir).expanduser().resolve())
-        missing = {}
+        self._check(configs)
+        missing, named = {}, {}
         for config in configs:
             name = self.run_name(config)
+            if "/" in name:
+                raise ValueError(f"A run's name must have no slash. Received: {name}")
+            if named.setdefault(name, config) != config:
+                raise ValueError(
+                    "Configurations must differ in what names their runs. Received: "
+                    f"{name} twice, with another {_differing(named[name], config)}"
+                )
             path = out / f"{name}.json"
             found = self.load(config, data_dir).checksum
             if not path.exists():
@@ -285,7 +324,15 @@ class Study:
                     self.prepare(config, self.load(config, data_dir), out, data_dir)
                 missing[name] = config
                 continue
-            done = records.load(path)["data"]["checksum"]
+            record = records.load(path)
+            other = _differing(record["config"], config)
+            if record["study"] != self.name or other:
+                what = f"another {other}" if other else f"study={record['study']}"
+                raise ValueError(
+                    f"{path.name} must be of this configuration of {self.name}. "
+                    f"Received: {what}. Choose another folder for the runs."
+                )
+            done = record["data"]["checksum"]
             if done != found:
                 raise ValueError(
                     f"{path.name} must be of the data found now, checksum {found}. "
@@ -296,7 +343,8 @@ class Study:
         runners.run_all(
             self.train_one,
             [
-                {"config": config, **where, "tensorboard": tensorboard}
+                {"config": config, "folder": str(self.folder(out.resolve(), config))}
+                | {**where, "tensorboard": tensorboard}
                 for config in missing.values()
             ],
             names=list(missing),
@@ -316,11 +364,12 @@ class Study:
         out: str | pathlib.Path,
         data_dir: str | None = None,
         tensorboard: bool = False,
+        folder: str | pathlib.Path | None = None,
     ) -> Record:
         """One run, from its configuration to its record. Resumes; writes no record."""
         out = pathlib.Path(out)
         dataset = self.load(config, data_dir)
-        folder = self.folder(out, config)
+        folder = pathlib.Path(folder or self.folder(out, config))
         schedule = self.schedule(config) if self.schedule else config.get("schedule")
         is_loss = isinstance(self.loss, keras.losses.Loss)
         loss = self.loss if is_loss or self.loss is None else self.loss(config)
@@ -370,6 +419,41 @@ class Study:
     def folder(self, out: str | pathlib.Path, config: Config) -> pathlib.Path:
         """Where a run keeps its checkpoint and logs."""
         return pathlib.Path(out) / "checkpoints" / self.run_name(config)
+
+    def _check(self, configs: Sequence[Config]) -> None:
+        """Raises ValueError for what would fail only after a training."""
+        needed = {"dataset", "seed"}
+        is_list = isinstance(configs, Sequence) and not isinstance(configs, str)
+        for config in configs if is_list else [configs]:
+            if (
+                not isinstance(config, Mapping)
+                or not needed <= config.keys()
+                or not is_list
+            ):
+                raise ValueError(
+                    "configs must be a list of dicts with dataset and seed, as the "
+                    f"method configs makes them. Received: {config!r:.80}"
+                )
+        wrong = [way for way in self.echoes if way not in metrics.ECHOES]
+        if wrong or isinstance(self.echoes, str):
+            raise ValueError(
+                f"echoes must be a list of {', '.join(metrics.ECHOES)}. Received: "
+                f"echoes={self.echoes!r}"
+            )
+        if not isinstance(self.measures, Mapping):
+            raise ValueError(
+                "measures must be a dict from names to functions. Received: "
+                f"measures={self.measures!r}"
+            )
+        named = {"build": self.build, "optimizer": self.optimizer}
+        if not isinstance(self.loss, keras.losses.Loss | None):
+            named["loss"] = self.loss
+        named |= {f"measures[{name!r}]": f for name, f in self.measures.items()}
+        for name, function in named.items():
+            if not callable(function):
+                raise ValueError(
+                    f"{name} must be a function. Received: {name}={function!r}"
+                )
 
     # What a study on other kinds of data overrides
 
@@ -434,6 +518,38 @@ def keep(key: Any, load: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 def _keys(keys: Any) -> Sequence[str]:
     return keys if isinstance(keys, tuple) else (keys,)
+
+
+def _check_values(keys: Any, values: Any) -> None:
+    is_list = isinstance(values, Collection) and not isinstance(values, (str, bytes))
+    if not is_list or not len(values):
+        raise ValueError(
+            f"What varies must have a list of values. Received: {keys}={values!r}"
+        )
+    for value in values if isinstance(keys, tuple) else ():
+        if not isinstance(value, (tuple, list)) or len(value) != len(keys):
+            raise ValueError(
+                f"Values of {keys} must be tuples of {len(keys)}. Received: {value!r}"
+            )
+
+
+def _plain_value(key: str, value: Any) -> Any:
+    """A value as records hold it: a scalar of NumPy as Python's number."""
+    value = value.item() if isinstance(value, np.generic) else value
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "What a configuration holds must be numbers, texts, None or lists of them. "
+            f"Received: {key}={value!r}"
+        ) from error
+    return value
+
+
+def _differing(one: Config, other: Config) -> str:
+    """The keys that two configurations share and whose values differ."""
+    shared = [key for key in one if key in other]
+    return ", ".join(k for k in shared if json.dumps(one[k]) != json.dumps(other[k]))
 
 
 def _is_number(value: Any) -> bool:

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import math
+import numbers
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,12 +20,15 @@ Runs = list[Record]
 def mean(runs: Runs, path: str | Sequence[str]) -> float | None:
     """The mean over runs of a number in their records; None where one lacks it.
 
+    Raises:
+        ValueError: what stands there is no number.
+
     Example:
 
     >>> mean([{"seconds": 1.0}, {"seconds": 2.0}], "seconds")
     1.5
     """
-    values = [records.get(run, path) for run in runs]
+    values = _numbers(runs, path)
     return None if not values or None in values else float(np.mean(values))
 
 
@@ -36,10 +40,21 @@ def spread(runs: Runs, path: str | Sequence[str]) -> float | None:
     >>> spread([{"seconds": s} for s in (1.0, 2.0, 3.0)], "seconds")
     1.0
     """
-    values = [records.get(run, path) for run in runs]
+    values = _numbers(runs, path)
     if len(values) < 2 or None in values:
         return None
     return float(np.std(values, ddof=1))
+
+
+def _numbers(runs: Runs, path: str | Sequence[str]) -> list[Any]:
+    values = [records.get(run, path) for run in runs]
+    for value in values:
+        if value is not None and not isinstance(value, numbers.Real):
+            where = path if isinstance(path, str) else ".".join(path)
+            raise ValueError(
+                f"{where} must be a number in every record. Received: {value!r:.60}"
+            )
+    return values
 
 
 def plus_minus(
@@ -102,9 +117,17 @@ def cell(value: Any, form: str = ".2f") -> str:
     >>> cell(1.005, ".1f"), cell(None), cell("VAE"), cell(20000, ",")
     ('1.0', '-', 'VAE', '20,000')
     """
-    if value is None or isinstance(value, float) and math.isnan(value):
+    if value is None or isinstance(value, numbers.Real) and math.isnan(value):
         return "-"
-    return value if isinstance(value, str) else format(value, form)
+    if isinstance(value, str):
+        return value
+    try:
+        return format(value, form)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "A column's format must be one of its values, such as '.2f' of numbers. "
+            f"Received: format={form!r}, of which {value!r:.60} has none"
+        ) from error
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -130,9 +153,9 @@ class Column:
         header: Its name; or a function of a section's records that returns it.
         value: A path into a record such as "test.bank.rate" (a sequence of keys, where
             one holds a dot), of which the mean over the runs of a row is shown, or a
-            text if they share one; or a function of these runs, a list of records, that
-            returns a number, a text or None.
-        format: How a number is shown.
+            text if they share one, else "-"; or a function of these runs, a list of
+            records, that returns a number, a text or None.
+        format: How a number is shown; a mean is a float, which has no format "d".
 
     Example:
 
@@ -144,12 +167,21 @@ class Column:
     value: str | Sequence[str] | Callable[[Runs], Any]
     format: str = ".2f"
 
+    def __post_init__(self) -> None:
+        if not callable(self.value) and not isinstance(self.value, Sequence):
+            raise ValueError(
+                "value must be a path into records or a function of them. Received: "
+                f"value={self.value!r}"
+            )
+
     def of(self, runs: Runs) -> Any:
         """The value in the row of these runs."""
         if callable(self.value):
             return self.value(runs)
-        first = records.get(runs[0], self.value)
-        return first if isinstance(first, str) else mean(runs, self.value)
+        values = [records.get(run, self.value) for run in runs]
+        if all(value is None or isinstance(value, str) for value in values):
+            return values[0] if len(set(values)) == 1 else None
+        return mean(runs, self.value)
 
     def text(self, runs: Runs) -> str:
         """The value as it is shown."""
@@ -268,7 +300,11 @@ class Table:
         return found
 
     def _columns(self, section: Runs) -> Sequence[Column]:
-        return self.columns(section) if callable(self.columns) else self.columns
+        found = self.columns(section) if callable(self.columns) else self.columns
+        wrong = [column for column in found if not isinstance(column, Column)]
+        if wrong:
+            raise ValueError(f"columns must be Columns. Received: {wrong[0]!r}")
+        return found
 
     def _kept(self, column: Column, row: Runs) -> Runs:
         by_path = not callable(column.value)
@@ -278,6 +314,7 @@ class Table:
         """Writes `name`.md and `name`.csv into a folder; returns the Markdown."""
         text = self.render(runs)
         folder = pathlib.Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{self.name}.md").write_text(text + "\n")
         lines = self.lines(runs)
         header = dict.fromkeys(key for line in lines for key in line)
@@ -311,6 +348,11 @@ def published(
     def of(runs: Runs) -> Any:
         value = numbers
         for key in keys:
+            if not isinstance(value, Mapping):
+                raise ValueError(
+                    f"numbers must be dicts by {', '.join(keys)}. Received: {value!r} "
+                    f"in the place of a dict by {key}"
+                )
             value = value.get(runs[0]["config"].get(key))
             if value is None:
                 return None

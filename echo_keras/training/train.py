@@ -65,8 +65,8 @@ def train(
 
     Raises:
         FloatingPointError: a term of the loss became NaN or infinite.
-        ValueError: an argument is out of range, or the checkpoint in `directory`
-            belongs to other arguments.
+        ValueError: an argument is out of range, `build` returns no model, or the
+            checkpoint in `directory` belongs to other arguments.
         ImportError: TensorBoard logs are asked for and it is not installed.
     """
     check_integer(epochs, "epochs", 1)
@@ -116,6 +116,8 @@ def train(
         write_json(arguments_path, arguments)
         keras.utils.set_random_seed(seed)
         model = build()
+        if not isinstance(model, keras.Model):
+            raise ValueError(f"build must return a keras.Model. Received: {model!r}")
         model.compile(optimizer(rate), loss=loss or losses.Bernoulli())
         if model.built:  # or TensorFlow traces the first step twice
             model.optimizer.build(model.trainable_variables)

@@ -74,6 +74,7 @@ STUDY = Compression(
     configure=configure,
     measures={"file": file},
     paper=False,
+    described={"codewords": "Codewords of each latent dimension. A list."},
 )
 TABLE = Table(
     STUDY,

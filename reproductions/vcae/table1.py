@@ -63,7 +63,7 @@ TABLE = Table(
     "standard deviation of the test error over runs. Train and Test have noise on the "
     "code as in training. Both constraints ask for a summed variance of 2.",
 )
-main = Script(STUDY, [TABLE], without=["noise", "flow_epochs", "compared"])
+main = Script(STUDY, [TABLE], without=["flow_epochs", "compared"])
 
 if __name__ == "__main__":
     start(main)

@@ -89,7 +89,8 @@ class Toy(Study):
         if config["dataset"] != "mixture":
             return super().load(config, data_dir)
         x_test, _, component = mixture(10_000, seed=1)
-        return Mixture(mixture(config["examples"], seed=0)[0], x_test, component)
+        x = mixture(config["examples"], seed=0)[0][: config["train_limit"]]
+        return Mixture(x, x_test, component)
 
     def feed(self, config, dataset):
         if config["dataset"] != "mixture":
@@ -105,10 +106,10 @@ class Toy(Study):
     def deviations(self, config, without=()):
         if config["dataset"] != "mixture":
             return super().deviations(config, without)
-        return (
-            "a protocol of our own, the paper gives none (examples "
-            f"{config['examples']:,}, epochs {config['epochs']:,})"
-        )
+        text = f"examples {config['examples']:,}, epochs {config['epochs']:,}"
+        if config["train_limit"] is not None:
+            text += f", train limit {config['train_limit']:,}"
+        return f"a protocol of our own, the paper gives none ({text})"
 
 
 STUDY = Toy(
@@ -120,6 +121,10 @@ STUDY = Toy(
     loss=SquaredError(),
     measures={"train": train, "posterior": posterior},
     unstated=["epochs"],
+    described={
+        "noise": "Variance of the noise on codes.",
+        "examples": "Training examples of the mixture.",
+    },
 )
 
 

@@ -277,7 +277,7 @@ def test_a_killed_run_ends_with_the_same_table(finished, tmp_path):
 
 
 def test_a_bad_data_dir_is_not_replaced_by_another_source(tmp_path):
-    with pytest.raises(FileNotFoundError, match="binary_mnist"):
+    with pytest.raises(SystemExit, match="^data_dir must hold binary_mnist"):
         table1.main(
             [
                 "table1",

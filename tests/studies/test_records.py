@@ -3,6 +3,7 @@
 import json
 
 import keras
+import numpy as np
 import pytest
 
 from echo_keras.layers import MAFMarginal
@@ -99,3 +100,15 @@ def test_provenance_names_each_device_and_description_once():
     assert records.provenance(runs) == (
         "Data: digits; mnist. Device: CPU, jax and CPU, torch."
     )
+
+
+def test_a_measure_of_numpy_scalars_is_held():
+    held = made(measures={"a": np.float32(0.5), "b": {1: [np.int64(2), None]}})
+    assert held["measures"] == {"a": 0.5, "b": {"1": [2, None]}}
+    assert json.loads(json.dumps(held)) == held
+
+
+@pytest.mark.parametrize("value", [np.zeros(2), {"x": np.zeros(2)}])
+def test_a_measure_that_json_cannot_hold_is_refused(value):
+    with pytest.raises(ValueError, match=r"measures\['a'\] must .*Received: ndarray"):
+        made(measures={"a": value})

@@ -253,3 +253,44 @@ def test_a_configuration_that_cannot_be_is_one_sentence(tmp_path):
 
     with pytest.raises(SystemExit, match="^beta must be > 0. Received: beta=0$"):
         script(vary=vary)(["name", f"--out_dir={tmp_path}"])
+
+
+def test_records_of_another_study_are_not_in_the_table(tmp_path):
+    study = Pretended("another", None, {})
+    (tmp_path / "other.json").write_text(
+        json.dumps(record(study, study.configs()[0], 7.0))
+    )
+    script()(["name", f"--out_dir={tmp_path}"])
+    assert "7.00" not in (tmp_path / "table7.md").read_text()
+
+
+def test_data_that_are_missing_are_one_sentence(tmp_path):
+    study = Study("mine", print, {})
+    with pytest.raises(SystemExit, match="^data_dir must be a folder that holds mnist"):
+        Script(study)(
+            [
+                "name",
+                f"--out_dir={tmp_path}",
+                "--dataset=mnist",
+                "--data_dir=/no/folder",
+            ]
+        )
+
+
+def test_names_that_are_no_flags_or_two_are_refused():
+    with pytest.raises(
+        ValueError, match="must name flags of the study. Received: beta"
+    ):
+        Script(STUDY, without=["beta"]).flags()
+    with pytest.raises(ValueError, match="different names. Received: epochs twice"):
+        Script(STUDY, options=[Option("epochs", 1)])(["name"])
+
+
+def test_flags_of_the_protocol_keep_its_kinds_and_its_zero():
+    study = Study("mine", None, {"hidden": [64, 32], "annealing": 0})
+    flags = Script(study).flags()
+    found = parse(flags, ["--hidden=8,4", "--annealing=0"])
+    assert (found.hidden, found.annealing) == ([8, 4], 0)
+    helps = {option.name: option.help for option in flags}
+    assert helps["hidden"].endswith("Default: 64,32.")
+    assert helps["out_dir"].endswith("Default: runs/mine.")

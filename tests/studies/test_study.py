@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 
 import keras
 import numpy as np
@@ -340,3 +341,97 @@ def test_a_list_has_a_name_and_is_said():
     (config,) = study.configs(others=["b", "c"])
     assert study.run_name(config) == "digits-othersb+c-seed0"
     assert "others b and c (paper a)" in study.deviations(config)
+
+
+# Wrong input
+
+
+@pytest.mark.parametrize(
+    ("study", "arguments", "sentence"),
+    [
+        ({}, {"runs": 0}, "runs must be an integer >= 1. Received: runs=0"),
+        ({}, {"seed": -1}, "seed must be an integer >= 0. Received: seed=-1"),
+        ({}, {"beta": 0.5}, "must have a list of values. Received: beta=0.5"),
+        ({}, {"beta": []}, r"must have a list of values. Received: beta=\[\]"),
+        ({"vary": {"beta": "vae"}}, {}, "list of values. Received: beta='vae'"),
+        ({"vary": {("a", "b"): [(1,)]}}, {}, r"must be tuples of 2. Received: \(1,\)"),
+        ({}, {"dataset": ["digits"]}, "dataset must be a name, as tiny does not"),
+        ({"vary": {"f": [np.zeros(2)]}}, {}, "or lists of them. Received: f=array"),
+        ({"vary": {"f": [np.tanh]}}, {}, "must be numbers, texts, None .*: f=<ufunc"),
+        ({"protocol": ["epochs"]}, {}, r"protocol must be a dict.*\['epochs'\]"),
+        ({"configure": lambda c: None}, {}, "configure must leave a configuration"),
+        ({"configure": lambda c: [c]}, {}, "configure must return a configuration or"),
+    ],
+)
+def test_configurations_of_wrong_input_are_refused(study, arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        dataclasses.replace(STUDY, **study).configs(**arguments)
+
+
+def test_numpy_scalars_become_numbers_that_records_hold():
+    vary = {"beta": np.array([0.5], "float32"), "k": np.arange(2)}
+    configs = dataclasses.replace(STUDY, vary=vary).configs()
+    assert [(c["beta"], c["k"]) for c in configs] == [(0.5, 0), (0.5, 1)]
+    assert json.loads(json.dumps(configs)) == configs
+
+
+@pytest.mark.parametrize(
+    ("study", "sentence"),
+    [
+        ({"build": None}, "build must be a function. Received: build=None"),
+        ({"optimizer": "adam"}, "optimizer must be a function. Received: .*='adam'"),
+        ({"loss": "mse"}, "loss must be a function. Received: loss='mse'"),
+        ({"measures": {"a": 3}}, r"measures\['a'\] must be a function"),
+        ({"measures": [len]}, "measures must be a dict from names to functions"),
+        ({"echoes": "bank"}, "echoes must be a list of bank, batch"),
+        ({"echoes": ["all"]}, r"echoes must be a list of .*Received: echoes=\['all'\]"),
+        ({"vary": {"beta": [0.12345678, 0.12345679]}}, "twice, with another beta"),
+        ({"vary": {"method": ["a/b"]}}, "must have no slash. Received: digits-a/b-"),
+    ],
+)
+def test_what_would_fail_after_a_training_is_refused_before(tmp_path, study, sentence):
+    study = dataclasses.replace(STUDY, **study)
+    with pytest.raises(ValueError, match=sentence):
+        study.run(study.configs(), tmp_path)
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_one_configuration_in_the_place_of_a_list_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="configs must be a list of dicts"):
+        STUDY.run(STUDY.configs()[0], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("other", "sentence"),
+    [
+        ({"name": "other"}, "this configuration of other. Received: study=tiny"),
+        (
+            {"protocol": {**STUDY.protocol, "batch_size": 10}},
+            "this configuration of tiny. Received: another batch_size",
+        ),
+    ],
+)
+def test_a_record_of_another_study_is_not_taken_for_this_one(finished, other, sentence):
+    study = dataclasses.replace(STUDY, **other)
+    with pytest.raises(ValueError, match=sentence):
+        study.run(study.configs(), finished[0])
+
+
+def test_a_model_that_is_none_is_said_in_a_sentence(tmp_path):
+    study = dataclasses.replace(STUDY, build=lambda config, dataset: None)
+    with pytest.raises(RunsFailed, match="must return a keras.Model. Received: None"):
+        study.run(study.configs(), tmp_path)
+
+
+def test_workers_do_not_take_another_study_of_the_same_name():
+    other = dataclasses.replace(STUDY, measures={"other": lambda run: 0.0})
+    with pytest.raises(ValueError, match="What workers run must be"):
+        reference(other.train_one)
+
+
+def test_workers_find_a_study_of_a_script_whose_models_are_built_elsewhere(monkeypatch):
+    study = dataclasses.replace(STUDY, name="elsewhere")
+    script = sys.modules["__main__"]
+    monkeypatch.setattr(script, "STUDY_OF_A_SCRIPT", study, raising=False)
+    monkeypatch.setattr(script, "__file__", __file__, raising=False)
+    assert reference(study.train_one)[1] == "STUDY_OF_A_SCRIPT.train_one"

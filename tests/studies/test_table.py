@@ -3,6 +3,7 @@
 import csv
 import math
 
+import numpy as np
 import pytest
 
 from echo_keras.studies import (
@@ -183,3 +184,40 @@ def test_numbers_of_a_paper_are_looked_up():
     assert published(numbers, "dataset", "method", column=1)([run("vae", 0.0)]) is None
     assert first([run("echo", 0.0)]) is None
     assert first([run("vae", 0.0, dataset="mnist")]) is None
+
+
+@pytest.mark.parametrize(
+    ("column", "sentence"),
+    [
+        (Column("x", "test.bank"), "test.bank must be a number in every record"),
+        (Column("x", "test.bank.rate", "d"), "format must be .*Received: format='d'"),
+        (Column("x", lambda runs: [1.0]), r"Received: format='.2f', of which \[1.0\]"),
+        ("x", "columns must be Columns. Received: 'x'"),
+        (Column("x", published({"digits": 3}, "dataset", "seed")), "numbers must be"),
+    ],
+)
+def test_what_no_cell_can_show_is_a_sentence(column, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Table(STUDY, [column]).render([run("vae", 1.0)])
+
+
+def test_a_path_is_a_text_or_a_sequence():
+    with pytest.raises(ValueError, match="value must be a path .*Received: value=3"):
+        Column("x", 3)
+
+
+def test_texts_that_differ_are_not_the_first_of_them():
+    runs = [run("vae", 1.0), run("echo", 1.0)]
+    assert Column("x", "config.method").text(runs) == "-"
+    assert Column("x", "config.method").text(runs[:1]) == "vae"
+    with pytest.raises(ValueError, match="must be a number in every record"):
+        Column("x", "config.method").text([*runs, run(3.0, 1.0)])
+
+
+def test_nan_of_numpy_is_no_number():
+    assert cell(np.float32("nan")) == "-"
+
+
+def test_a_table_makes_its_folder(tmp_path):
+    Table(STUDY, COLUMNS).write([run("vae", 1.0)], tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b" / "table.csv").exists()
