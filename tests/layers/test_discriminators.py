@@ -7,8 +7,6 @@ from tools import array
 
 from echo_keras.layers import conv_discriminator, dense_discriminator
 
-pytestmark = pytest.mark.core
-
 
 def test_default_discriminator_is_that_of_factor_vae():
     discriminator = dense_discriminator()

@@ -238,7 +238,6 @@ def test_a_script_may_say_what_varies(tmp_path):
     main = script(
         options=[Option("weights", [1.0], "Weights.", [float])],
         vary=lambda options: {("method", "w"): [("vae", w) for w in options.weights]},
-        without=["methods"],
     )
     study = dataclasses.replace(main.study, vary={("method", "w"): []})
     main = dataclasses.replace(main, study=study)
