@@ -196,16 +196,18 @@ def test_published_code_is_the_mean_of_log_densities():
     assert np.all(found < mixture(z, *parts))
 
 
-def test_samples_follow_learned_weights():
+def test_samples_follow_weights_means_and_variances():
     prior = VampPrior(learned_weights=True, seed=0)
     mean = np.array([[-50.0], [0.0], [50.0]], "float32")
-    prior(np.zeros((1, 1)), mean, np.zeros((3, 1)))
+    variance = np.array([[0.25], [1.0], [4.0]], "float32")
+    prior(np.zeros((1, 1)), mean, np.log(variance))
     prior.logits.assign(np.log([0.2, 0.5, 0.3]))
     z = array(prior.sample(20_000))[:, 0]
     k = np.round(z / 50).astype(int) + 1
     assert_mean(np.eye(3)[k], [0.2, 0.5, 0.3])
     assert_mean(z - mean[k, 0], 0.0)
-    assert_mean((z - mean[k, 0]) ** 2, 1.0)
+    for j in range(3):
+        assert_mean((z[k == j] - mean[j, 0]) ** 2, variance[j, 0])
 
 
 def test_a_prior_that_was_never_called_raises():

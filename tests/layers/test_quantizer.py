@@ -417,6 +417,17 @@ def test_the_gradient_of_the_rate_is_that_of_the_soft_assignment():
     np.testing.assert_allclose(array(losses(layer, z)[-1]), hard, rtol=1e-5)
 
 
+def test_the_rate_of_the_soft_assignment_leaves_the_codewords_alone():
+    codebook, z = normal((2, 3, 2)), normal((3, 4), seed=2)
+    layer = quantizer(codebook, update="gradient", temperature=0.7)
+    layer.frequencies.assign([[0.6, 0.3, 0.1], [0.1, 0.1, 0.8]])
+    (found,) = gradients(
+        lambda shift: losses(layer, z, trainable=[shift])[-1] + 0.0 * ops.sum(shift),
+        np.zeros_like(codebook),
+    )
+    np.testing.assert_array_equal(found, np.zeros_like(codebook))
+
+
 def test_the_soft_assignment_hardens_as_it_cools():
     z = normal((3, 4), seed=2)
     size = [

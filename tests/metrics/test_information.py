@@ -1,5 +1,6 @@
 """Total correlation, the law of codes and bounds of their information."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -123,6 +124,21 @@ def test_aggregate_posterior_against_another_prior():
     at_home = aggregate_posterior(z, Logistic(seed=1))
     abroad = aggregate_posterior(z)
     assert abs(at_home["mmd"]) < 0.003 < 0.02 < abroad["mmd"]
+
+
+class ZeroAndTwo(keras.layers.Layer):
+    """A prior whose samples are 0, 2, 0, 2, ..., so that nothing is random."""
+
+    def sample(self, n):
+        return 2.0 * (np.arange(n, dtype="float32")[:, None] % 2)
+
+
+def test_aggregate_posterior_of_two_points_by_hand():
+    z = np.array([[0.0], [2.0], [0.0], [2.0], [99.0]])
+    found = aggregate_posterior(z, ZeroAndTwo(), batch_size=2)
+    # The kernel is 2 / (2 + 4) between 0 and 2. In each batch of two, pairs of one code
+    # with itself count between the laws alone: 2/3 - 2 (2 + 2/3) / 4. 99 is left over.
+    assert found["mmd"] == pytest.approx(-2 / 3, rel=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(5,), (1, 2), (5, 2, 1)])

@@ -107,6 +107,21 @@ def test_only_known_images_train_and_are_tested(digits):
         novelty.STUDY.load({**config, "known": "ten"})
 
 
+def test_images_of_all_other_classes_are_novel(digits, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(
+        novelty.metrics, "roc_areas", lambda _, *images: given.extend(images)
+    )
+    config = {"dataset": "digits", "known": 7, "train_limit": None, "samples": 3}
+    part = novelty.STUDY.load(config)
+    novelty.roc_auc(Run(novelty.STUDY, config, None, part, tmp_path, tmp_path))
+    novel, known, reference, *sizes = given
+    assert list(novel) == ["7"] and sizes == [3, 500]
+    np.testing.assert_array_equal(novel["7"], digits.x_test[digits.y_test != 7])
+    np.testing.assert_array_equal(known, digits.x_test[digits.y_test == 7])
+    np.testing.assert_array_equal(reference, digits.x_train[digits.y_train == 7])
+
+
 @pytest.mark.parametrize(
     ("flags", "known", "others"),
     [

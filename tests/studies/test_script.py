@@ -227,6 +227,17 @@ def test_a_script_writes_its_tables_and_draws(tmp_path, capsys):
     assert results.path("curves.png") == tmp_path / "digits-curves.png"
 
 
+def test_models_are_drawn_from_the_first_seed_alone(tmp_path, capsys):
+    drawn = []
+    main = script(draw=drawn.append)
+    main(["name", f"--out_dir={tmp_path}", "--seed=1", "--runs=2"])
+    assert len(drawn[0].configs) == 4
+    capsys.readouterr()
+    assert list(drawn[0].models()) == []  # nothing was trained
+    asked = [line.split(":")[0] for line in capsys.readouterr().out.splitlines()]
+    assert asked == ["digits-echo-seed1", "digits-vae-seed1"]
+
+
 def test_what_is_finished_is_in_the_table_whatever_failed(tmp_path):
     with pytest.raises(RunsFailed):
         script()(["name", f"--out_dir={tmp_path}", "--tensorboard"])

@@ -11,7 +11,7 @@ import pytest
 from echo_keras import RateDistortionModel, data, metrics, training
 from echo_keras.layers import GaussianBottleneck
 from echo_keras.losses import SquaredError
-from echo_keras.studies import FactorStudy, RunsFailed, Study
+from echo_keras.studies import FactorStudy, Run, RunsFailed, Study, factor_study
 from echo_keras.studies import study as module
 from echo_keras.studies.outcome import reference
 
@@ -283,6 +283,20 @@ def test_a_model_that_is_gone_is_said(tmp_path, capsys):
     assert "beta0.5-epochs2-seed0: no model is left" in capsys.readouterr().out
 
 
+def test_validation_images_are_as_many_and_from_all_over_the_test_set():
+    (config,) = STUDY.configs("digits", beta=[0.5])
+    x_train, x_test = np.zeros((100, 28, 28, 1)), np.arange(500)
+    dataset = dataclasses.replace(
+        data.load("digits", limit=9), x_train=x_train, x_test=x_test
+    )
+    found = STUDY.feed(config, dataset)
+    np.testing.assert_array_equal(found["validation"], np.arange(0, 500, 5))
+    few_tests = dataclasses.replace(dataset, x_test=x_test[:50])
+    np.testing.assert_array_equal(
+        STUDY.feed(config, few_tests)["validation"], x_test[:50]
+    )
+
+
 def test_a_loss_and_a_schedule_may_depend_on_the_configuration(tmp_path, monkeypatch):
     given = {}
 
@@ -334,6 +348,30 @@ def test_steps_of_a_factor_study_are_whole_epochs():
     found = study.feed({**config, "steps": 3000, "seed": 4}, Images())
     assert found == {"x": (64, 1000, 4), "epochs": 3}
     assert study.feed({**config, "steps": 10}, Images())["x"] == (64, 10, 0)
+
+
+def test_scores_of_factors_have_half_as_many_votes_to_test_as_to_train(monkeypatch):
+    given = {}
+
+    def score(name):
+        return lambda encoder, dataset, **sizes: given.update({name: sizes}) or 0.5
+
+    for name in ("factor_vae_score", "mig"):
+        monkeypatch.setattr(metrics.disentanglement, name, score(name))
+    monkeypatch.setattr(metrics, "representation", lambda model: None)
+    study = FactorStudy("factors", None, {})
+    (config,) = study.configs("dsprites", seed=3)
+    run = Run(study, config, None, None, None, None)
+    assert factor_study.scores(run) == {"factor_vae": 0.5, "mig": 0.5}
+    assert given == {
+        "factor_vae_score": {
+            "votes": 10_000,
+            "test_votes": 5000,
+            "points": 10_000,
+            "seed": 3,
+        },
+        "mig": {"points": 10_000, "seed": 3},
+    }
 
 
 def test_a_list_has_a_name_and_is_said():

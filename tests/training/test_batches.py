@@ -104,6 +104,16 @@ def test_an_epoch_that_was_broken_off_is_not_over():
     assert batches.epoch[0] == 0
 
 
+def test_batches_read_to_build_a_loss_are_no_epoch():
+    batches = Batches(NUMBERS, 4, seed=0)
+    for read, epoch in ((2, 0), (3, 1)):  # of three batches
+        batches.on_epoch_begin()
+        for index in range(read):
+            batches[index]
+        batches.on_epoch_end()
+        assert batches.epoch[0] == epoch
+
+
 def test_binarized_afresh_with_the_grey_values_as_means():
     # 4,000 draws of each grey value: 4.5 standard errors, once in 140,000 seeds.
     grey = np.tile(np.array([0.0, 0.1, 0.5, 0.9, 1.0], "float32"), (4000, 1))
