@@ -75,7 +75,6 @@ def test_adam_has_the_papers_momentum():
     assert (adam.beta_1, adam.beta_2) == (0.5, 0.999)
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(
     ("table", "folder"), [(tables[3].TABLE, "vimae"), (figure1.TABLE, "vimae_figure1")]
 )
@@ -209,10 +208,6 @@ def test_rotations_are_quarter_turns(alphabets):
     assert len(described.x_train) == 640 and "rotations" in described.description
     digits = data.load("digits", limit=5)
     assert vimae_paper.with_rotations(digits, {"dataset": "digits"}) is digits
-=======
-    found = vimae_paper.accuracy_on_characters(encode, dataset, seed=0)
-    # Chance is 1/5; 20 draws of 100 test images each.
-    assert found["clean"] == pytest.approx(0.2, abs=4 * found["clean_se"] + 0.01)
 
 
 def test_accuracies_on_characters_are_means_over_draws_with_standard_errors(
@@ -228,4 +223,3 @@ def test_accuracies_on_characters_are_means_over_draws_with_standard_errors(
     found = vimae_paper.accuracy_on_characters(None, dataset, seed=0)
     # The variance of 0, ..., 19 is 20 x 21 / 12 over n - 1, that of its mean a 20th.
     assert found == {"clean": 9.5, "clean_se": pytest.approx((35 / 20) ** 0.5)}
->>>>>>> mu
