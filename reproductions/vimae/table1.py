@@ -27,7 +27,7 @@ TABLE = table(
         Column("code without noise", "measures.test_mean.error"),
         Column("MMD to the prior", "measures.posterior.mmd", ".4f"),
         Column("sum of Var(z)", "measures.posterior.summed_variance"),
-        Column("paper's NLL", theirs(1), ".0f"),
+        Column("paper's NLL", of_paper(1), ".0f"),
     ],
     "NLL in nats per test image, lower is better: not a likelihood of the model but of "
     "a Gaussian kernel on images that it generated. Squared errors are summed over "

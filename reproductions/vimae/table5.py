@@ -21,7 +21,7 @@ TABLE = table(
         Column("Fréchet distance", "measures.fid.prior"),
         Column("images", "measures.fid.images", ",.0f"),
         Column("Test error", "test.bank.distortion"),
-        Column("paper's FID (Inception)", theirs(5), ".0f"),
+        Column("paper's FID (Inception)", of_paper(5), ".0f"),
     ],
     "Lower is better. Test error: squared, summed over pixels.",
 )

@@ -191,7 +191,7 @@ def table(name, columns, note, study=STUDY):
     return Table(study, [*first, *columns], title, name, note=note)
 
 
-def theirs(number, column=None):
+def of_paper(number, column=None):
     """Function from runs to the paper's number."""
     return published(PUBLISHED[f"table{number}"], "dataset", "method", column=column)
 
@@ -206,7 +206,7 @@ def accuracy_table(number, corrupted, note=""):
     columns = [SEED]
     columns += [Column(x, functools.partial(percent, x), ".1f") for x in corrupted]
     for i, name in enumerate(corrupted):
-        columns.append(Column(f"paper's {name}", theirs(number, i), ".0f"))
+        columns.append(Column(f"paper's {name}", of_paper(number, i), ".0f"))
     text = (
         "Percent right of an SVM on codes without noise; noise of the given standard "
     )

@@ -214,7 +214,7 @@ def test_accuracies_on_characters_are_means_over_draws_with_standard_errors(
     monkeypatch,
 ):
     monkeypatch.setattr(
-        vimae_paper.robustness,
+        vimae_paper.metrics,
         "svm_accuracy",
         lambda *args, seed: {"clean": float(seed), "clean_se": 9.0},
     )
