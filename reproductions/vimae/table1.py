@@ -8,7 +8,7 @@ does not say how its NLL was computed: here it is of a Parzen window on generate
 images, whose bandwidth is chosen on half of the test images.
 """
 
-from vimae_paper import METHODS, SEED, STUDY, pixels, prior_codes, table, theirs
+from vimae_paper import METHODS, SEED, STUDY, of_paper, pixels, prior_codes, table
 
 from echo_keras import metrics, plots
 from echo_keras.studies import Column, Script, mean, start

@@ -9,7 +9,7 @@ trained on the data set, or of InceptionV3 where there are no labels. Distances 
 different networks do not compare: the paper's are of Inception.
 """
 
-from vimae_paper import SEED, STUDY, table, theirs
+from vimae_paper import SEED, STUDY, of_paper, table
 
 from echo_keras.studies import Column, Script, start
 
