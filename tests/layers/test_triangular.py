@@ -194,7 +194,7 @@ def test_truncation_error_at_its_worst(d_max, magnitude):
     np.testing.assert_allclose(tail, 2.0**-23, rtol=1e-6)
 
 
-@pytest.mark.parametrize("rows, depth", RINGS)
+@pytest.mark.parametrize("rows, depth", [(3, 2), (9, 8), (20, 13)])
 def test_ring_noise_gradient_is_that_of_the_double_sum(rows, depth):
     f, log_s, lower = codes((rows, 3), seed=rows)
     r = max_scale(depth)
@@ -311,8 +311,9 @@ def test_rate_is_that_of_the_diagonal():
     assert channel.min_rate == pytest.approx(-3 * np.log(channel.r))
 
 
-@pytest.mark.parametrize("batch", [36, 20])
-@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize(
+    ("sampling", "batch"), [("cyclic", 20), ("without_replacement", 36)]
+)
 def test_gradients_reach_all_inputs_through_the_noise(sampling, batch):
     # The batch of 20 is topped up from the bank. At this d_max r is 0.6.
     channel = small(d_max=33, sampling=sampling, bank_size=40)

@@ -29,7 +29,7 @@ from echo_keras.metrics import generative_information
 from echo_keras.model import RateDistortionModel
 from echo_keras.model import autoencoder as chained
 
-pytestmark = pytest.mark.core
+core = pytest.mark.core
 
 INFORMATION = 0.5 * np.log(PRECISIONS).sum()
 
@@ -68,6 +68,7 @@ def assert_bounds(found, lower, upper):
     assert abs(found["generative_upper"] - upper) < 4.5 * found["generative_upper_se"]
 
 
+@core
 @pytest.mark.parametrize("between", [(), (Doubled(),)])
 def test_with_the_posterior_both_generative_bounds_are_the_information(between):
     model = linear_chain(between=between)
@@ -80,6 +81,7 @@ def test_with_the_posterior_both_generative_bounds_are_the_information(between):
     assert_bounds(found, INFORMATION, INFORMATION)
 
 
+@core
 def test_with_a_wrong_encoder_the_bounds_are_apart_by_its_divergences():
     model = linear_chain(widen=1.5, shift=0.4)
     found = generative_information(model, 4_000, samples=1, batch_size=1_000, seed=2)
@@ -89,6 +91,7 @@ def test_with_a_wrong_encoder_the_bounds_are_apart_by_its_divergences():
     assert_bounds(found, INFORMATION - below, INFORMATION + above)
 
 
+@core
 def test_more_codes_lower_the_upper_bound_and_leave_the_other():
     model = linear_chain(widen=1.5, shift=0.4)
     found = generative_information(model, 1_000, samples=16, batch_size=1_000, seed=2)
@@ -99,6 +102,7 @@ def test_more_codes_lower_the_upper_bound_and_leave_the_other():
     assert abs(found["generative_lower"] - (INFORMATION - below)) < error
 
 
+@core
 @pytest.mark.parametrize("widen", [1.0, 1.5])
 def test_a_density_of_the_users_takes_the_place_of_the_estimate(widen):
     covariance = widen * (WEIGHTS.T @ WEIGHTS + VARIANCE * np.eye(6))
@@ -118,6 +122,7 @@ def test_a_density_of_the_users_takes_the_place_of_the_estimate(widen):
     assert_bounds(found, INFORMATION, INFORMATION + divergence)
 
 
+@core
 def test_binary_images_against_every_image_there_is():
     # Three pixels: sums over all eight images, and over a fine grid of codes.
     encoder = keras.Sequential([keras.Input((3,)), layers.Identity()])
@@ -170,6 +175,7 @@ class OnePixelAtATime(layers.Layer):
         return images.astype("float32"), np.concatenate(means, axis=1)
 
 
+@core
 def test_a_decoder_that_draws_one_pixel_at_a_time():
     inputs = keras.Input((2,))
     bottleneck = GaussianBottleneck(1, seed=1)
@@ -188,6 +194,7 @@ def test_a_decoder_that_draws_one_pixel_at_a_time():
     assert_bounds(found, *[0.5 * math.log(precision)] * 2)
 
 
+@core
 def test_components_of_a_vamp_prior_follow_the_encoder():
     encoder = keras.Sequential([keras.Input((6,)), layers.Dense(6)])
     decoder = keras.Sequential([keras.Input((2,)), layers.Dense(6)])
@@ -203,6 +210,7 @@ def test_components_of_a_vamp_prior_follow_the_encoder():
     )
 
 
+@core
 def test_generative_information_follows_its_seeds():
     def bounds(seed, of_codes):
         model = linear_chain(marginal=StandardNormal(seed=of_codes))
@@ -232,6 +240,7 @@ def test_bad_arguments_of_generative_information_raise(arguments, says):
         generative_information(linear_chain(), **arguments)
 
 
+@core
 @pytest.mark.parametrize("loss", [losses.SquaredError(), "mse", None])
 def test_generative_information_needs_a_likelihood(loss):
     model = linear_chain()
@@ -242,6 +251,7 @@ def test_generative_information_needs_a_likelihood(loss):
         generative_information(model, 3)
 
 
+@core
 def test_generative_information_needs_one_channel_with_a_density():
     def model_of(*channels, last=True):
         inputs = x = keras.Input((6,))
@@ -263,6 +273,7 @@ def test_generative_information_needs_one_channel_with_a_density():
             generative_information(model, 3)
 
 
+@core
 def test_the_published_vamp_prior_has_no_generative_information():
     encoder = keras.Sequential([keras.Input((6,)), layers.Identity()])
     decoder = keras.Sequential([keras.Input((2,)), layers.Dense(6)])
