@@ -475,8 +475,8 @@ class Study:
 
     def feed(self, config: Config, dataset: Any) -> dict[str, Any]:
         """What `training.train` is given of the data: x, epochs, validation."""
-        # Fewer than are trained on, or the logs would take longer than training; and
-        # from all over the file, which may be sorted.
+        # About as many as are trained on, or the logs would take longer than training;
+        # and from all over the file, which may be sorted.
         count = min(VALIDATION_EXAMPLES, len(dataset.x_train))
         return {
             "x": dataset.x_train,
