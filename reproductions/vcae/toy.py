@@ -94,7 +94,7 @@ class Toy(Study):
         if config["dataset"] != "mixture":
             return super().deviations(config, without)
         text = f"examples {config['examples']:,}, epochs {config['epochs']:,}"
-        if config["train_limit"] is not None:
+        if config.get("train_limit") is not None:
             text += f", train limit {config['train_limit']:,}"
         return f"a protocol of our own, the paper gives none ({text})"
 

@@ -1,11 +1,13 @@
 """Every committed table is what its records say, and every record is readable."""
 
 import re
+import sys
 
 import pytest
 from tools import script
 
 from echo_keras.studies import records
+from echo_keras.studies.outcome import reference
 
 # Folder of reproductions/ and script, folder of results/.
 SCRIPTS = [
@@ -47,6 +49,14 @@ def test_records_have_the_names_that_their_study_gives(
     study = script(folder, name).STUDY
     for path in (repository / "reproductions" / "results" / results).glob("*.json"):
         assert study.run_name(records.load(path)["config"]) == path.stem
+
+
+@pytest.mark.parametrize(("folder", "name", "results"), SCRIPTS)
+def test_workers_find_the_study_of_a_script(monkeypatch, folder, name, results):
+    module = script(folder, name)
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    monkeypatch.setitem(sys.modules, module.__name__, module)  # where `build` stands
+    assert reference(module.main.study.train_one)[1].endswith(".train_one")
 
 
 def test_links_of_the_readmes_lead_somewhere(repository):

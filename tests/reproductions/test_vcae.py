@@ -126,6 +126,12 @@ def test_the_toy_trains_on_the_mixture(tmp_path):
     assert len(list(tmp_path.glob("*.png"))) == 2
 
 
+def test_the_mixture_heeds_the_train_limit():
+    (config, _) = configs(toy, "--examples=50", "--train_limit=20")
+    assert len(toy.STUDY.load(config).x_train) == 20
+    assert "examples 50, epochs 50, train limit 20" in toy.STUDY.deviations(config)
+
+
 # Table 3
 
 
