@@ -33,9 +33,12 @@ def reference(function):
         found = operator.attrgetter(name)(module)
     except AttributeError:
         found = None
-    if found is None or getattr(found, "__self__", None) is not owner:
-        found = None
-    if found is None or (owner is None and found is not function):
+    same = (
+        found is function
+        if owner is None
+        else getattr(found, "__self__", None) is owner
+    )
+    if not same:
         raise ValueError(
             "What workers run must be a function at the top level of a module or "
             f"script, or a method of a study there. Received: {name}"
