@@ -19,6 +19,7 @@ from .classification import (
 )
 from .codes import decode, encode, match_gaussian, representation, squared_error
 from .disentanglement import dci, factor_vae_score, mig, modularity, sap
+from .divergences import divergence
 from .factor_codes import FactorGrid
 from .features import classifier_features, inception_features
 from .frechet import fid, fid_name, frechet_distance
@@ -33,7 +34,6 @@ from .information import (
     aggregate_posterior,
     generative_information,
     information_bounds,
-    marginal_kl,
     total_correlation,
 )
 from .novelty import combined_score, roc_areas, roc_auc
@@ -64,6 +64,7 @@ __all__ = [
     "decode",
     "default_batch_size",
     "disentanglement",
+    "divergence",
     "encode",
     "entropy_bound",
     "evaluate",
@@ -80,7 +81,6 @@ __all__ = [
     "information_bounds",
     "information_plane",
     "map_batches",
-    "marginal_kl",
     "match_gaussian",
     "mig",
     "modularity",
