@@ -5,24 +5,23 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
+from echo_keras.layers.backend import no_gradients
 from echo_keras.layers.bottleneck import Bottleneck
 
 from .batching import map_batches, with_standard_error
 
 
 def representation(
-    model: keras.Model, noisy: bool = False, seed: int = 0
+    model: keras.Model, noisy: bool = False, seed: int = 0, signal: bool = False
 ) -> Callable[[np.ndarray], np.ndarray]:
     r"""The function from images to codes that scores of codes ask for, of a model.
 
-    The code is what the decoder would receive without noise, as is usual: the mean
-    of a Gaussian channel, and f(x) of an Echo channel. (Through the flow, `exp` or
-    standardization that the channel or its bottleneck applies to z. The last brings
-    f(x) to the scale of a z of variance 1, for which the threshold of
-    `factor_vae_score` is meant; in the "paper" parametrization f(x) may be so small
-    that no dimension passes it.)
+    The code is its mean E[z|x], through the flow or `exp` that the channel applies to
+    z: the mean of a Gaussian channel, and f(x) + S(x) mu of an Echo channel, whose
+    noise has the mean mu (see `EchoSample.mean`). With `signal=True` it is f(x) alone,
+    which is off-centre and lacks what S(x) tells of x.
 
     With `noisy=True` it is a sample of z. Its Echo noise then comes from the bank of
     training rows, never from the batch. The images of a vote share the value of a
@@ -37,12 +36,14 @@ def representation(
         seed: Int, of the noise. One function draws noise afresh at each call, and a
             second one of this seed repeats what the first has drawn. The model's own
             generator is left as it is.
+        signal: If True, f(x) of an Echo channel, as Sec. 5.3 of the Echo paper draws.
 
     Returns:
         A function from images (n, ...) to codes (n, d), both NumPy arrays.
 
     Raises:
-        ValueError: the model does not have one bottleneck among its layers.
+        ValueError: the model does not have one bottleneck among its layers, or signal
+            is True beside noise or without an Echo channel.
 
     Example:
 
@@ -64,9 +65,28 @@ def representation(
             f"Received: {len(found)} bottlenecks"
         )
     (bottleneck,) = found
+    if signal:
+        if noisy:
+            raise ValueError(
+                "noisy and signal must not both be True. Received: noisy=True, "
+                "signal=True"
+            )
+        if not hasattr(bottleneck, "signal"):
+            raise ValueError(
+                "signal must be False for a model without an EchoBottleneck. Received: "
+                f"signal=True with {type(bottleneck).__name__}"
+            )
     if not noisy or bottleneck.channel is None:
-        encoder = keras.Model(model.input, bottleneck.code(bottleneck.input))
-        return encoder.predict_on_batch
+        encoder = keras.Model(model.input, bottleneck.input)
+        code = bottleneck.signal if signal else bottleneck.code
+
+        def represent(images):
+            features = encoder.predict_on_batch(images)
+            with no_gradients():
+                z = code(tree.map_structure(ops.convert_to_tensor, features))
+            return ops.convert_to_numpy(z)
+
+        return represent
     encoder = keras.Model(model.input, bottleneck.output)
     generator, own = bottleneck.channel.seed_generator, keras.random.SeedGenerator(seed)
 
