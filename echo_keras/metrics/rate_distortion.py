@@ -228,8 +228,8 @@ def importance_weighted(
 
     Args:
         model: A `RateDistortionModel`, compiled with a loss of `echo_keras.losses`
-            that is a likelihood (`SquaredError` is none). Every channel needs a
-            density q(z|x); Echo has none.
+            that is a likelihood (`SquaredError` is one but for its constant). Every
+            channel needs a density q(z|x); Echo has none.
         x, y, batch_size: See `evaluate`.
         samples: Int >= 1, K.
 

@@ -1,7 +1,7 @@
 """Many runs: what varies, their records and tables, and where they run."""
 
 from . import measures, records, runners
-from .evaluation import evaluation
+from .evaluation import evaluated
 from .factor_study import FactorStudy, scores
 from .runners import RunsFailed, run_all
 from .script import Command, Option, Results, Script, parse, start
@@ -30,7 +30,7 @@ __all__ = [
     "Study",
     "Table",
     "cell",
-    "evaluation",
+    "evaluated",
     "markdown",
     "mean",
     "measures",

@@ -13,7 +13,7 @@ TRAINING_EXAMPLES = 10_000
 VALIDATION_EXAMPLES = 2000
 
 
-def evaluation(
+def evaluated(
     model: keras.Model,
     x_test: np.ndarray,
     x_train: np.ndarray | None = None,
@@ -46,7 +46,7 @@ def evaluation(
     >>> model = objectives.vae(encoder, decoder, 2)
     >>> model.compile(loss=losses.Bernoulli())
     >>> x = np.ones((20, 8))
-    >>> found = evaluation(model, x, x)
+    >>> found = evaluated(model, x, x)
     >>> list(found), len(found["rate_by_dimension"])
     (['bank', 'training_mode', 'training_set', 'rate_by_dimension'], 2)
     """

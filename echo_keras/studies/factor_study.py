@@ -8,7 +8,7 @@ from echo_keras import metrics
 from echo_keras.data import factors
 from echo_keras.metrics import disentanglement
 
-from .evaluation import evaluation
+from .evaluation import evaluated
 from .study import Config, Run, Study, keep
 
 STEPS_PER_EPOCH = 1000  # between two checkpoints
@@ -85,4 +85,4 @@ class FactorStudy(Study):
         count = min(TEST_IMAGES, 10 * run.config["votes"])  # few for a quick look
         rows = run.dataset.sample(count, np.random.RandomState(run.config["seed"]))
         x, batch_size = run.dataset.images(rows), run.config["batch_size"]
-        return evaluation(run.model, x, echoes=metrics.ECHOES, batch_size=batch_size)
+        return evaluated(run.model, x, echoes=metrics.ECHOES, batch_size=batch_size)

@@ -11,7 +11,7 @@ A record of schema 2 has these keys:
 | `versions`, `device` | what it ran on |
 | `parameters`, `dense_parameters` | trainable weights: those that autoregressive masks leave, and all |
 | `seconds` | of training |
-| `test` | from each way of evaluating ("bank", "batch") to distortion and, of models with a channel, rate and neg_elbo in nats per example, with their standard errors; the same in `training_mode` and of the `training_set`; `rate_by_dimension`: see `evaluation` |
+| `test` | from each way of evaluating ("bank", "batch") to distortion and, of models with a channel, rate and neg_elbo in nats per example, with their standard errors; the same in `training_mode` and of the `training_set`; `rate_by_dimension`: see `evaluated` |
 | `measures` | from the name of each other measure to what it gave |
 | `history` | Keras's logs of each epoch, with its seconds |
 

@@ -14,7 +14,7 @@ from echo_keras.data.pixels import binarize
 
 from . import records, runners
 from .configurations import Config, Configurations, differing
-from .evaluation import TRAINING_EXAMPLES, evaluation, validation
+from .evaluation import TRAINING_EXAMPLES, evaluated, validation
 from .records import Record
 
 SAVE_SECONDS = 20.0  # to save a model of short epochs takes longer than to train it
@@ -335,11 +335,11 @@ class Study(Configurations):
         }
 
     def test(self, run: Run) -> dict[str, Any]:
-        """What a record says of test and training data; see `evaluation`."""
+        """What a record says of test and training data; see `evaluated`."""
         x_train = metrics.evenly_spaced(run.dataset.x_train, TRAINING_EXAMPLES)
         if run.dataset.binarize == "dynamic":
             (x_train,) = binarize("static", run.config["seed"], [x_train])
-        return evaluation(
+        return evaluated(
             run.model,
             run.dataset.x_test,
             x_train,

@@ -21,7 +21,7 @@ from vcae_paper import METHODS, PLANE, PUBLISHED
 
 from echo_keras import data, metrics, networks, objectives, plots
 from echo_keras.losses import SquaredError
-from echo_keras.studies import Column, Option, Script, Study, Table, evaluation, start
+from echo_keras.studies import Column, Option, Script, Study, Table, evaluated, start
 
 DIMENSIONS = 100
 IMAGES = {**PLANE, "noise": 0.03, "flow_epochs": None}
@@ -101,7 +101,7 @@ class Toy(Study):
         if run.config["dataset"] != "mixture":
             return super().test(run)
         x_train, x_test = run.dataset.x_train, run.dataset.x_test
-        return evaluation(run.model, x_test, x_train, batch_size=1000)
+        return evaluated(run.model, x_test, x_train, batch_size=1000)
 
     def deviations(self, config, without=()):
         if config["dataset"] != "mixture":

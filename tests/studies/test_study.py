@@ -235,7 +235,7 @@ def test_grey_training_images_are_sampled_before_they_are_evaluated(monkeypatch)
     given = {}
     monkeypatch.setattr(
         module,
-        "evaluation",
+        "evaluated",
         lambda model, x_test, x_train, **_: given.update(x=x_train),
     )
     (config,) = STUDY.configs("digits", beta=[0.5])
