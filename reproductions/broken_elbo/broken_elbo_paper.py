@@ -98,11 +98,11 @@ class Families(Study):
 
     def test(self, run):
         found = super().test(run)
-        for values in found.values():
-            if "rate" not in values:
-                error = {"neg_elbo": values["distortion"]}
-                error["neg_elbo_se"] = values["distortion_se"]
-                values |= {"rate": 0.0, "rate_se": 0.0, **error}
+        if parts(run.config["family"])[0] == "none":
+            for values in found.values():
+                values |= {"rate": 0.0, "rate_se": 0.0}
+                for end in ("", "_se"):
+                    values[f"neg_elbo{end}"] = values[f"distortion{end}"]
         return found
 
 
