@@ -220,9 +220,12 @@ class Laplace(Distortion):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class SquaredError(Distortion):
-    r"""Squared error \((y - \mu)^2\), summed over values; not a likelihood.
+    r"""Squared error \((y - \mu)^2\), summed over values: a Gaussian of variance 1/2.
 
-    Half of it is `Gaussian(1.0)` in nats, up to a constant.
+    It is \(-\log N(y; \mu, 1/2)\) in nats without its constant,
+    \(\tfrac12 \log \pi = 0.572\) for each value. So the `neg_elbo` of a model with this
+    loss is that of `Gaussian(0.5)` less the constant: models of the same data compare,
+    and pixels in [0, 1] are given far more noise than they have.
 
     Example:
 

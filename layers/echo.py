@@ -1,4 +1,4 @@
-"""The Echo channel: noise from the codes of other examples, exact rate."""
+"""The Echo channel: noise from the codes of other examples."""
 
 import math
 from typing import Any
@@ -53,7 +53,7 @@ def _triple_shape(layer, names, input_shape):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class EchoSample(Channel):
-    r"""Echo channel: \(z = f(x) + S(x)\,\epsilon\) with the exact rate \(I(X; Z)\).
+    r"""Echo channel: \(z = f(x) + S(x)\,\epsilon\) and \(I(X; Z)\) as its rate.
 
     The noise is made of the other examples,
     \(\epsilon = \sum_l (\prod_{l' < l} S(x^{l'}))\, f(x^l)\), so that it has the
@@ -61,8 +61,9 @@ class EchoSample(Channel):
 
     $$I(X; Z) = -E \sum_j \log s_j(x)$$
 
-    holds without a prior wherever z has a density (Echo paper, Eq. 1-4); codes that
-    fill no volume, such as two values of f with s below 1/2, carry less. Here
+    holds without a prior wherever z has a density (Echo paper, Eq. 1-4); otherwise it
+    is only an upper bound: codes that fill no volume, such as two values of f with s
+    below 1/2, carry less, and those of n distinct inputs no more than log n. Here
     \(s = r e^{log\_s}\), where r < 1 is solved from `d_max` and `max_magnitude` such
     that the echoes left out change no coordinate of the noise by more than 2^-23
     (App. B). The lowest rate is therefore not zero but `min_rate` = -d log r.

@@ -18,6 +18,7 @@ from .classification import (
     predictive,
 )
 from .codes import decode, encode, match_gaussian, representation, squared_error
+from .dimensions import rate_by_dimension
 from .disentanglement import dci, factor_vae_score, mig, modularity, sap
 from .factor_codes import FactorGrid
 from .features import classifier_features, inception_features
@@ -91,6 +92,7 @@ __all__ = [
     "per_example",
     "per_example_likelihood",
     "predictive",
+    "rate_by_dimension",
     "rate_distortion",
     "representation",
     "robustness",

@@ -83,10 +83,10 @@ def echo(
     seed: int | None = None,
     max_magnitude: float | None = None,
 ) -> RateDistortionModel:
-    r"""Echo autoencoder: \(C + \beta\, I(X; Z)\), with the information exact.
+    r"""Echo autoencoder: \(C + \beta\, I(X; Z)\), without a prior.
 
-    The channel's rate is A - B for the marginal that the channel itself has, so that no
-    prior is chosen.
+    The channel's rate is A - B for the marginal that the channel itself has, whenever
+    this has a density; else it is an upper bound (see `metrics.evaluate`).
 
     Args:
         encoder, decoder, latent_dim, penalties: See `echo_keras.objectives`.
