@@ -9,6 +9,7 @@ from keras import ops, tree
 
 from echo_keras.layers.backend import no_gradients
 from echo_keras.layers.bottleneck import Bottleneck
+from echo_keras.losses import Distortion
 
 from .batching import map_batches, with_standard_error
 
@@ -154,6 +155,56 @@ def decode(
     return map_batches(lambda z: decoder(z, training=False), codes, batch_size)
 
 
+def law(model: keras.Model) -> Distortion:
+    """The loss of a model, which knows the law p(x|z) that raw outputs stand for.
+
+    Raises:
+        ValueError: the model was not compiled with a loss of `echo_keras.losses`.
+
+    Example:
+
+    >>> from echo_keras import losses, objectives
+    >>> model = objectives.vae(encoder, decoder, 2)
+    >>> model.compile(loss=losses.Bernoulli())
+    >>> np.asarray(law(model).mean(np.zeros((1, 2)))).tolist()  # logits of 0
+    [[0.5, 0.5]]
+    """
+    if not isinstance(model.loss, Distortion):
+        raise ValueError(
+            "model must be compiled with a loss of echo_keras.losses, which says what "
+            f"its outputs stand for. Received: loss={model.loss!r}"
+        )
+    return model.loss
+
+
+def images(
+    model: keras.Model, codes: np.ndarray, batch_size: int | None = None
+) -> np.ndarray:
+    """The images that codes stand for, (n, ...): the means of p(x|z).
+
+    In the data's units and not clipped: the mean of a Gaussian may lie outside [0, 1].
+
+    Args:
+        model: Model with a layer "decoder", compiled with a loss of
+            `echo_keras.losses`.
+        codes: Array (n, d), n >= 1.
+        batch_size: Int >= 1; see `map_batches`.
+
+    Raises:
+        ValueError: as `law` and `map_batches`, or there is no such layer.
+
+    Example:
+
+    >>> from echo_keras import losses, objectives
+    >>> model = objectives.vae(encoder, decoder, 2)
+    >>> model.compile(loss=losses.Bernoulli())
+    >>> images(model, np.zeros((5, 2))).shape
+    (5, 8)
+    """
+    decoder, mean = model.get_layer("decoder"), law(model).mean
+    return map_batches(lambda z: mean(decoder(z, training=False)), codes, batch_size)
+
+
 def squared_error(
     model: keras.Model,
     x: np.ndarray,
@@ -162,6 +213,8 @@ def squared_error(
     batch_size: int | None = None,
 ) -> dict[str, float]:
     """Mean of the squared error of images, summed over pixels.
+
+    Of the means of p(x|z) where the model is compiled, else of the decoder's output.
 
     Args:
         model: An autoencoder with one bottleneck and a layer "decoder" of pixels.
