@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import records
+from .claim import Claim
 from .records import Record
 from .study import Study
 
@@ -212,6 +213,7 @@ class Table:
         apart: Keys of the protocol that do not tell sections apart.
         keep: Function from a row's runs to those over which paths are averaged.
         note: What stands under each section, or a function of its records.
+        claims: What the paper says of it, a line for each that a section bears on.
 
     Example:
 
@@ -225,6 +227,8 @@ class Table:
     # mine
     <BLANKLINE>
     ## digits: the paper's protocol
+    <BLANKLINE>
+    All of the paper's updates.
     <BLANKLINE>
     | beta | Rate |
     | --- | ---: |
@@ -244,6 +248,7 @@ class Table:
     apart: Sequence[str] = ()
     keep: Callable[[Runs], Runs] | None = None
     note: str | Callable[[Runs], str] = ""
+    claims: Sequence[Claim] = ()
 
     def sections(self, runs: Runs) -> list[list[Runs]]:
         """Runs by section, and in each by row."""
@@ -278,9 +283,13 @@ class Table:
             parts += [
                 f"## {config.get('dataset', self.study.name)}: "
                 f"{self.study.deviations(config, self.rows)}",
+                *filter(None, [self.study.extent(section)]),
                 markdown(header, body),
                 f"{note} {records.provenance(section)}".strip(),
             ]
+            lines = (claim.line(section) for claim in self.claims)
+            said = "\n".join(f"- {line}" for line in lines if line)
+            parts += [said] * bool(said)
         return "\n\n".join(parts)
 
     def lines(self, runs: Runs) -> list[dict[str, Any]]:
