@@ -28,6 +28,7 @@ from .pixelcnn import PixelCNN
 from .prior_samples import PriorSamples
 from .quantized_bottleneck import QuantizedBottleneck
 from .scale_and_shift import Scale, Shift
+from .spectral_normalization import SpectralNormalization
 from .total_correlation_penalty import TotalCorrelationPenalty
 from .vamp_prior import PseudoInputs, VampPrior
 from .variance_penalty import VariancePenalty
@@ -70,6 +71,7 @@ __all__ = [
     "QuantizedBottleneck",
     "Scale",
     "Shift",
+    "SpectralNormalization",
     "StandardNormal",
     "TargetRate",
     "TargetRateL1",

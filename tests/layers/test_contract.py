@@ -48,6 +48,7 @@ from echo_keras.layers import (
     QuantizedBottleneck,
     Scale,
     Shift,
+    SpectralNormalization,
     StandardNormal,
     TargetRate,
     TotalCorrelationPenalty,
@@ -144,6 +145,12 @@ CASES = {
     ),
     "Scale": (lambda s: Scale(), (B, 3)),
     "Shift": (lambda s: Shift(), (B, 3)),
+    "SpectralNormalization": (
+        lambda s: SpectralNormalization(
+            keras.layers.Conv2D(3, 2, strides=2, activation="relu"), iterations=2
+        ),
+        (B, 5, 6, 2),
+    ),
     "StandardNormal": (lambda s: StandardNormal(seed=s), (B, 2, 3)),
     "TotalCorrelationPenalty": (
         lambda s: TotalCorrelationPenalty(2.0, dense_discriminator((4,)), seed=s),
