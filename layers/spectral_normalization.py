@@ -3,12 +3,13 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from .arguments import check_integer, restored
 from .typing import Shape, Tensor
 
+# Iterations at inference: enough for weights that came without their direction.
+SETTLED = 20
 LINEAR = ("Dense", "Conv1D", "Conv2D", "Conv3D")
 
 
@@ -24,12 +25,12 @@ class SpectralNormalization(keras.layers.Layer):
 
     Training and inference divide alike, and the weight itself stays as the optimizer
     leaves it; `keras.layers.SpectralNormalization` overwrites it while it trains, which
-    JAX cannot do, and divides by nothing at inference. Before the first step u is
-    exact.
+    JAX cannot do, and divides by nothing at inference. Inference iterates at least 20
+    times, so that the norm is right before training and of weights from elsewhere.
 
     Args:
         layer: A Keras Dense, Conv1D, Conv2D or Conv3D, whose bias is not divided.
-        iterations: Int >= 1, power iterations in each call.
+        iterations: Int >= 1, power iterations of each training step.
 
     Inputs, output:
         As of the layer.
@@ -39,11 +40,12 @@ class SpectralNormalization(keras.layers.Layer):
 
     Example:
 
+    >>> import numpy as np
     >>> layer = SpectralNormalization(keras.layers.Dense(2, use_bias=False))
     >>> layer.build((None, 2))
-    >>> layer.set_weights([np.diag([3.0, 4.0]), [0.0, 1.0]])
-    >>> ops.convert_to_numpy(layer(np.ones((1, 2)))).tolist()
-    [[0.75, 1.0]]
+    >>> layer.layer.kernel.assign(np.diag([1.0, 4.0]))
+    >>> ops.convert_to_numpy(layer(np.ones((1, 2)))).round(3).tolist()
+    [[0.25, 1.0]]
 
     References:
         Miyato et al., Spectral Normalization for Generative Adversarial Networks
@@ -64,42 +66,37 @@ class SpectralNormalization(keras.layers.Layer):
     def build(self, input_shape: Shape) -> None:
         if not self.layer.built:
             self.layer.build(input_shape)
-        kernel = self.layer.kernel
-
-        def largest(shape: Shape, dtype: str) -> Tensor:
-            # Not before the kernel has its values: Keras makes weights in this order.
-            matrix = ops.convert_to_numpy(kernel.value).reshape(-1, kernel.shape[-1])
-            return ops.cast(np.linalg.svd(matrix, full_matrices=False)[2][0], dtype)
-
         self.direction = self.add_weight(
             name="direction",
-            shape=(kernel.shape[-1],),
-            initializer=largest,
+            shape=(self.layer.kernel.shape[-1],),
+            initializer=keras.initializers.RandomNormal(seed=0),
             dtype="float32",
             autocast=False,
             trainable=False,
         )
 
-    def spectral_norm(self) -> tuple[Tensor, Tensor]:
-        """The kernel's largest singular value and u, as of the next iteration."""
+    def spectral_norm(self, iterations: int = SETTLED) -> tuple[Tensor, Tensor]:
+        """The kernel's largest singular value, and u after so many iterations."""
         kernel = ops.cast(ops.convert_to_tensor(self.layer.kernel), "float32")
         kernel = ops.reshape(kernel, (-1, kernel.shape[-1]))
-        fixed, u = ops.stop_gradient(kernel), ops.stop_gradient(self.direction)
+        fixed, u = ops.stop_gradient(kernel), ops.convert_to_tensor(self.direction)
         # By sums, since GPUs may round products of matrices to 10 bits.
-        for _ in range(self.iterations):
+        for _ in range(iterations):
             v = _unit(ops.sum(fixed * u, axis=1))
             u = _unit(ops.sum(fixed * v[:, None], axis=0))
         return ops.sum(v[:, None] * kernel * u), u
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        sigma, u = self.spectral_norm()
+        iterations = self.iterations if training else max(self.iterations, SETTLED)
+        sigma, u = self.spectral_norm(iterations)
         # A kernel of zeros has no direction: it keeps the last one, and its gradient.
         nonzero = sigma > 0
         if training:
-            self.direction.assign(ops.where(nonzero, u, self.direction))
+            u = ops.where(nonzero, u, ops.convert_to_tensor(self.direction))
+            self.direction.assign(u)
         sigma = ops.where(nonzero, sigma, 1.0)
         # W (x / sigma) is (W / sigma) x, and leaves the layer as it is.
-        return self.layer(inputs / ops.cast(sigma, inputs.dtype))
+        return self.layer(ops.divide(inputs, ops.cast(sigma, inputs.dtype)))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return self.layer.compute_output_shape(input_shape)
