@@ -41,14 +41,15 @@ def generator(dataset):
     return functools.partial(networks.wae_decoder, output_shape=shape, filters=16)
 
 
+def discriminators(config):
+    """What the configuration of a method with discriminators has besides."""
+    rate = DISCRIMINATOR_RATES.get(config.get("method", "").replace("-", "_"))
+    return {} if rate is None else {"beta_1": 0.5, "discriminator_rate": rate}
+
+
 def protocol(config):
-    """`PROTOCOL`, and what Adam has of a method with discriminators."""
-    rate = DISCRIMINATOR_RATES.get(config.get("method"))
-    return PROTOCOL if rate is None else {**PROTOCOL, **of_discriminators(rate)}
-
-
-def of_discriminators(rate):
-    return {"beta_1": 0.5, "discriminator_rate": rate}
+    """`PROTOCOL`, and what a method with discriminators has besides."""
+    return {**PROTOCOL, **discriminators(config)}
 
 
 def optimizer(learning_rate, config):
