@@ -91,7 +91,7 @@ CASES = {
     ),
     "FlowMarginal": (lambda s: FlowMarginal(Coupling((4,)), seed=s), (B, 3)),
     "GANPenalty": (
-        lambda s: GANPenalty(2.0, dense_discriminator((4,)), "reverse_kl", True),
+        lambda s: GANPenalty(2.0, dense_discriminator((4,)), "forward_kl", True),
         *((B, 3), (B, 3)),
     ),
     "GatedConv2D": (lambda s: GatedConv2D(3, (3, 2), strides=2), (B, 5, 6, 2)),
@@ -132,6 +132,12 @@ CASES = {
     "MMDPenalty": (lambda s: MMDPenalty(2.0, "imq", 0.5, "unbiased", seed=s), (B, 3)),
     "MarginalKLPenalty": (
         lambda s: MarginalKLPenalty(-1.0, dense_discriminator((4,)), seed=s),
+        (B, 3),
+    ),
+    "MarginalKLPenalty, non-saturating": (
+        lambda s: MarginalKLPenalty(
+            1.0, dense_discriminator((4,)), seed=s, form="non_saturating"
+        ),
         (B, 3),
     ),
     "MaskedDense": (lambda s: MaskedDense([1, 2, 3], [0, 2], strict=True), (B, 3)),

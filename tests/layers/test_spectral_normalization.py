@@ -114,7 +114,9 @@ def test_a_kernel_of_zeros_gives_the_bias_and_can_grow():
 
     def total(kernel):
         weights = [kernel, ops.zeros(2)]
-        return ops.sum(layer.stateless_call(weights, state, np.ones((1, 4), "float32"))[0])
+        return ops.sum(
+            layer.stateless_call(weights, state, np.ones((1, 4), "float32"))[0]
+        )
 
     (gradient,) = gradients(total, np.zeros((4, 2), "float32"))
     np.testing.assert_array_equal(gradient, np.ones((4, 2)))
