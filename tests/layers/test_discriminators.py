@@ -2,7 +2,6 @@
 
 import keras
 import numpy as np
-import pytest
 from tools import gradients, normal
 
 from echo_keras.layers import conv_discriminator, dense_discriminator
