@@ -13,6 +13,7 @@ from tools import BACKEND, array
 
 from echo_keras import losses
 from echo_keras.layers import (
+    DeterministicBottleneck,
     EchoBottleneck,
     GaussianBottleneck,
     Penalty,
@@ -222,10 +223,30 @@ def test_other_metrics_stay():
     np.testing.assert_allclose(log["error"], ((data() - bias) ** 2).mean(), rtol=1e-5)
 
 
-def test_without_a_channel_the_rate_is_zero():
-    model = autoencoder(layers.Dense(2))
-    log = evaluated(model, data())
-    assert log["rate"] == 0.0 and log["loss"] == log["distortion"] > 0.1
+@pytest.mark.parametrize("code", [layers.Dense, DeterministicBottleneck])
+def test_without_a_channel_there_is_no_rate_and_no_elbo(code, tmp_path):
+    model = autoencoder(code(2))
+    log = fitted(model, data(), validation_data=(data(7), data(7)))
+    assert set(log) == {"loss", "distortion", "val_loss", "val_distortion"}
+    model.save(tmp_path / "model.keras")
+    log = evaluated(keras.saving.load_model(tmp_path / "model.keras"), data())
+    assert set(log) == {"loss", "distortion"} and log["loss"] == log["distortion"] > 0.1
+
+
+@pytest.mark.parametrize("name", ["neg_elbo", "rate", "distortion", "power"])
+def test_callbacks_know_that_smaller_is_better(name, tmp_path):
+    inputs = keras.Input((6,))
+    logits = layers.Dense(6)(Power(name="power")(gaussian()(inputs)))
+    # A step of learning against the gradient: the first of three epochs is the best.
+    model = RateDistortionModel(inputs, logits)
+    model.compile(keras.optimizers.SGD(-0.1), loss=losses.Bernoulli())
+    path = tmp_path / "best.keras"
+    best = keras.callbacks.ModelCheckpoint(path, f"val_{name}", save_best_only=True)
+    stop = keras.callbacks.EarlyStopping(f"val_{name}", patience=2)
+    arguments = {"validation_data": (data(7), data(7)), "callbacks": [best, stop]}
+    log = fitted(model, data(), epochs=5, **arguments)
+    assert len(log[f"val_{name}"]) == 3
+    assert best.best == log[f"val_{name}"][0] == min(log[f"val_{name}"])
 
 
 @pytest.mark.parametrize("run", [fitted, evaluated])

@@ -1,6 +1,7 @@
 """Many runs: what varies, their records and tables, and where they run."""
 
 from . import measures, records, runners
+from .evaluation import evaluated
 from .factor_study import FactorStudy, scores
 from .runners import RunsFailed, run_all
 from .script import Command, Option, Results, Script, parse, start
@@ -29,6 +30,7 @@ __all__ = [
     "Study",
     "Table",
     "cell",
+    "evaluated",
     "markdown",
     "mean",
     "measures",

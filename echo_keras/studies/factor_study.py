@@ -8,6 +8,7 @@ from echo_keras import metrics
 from echo_keras.data import factors
 from echo_keras.metrics import disentanglement
 
+from .evaluation import evaluated
 from .study import Config, Run, Study, keep
 
 STEPS_PER_EPOCH = 1000  # between two checkpoints
@@ -65,6 +66,7 @@ class FactorStudy(Study):
             "description": dataset.description,
             "checksum": dataset.checksum,
             "training_examples": len(dataset),
+            "validation": "none",
         }
 
     def feed(self, config: Config, dataset: Any) -> dict[str, Any]:
@@ -79,11 +81,8 @@ class FactorStudy(Study):
             "epochs": config["steps"] // steps,
         }
 
-    def test(self, run: Run) -> dict[str, dict[str, float]]:
+    def test(self, run: Run) -> dict[str, Any]:
         count = min(TEST_IMAGES, 10 * run.config["votes"])  # few for a quick look
         rows = run.dataset.sample(count, np.random.RandomState(run.config["seed"]))
         x, batch_size = run.dataset.images(rows), run.config["batch_size"]
-        return {
-            way: metrics.evaluate(run.model, x, echoes=way, batch_size=batch_size)
-            for way in metrics.ECHOES
-        }
+        return evaluated(run.model, x, echoes=metrics.ECHOES, batch_size=batch_size)

@@ -131,13 +131,24 @@ def build(config, dataset):
 
 
 class FamilyStudy(Study):
-    """A study that makes grey data sets binary."""
+    """A study that makes grey data sets binary.
+
+    A decoder alone has no code: its rate is 0, and its error the -ELBO.
+    """
 
     def load(self, config, data_dir=None):
         name, limit = config["dataset"], config.get("train_limit")
         how = config.get("binarize")
         key = name, limit, how, data_dir
         return keep(key, data.load, name, data_dir, binarize=how, limit=limit)
+
+    def test(self, run):
+        found = super().test(run)
+        for values in () if has_code(run.model) else found.values():
+            values |= {"rate": 0.0, "rate_se": 0.0}
+            for end in ("", "_se"):
+                values[f"neg_elbo{end}"] = values[f"distortion{end}"]
+        return found
 
 
 def least_rate(run):

@@ -158,20 +158,24 @@ def draw(results):
         runs = [run for row in rows for run in row]
         config = {k: v for run in runs for k, v in run["config"].items()}
         path = f"{results.out / STUDY.protocol_name(runs[0]['config'])}"
-        shown = {"entropy": entropy_bound(*plane(runs))}
-        shown["title"] = f"{config['dataset']}: {STUDY.deviations(config, TABLE.rows)}"
+        entropy = entropy_bound(*plane(runs))
+        title = f"{config['dataset']}: {STUDY.deviations(config, TABLE.rows)}"
+
+        def save(name, figure, path=path, title=title):
+            figure.suptitle(title, fontsize=8, wrap=True)
+            figure.savefig(f"{path}-{name}.png", dpi=200)
+
         coded = [run for run in runs if run["config"]["family"] != "+"]
         if coded:
             styles = {family(run["config"]): style(run["config"]) for run in coded}
+            shown = {"entropy": entropy, "skew": True, "styles": styles}
             curves = points(coded, family, *POINT)
-            file = f"{path}-figure3.png"
-            plots.phase_diagram(curves, file, skew=True, styles=styles, **shown)
+            save("figure3", plots.phase_diagram(curves, **shown))
         twelve = [run for run in coded if run["config"]["family"] in TWELVE]
-        for i, part in enumerate(("encoder", "decoder", "marginal")):
+        for i, part in enumerate(("encoder", "decoder", "marginal") if twelve else ()):
             curves = points(twelve, lambda c, i=i: parts(c)[i], *POINT)
-            if curves:
-                file = f"{path}-by_{part}.png"
-                plots.phase_diagram(curves, file, fronts="each", **shown)
+            shown = {"entropy": entropy, "fronts": "each"}
+            save(f"by_{part}", plots.phase_diagram(curves, **shown))
 
 
 main = Script(

@@ -21,7 +21,7 @@ from vcae_paper import METHODS, PLANE, PUBLISHED
 
 from echo_keras import data, metrics, networks, objectives, plots
 from echo_keras.losses import SquaredError
-from echo_keras.studies import Column, Option, Script, Study, Table, start
+from echo_keras.studies import Column, Option, Script, Study, Table, evaluated, start
 
 DIMENSIONS = 100
 IMAGES = {**PLANE, "noise": 0.03, "flow_epochs": None}
@@ -100,8 +100,8 @@ class Toy(Study):
     def test(self, run):
         if run.config["dataset"] != "mixture":
             return super().test(run)
-        x = run.dataset.x_test
-        return {"bank": metrics.evaluate(run.model, x, batch_size=1000)}
+        x_train, x_test = run.dataset.x_train, run.dataset.x_test
+        return evaluated(run.model, x_test, x_train, batch_size=1000)
 
     def deviations(self, config, without=()):
         if config["dataset"] != "mixture":

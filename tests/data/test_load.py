@@ -345,3 +345,37 @@ def test_mnist_in_place_of_fashion_is_noticed(tmp_path, shared_data):
     path.write_bytes(bytes(content))
     d = data.load("mnist", tmp_path)
     assert "pixels differ from the published ones" in d.description
+
+
+def test_training_images_are_held_out_where_there_are_no_others():
+    d = data.load("digits")
+    held = d.hold_out(97, seed=3)
+    assert len(held.x_train) == len(held.y_train) == 1200 and len(held.x_valid) == 97
+    rows = np.random.RandomState(3).permutation(1297)
+    np.testing.assert_array_equal(held.x_valid, d.x_train[np.sort(rows[:97])])
+    np.testing.assert_array_equal(held.x_train, d.x_train[np.sort(rows[97:])])
+    np.testing.assert_array_equal(held.y_train, d.y_train[np.sort(rows[97:])])
+    np.testing.assert_array_equal(held.x_test, d.x_test)
+    assert held.checksum != d.checksum
+    assert (
+        "; 97 of 1297 training images held out with seed 3; binary" in held.description
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"n": 0}, r"n must be an integer in \[1, 1296\]. Received: n=0"),
+        ({"n": 1297}, "Received: n=1297"),
+        ({"n": 5, "seed": -1}, "seed must be .* Received: seed=-1"),
+    ],
+)
+def test_held_out_images_out_of_range_raise(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        data.load("digits").hold_out(**arguments)
+
+
+def test_nothing_is_held_out_beside_validation_images():
+    held = data.load("digits").hold_out(97)
+    with pytest.raises(ValueError, match="Received: 97 validation images of digits"):
+        held.hold_out(5)

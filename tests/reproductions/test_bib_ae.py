@@ -169,7 +169,7 @@ def test_other_data_sets_are_as_binary_as_the_known_one(digits, tmp_path):
             "supervised",
             "| Echo | 0.1 | 6.599 ± 0.008 | 1.917 ± 0.006 | 0.307 | 17.1% |",
         ),
-        ("supervised", "at least 2.869, and"),
+        ("supervised", "has a density, and at least 2.869."),
     ],
 )
 def test_tables_of_committed_records(name, row, repository):

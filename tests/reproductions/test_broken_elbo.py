@@ -1,5 +1,6 @@
 """Fixing a Broken ELBO: the families of models, Figures 3 and 4."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import keras
@@ -8,7 +9,7 @@ import pytest
 from tools import array, script
 
 from echo_keras import data, losses, metrics, training
-from echo_keras.studies import Results, records
+from echo_keras.studies import Results, Run, Study, records
 
 figure3, figure4 = script("broken_elbo", "figure3"), script("broken_elbo", "figure4")
 paper = script("broken_elbo", "broken_elbo_paper")
@@ -152,13 +153,20 @@ def test_names_tell_runs_apart():
 )
 def test_flags_reach_the_runs(flags, count, objective, monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr(
-        type(paper.STUDY), "run", lambda self, c, *_, **__: asked.extend(c)
-    )
+    monkeypatch.setattr(Study, "run", lambda self, c, *_, **__: asked.extend(c))
     figure3.main(["script", f"--out_dir={tmp_path}", *flags])
     assert len(asked) == count
     found = {next((k for k in ("beta", "target") if k in c), None) for c in asked}
     assert found == objective
+
+
+def test_a_decoder_alone_has_the_rate_0_and_its_error_is_the_elbo(digits):
+    model = paper.build(tiny("+"), digits)
+    model.compile(loss=losses.Bernoulli())
+    few = dataclasses.replace(digits, x_test=digits.x_test[:10])
+    run = Run(paper.STUDY, tiny("+"), model, few, None, None)
+    for values in paper.STUDY.test(run).values():
+        assert values["rate"] == 0 < values["distortion"] == values["neg_elbo"]
 
 
 @pytest.mark.parametrize(
@@ -266,9 +274,11 @@ def test_the_table_of_committed_records(committed):
 def test_runs_are_grouped_by_the_parts_of_their_family(tmp_path, monkeypatch):
     groups, marks = {}, {}
 
-    def keep(curves, path, styles=(), **_):
-        groups[path.split("-")[-1]] = curves
+    def keep(curves, styles=(), **_):
+        name = SimpleNamespace(suptitle=lambda *_, **__: None)
+        name.savefig = lambda path, **_: groups.update({path.split("-")[-1]: curves})
         marks.update(styles)
+        return name
 
     monkeypatch.setattr(figure3.plots, "phase_diagram", keep)
     configs = paper.STUDY.configs(beta=[1.0])

@@ -1,6 +1,7 @@
 """The Echo paper's scripts."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -202,7 +203,7 @@ def test_few_functions_lie_between_main_and_fit(finished, repository):
         and frame.name != "<genexpr>"
     ]
     assert ours == [
-        *("__call__", "run", "run_all", "outcome", "train_one", "train"),
+        *("__call__", "run", "run_all", "outcome", "train_one", "train", "fit"),
     ]
 
 
@@ -215,6 +216,8 @@ def test_a_record_says_how_it_came_about(finished):
         total = test["rate"] + test["distortion"]
         assert test["neg_elbo"] == pytest.approx(total, rel=1e-6)
         assert test["neg_elbo_se"] > 0
+    assert len(found["test"]["rate_by_dimension"]) == 32
+    assert found["test"]["training_set"]["log_n"] == pytest.approx(math.log(100))
 
 
 def test_figures_are_pictures(finished):

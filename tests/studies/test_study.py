@@ -42,6 +42,9 @@ STUDY = Study(
 )
 
 
+EXTRA = ("training_mode", "training_set", "rate_by_dimension")
+
+
 @pytest.fixture(autouse=True)
 def nothing_kept():
     module._kept.clear()
@@ -209,6 +212,38 @@ def test_a_record_holds_what_its_model_measures(finished):
         assert run["measures"] == {"norm": pytest.approx(norm, rel=1e-5)}
 
 
+def test_a_record_tells_training_from_test_and_each_dimension_from_the_others(finished):
+    for run in finished[1]:
+        test = run["test"]
+        assert set(test) == {"bank", *EXTRA}
+        assert test["training_set"]["examples"] == 30
+        assert test["training_set"]["log_n"] == pytest.approx(np.log(30))
+        rates = test["rate_by_dimension"]
+        assert len(rates) == 2
+        assert sum(rates) == pytest.approx(test["bank"]["rate"], rel=1e-4)
+        # A VAE is the same model in training and at inference.
+        gap = test["training_mode"]["distortion"] - test["bank"]["distortion"]
+        assert abs(gap) < 5 * test["bank"]["distortion_se"]
+        # It has been trained on the one, and not on the other.
+        assert test["training_set"]["neg_elbo"] < test["bank"]["neg_elbo"]
+
+
+def test_grey_training_images_are_sampled_before_they_are_evaluated(monkeypatch):
+    grey = np.full((40, 28, 28, 1), 0.25, "float32")
+    dynamic = {"x_train": grey, "binarize": "dynamic"}
+    dataset = dataclasses.replace(data.load("digits"), **dynamic)
+    given = {}
+    monkeypatch.setattr(
+        module,
+        "evaluated",
+        lambda model, x_test, x_train, **_: given.update(x=x_train),
+    )
+    (config,) = STUDY.configs("digits", beta=[0.5])
+    STUDY.test(Run(STUDY, config, None, dataset, None, None))
+    assert set(np.unique(given["x"])) == {0, 1}
+    assert given["x"].mean() == pytest.approx(0.25, abs=0.01)
+
+
 def test_a_finished_run_is_not_run_again(finished, monkeypatch, capsys):
     out, runs, _ = finished
     monkeypatch.setattr(training, "train", None)
@@ -283,18 +318,26 @@ def test_a_model_that_is_gone_is_said(tmp_path, capsys):
     assert "beta0.5-epochs2-seed0: no model is left" in capsys.readouterr().out
 
 
-def test_validation_images_are_as_many_and_from_all_over_the_test_set():
+def test_validation_images_are_those_of_the_data_set_in_random_order():
     (config,) = STUDY.configs("digits", beta=[0.5])
-    x_train, x_test = np.zeros((100, 28, 28, 1)), np.arange(500)
-    dataset = dataclasses.replace(
-        data.load("digits", limit=9), x_train=x_train, x_test=x_test
-    )
-    found = STUDY.feed(config, dataset)
-    np.testing.assert_array_equal(found["validation"], np.arange(0, 500, 5))
-    few_tests = dataclasses.replace(dataset, x_test=x_test[:50])
-    np.testing.assert_array_equal(
-        STUDY.feed(config, few_tests)["validation"], x_test[:50]
-    )
+    sizes = {"x_train": np.zeros((100, 28, 28, 1)), "x_valid": np.arange(500)}
+    dataset = dataclasses.replace(data.load("digits", limit=9), **sizes)
+    found = STUDY.feed(config, dataset)["validation"]
+    # As many as are trained on; sorted files would show as an increasing sequence.
+    assert len(found) == len(set(found)) == 100 and set(found) <= set(range(500))
+    assert (np.diff(found) < 0).any() and np.ptp(found) > 400
+    again = STUDY.feed({**config, "seed": 5}, dataset)["validation"]
+    np.testing.assert_array_equal(found, again)
+    said = STUDY.describe(dataset)["validation"]
+    assert said == "100 of 500 validation images, drawn with seed 0"
+
+
+def test_test_images_never_stand_in_for_validation_images(finished):
+    (config,) = STUDY.configs("digits", beta=[0.5])
+    assert STUDY.feed(config, data.load("digits"))["validation"] is None
+    for run in finished[1]:
+        assert run["data"]["validation"].startswith("none, ")
+        assert not [name for name in run["history"][0] if name.startswith("val_")]
 
 
 def test_a_loss_and_a_schedule_may_depend_on_the_configuration(tmp_path, monkeypatch):
