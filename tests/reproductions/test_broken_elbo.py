@@ -223,11 +223,7 @@ def test_a_decoder_without_a_code_and_negative_rates_win_no_front():
         record("-+v", 0.0, 92.6),
         record("+", 0.0, 92.5),
     )
-    fronts = {
-        row["Family, objective"][:3].strip(","): row["on the front"] for row in found
-    }
-    assert fronts == {"---": "yes", "-+-": "no", "-+v": "yes", "+": None}
-    # Of the four the decoder alone knows most of the entropy, but for the errors.
+    assert [row["on the front"] for row in found] == ["yes", "no", "yes", None]
     (first, *_) = found
     assert first["H-hat - Dist (no bound)"] == pytest.approx(90.0 - 65.0)
 
