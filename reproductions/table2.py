@@ -126,8 +126,8 @@ TABLE = Table(
     "dimensions whose standard deviation is .05 or more; beside it that of used "
     "dimensions, with a rate .1 nats above the channel's least. Sigma is the standard "
     "deviation over runs, and the paper's are means of ten. Echo's code is "
-    "standardized. Rate and distortion in nats per image, with echoes from the bank; TC "
-    "is what the discriminator estimated in the last epoch, in nats.",
+    "standardized. Rate and distortion in nats per image, with echoes from the bank; "
+    "TC is what the discriminator estimated in the last epoch, in nats.",
 )
 
 
