@@ -1,6 +1,7 @@
 """Curves and planes: training, rate and distortion, information."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -106,6 +107,7 @@ def phase_diagram(
     fronts: str = "all",
     entropy: float | None = None,
     skew: bool = False,
+    styles: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Figure:
     r"""Draws runs in the rate-distortion plane, and the best that all reach together.
 
@@ -124,6 +126,8 @@ def phase_diagram(
         entropy: Number \(\hat H\), in nats; the lowest R + D of all runs if None.
         skew: If True, a second panel shows -ELBO = R + D against R, where differences
             between models of similar -ELBO are easier to see.
+        styles: Dict from a label to properties of a `matplotlib.lines.Line2D`, such as
+            its marker, where it shall not have one of twelve markers and ten colours.
 
     Raises:
         ValueError: fronts is unknown, there is no run, points are no pairs, or a number
@@ -163,12 +167,13 @@ def phase_diagram(
         # What is drawn at (R, D) stands at (R, D + slope R).
         for i, (label, points) in enumerate(curves.items()):
             r, d = np.transpose(points)
-            color, marker = f"C{i % 10}", MARKERS[i % len(MARKERS)]
-            style = {"color": color, "alpha": 0.7, "ms": 5, "mew": 0, "zorder": 3}
-            axes.plot(r, d + slope * r, marker, label=label, **style)
+            style = {"color": f"C{i % 10}", "marker": MARKERS[i % len(MARKERS)]}
+            style |= {"alpha": 0.7, "ms": 5, "mew": 0, "zorder": 3, "linestyle": ""}
+            style |= (styles or {}).get(label, {})
+            axes.plot(r, d + slope * r, label=label, **style)
             if fronts == "each":
                 x, y = _staircase(r, d, 2 * far, 2 * high - low)
-                axes.plot(x, y + slope * x, color=color, lw=1.3)
+                axes.plot(x, y + slope * x, color=style["color"], lw=1.3)
         if fronts == "all":
             hull = convex_front(rate, distortion)
             x, y = rate[hull], distortion[hull]

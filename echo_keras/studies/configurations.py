@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from echo_keras import data
 from echo_keras._files import check_integer
 
 from .records import Record
@@ -148,7 +149,7 @@ class Configurations:
             if value != paper_value or (value is not None and not told)
         ]
         if not changes:
-            return "the paper's protocol"
+            return "the paper's protocol" + _kept_for_validation(config)
         return "reduced or changed protocol: " + ", ".join(changes)
 
     def extent(self, runs: Sequence[Record]) -> str | None:
@@ -195,6 +196,16 @@ class Configurations:
             numbers = [v for v in (value if many else [value]) if _is_number(v)]
             place += [known.index(value) if value in known else len(known), numbers]
         return [*place, config["seed"]]
+
+
+def _kept_for_validation(config: Config) -> str:
+    """What part of the published training images the library trains on."""
+    entry = data.DATASETS.get(config.get("dataset"))
+    if entry is None or not entry.validation or not entry.counts:
+        return ""
+    whole = entry.counts[0]
+    used = whole - whole // entry.validation
+    return f", on {used:,} of {whole:,} training images"
 
 
 def _keys(keys: Any) -> Sequence[str]:

@@ -86,8 +86,12 @@ def test_a_new_data_set_is_one_entry(tmp_path, monkeypatch):
     np.testing.assert_array_equal(d.x_train[..., 0], x[2:7] > 0.5)
     np.testing.assert_array_equal(d.x_valid[..., 0], x[8:] > 0.5)
     assert len(d.x_test) == 2 and "dots" in data.names()
-    first = "first 5 of 6 training images"
-    assert d.description == f"Dots; drawn by hand; {first}; binary, thresholded at 0.5"
+    assert d.description == (
+        "Dots; drawn by hand; 6 of 8 training images, the last 2 kept for validation; "
+        "first 5 of 6 training images; binary, thresholded at 0.5"
+    )
+    grey = data.load("dots", tmp_path).description
+    assert grey.endswith("the last 2 kept for validation; grey pixels")
     with pytest.raises(FileNotFoundError, match="must hold dots: dots.npy"):
         data.load("dots", tmp_path.parent)
 

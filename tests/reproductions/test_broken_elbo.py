@@ -26,17 +26,17 @@ def committed(repository):
     return repository / "reproductions" / "results" / "broken_elbo"
 
 
-def tiny(family, **objective):
+def tiny(family, flow="conditional", **objective):
     objective = {key: [value] for key, value in objective.items()}
     (config,) = paper.STUDY.configs(
-        family=[family], **{"beta": [1.0], **objective}, **TINY
+        family=[family], flow=[flow], **{"beta": [1.0], **objective}, **TINY
     )
     return config
 
 
 # Both a flow and a VampPrior, of which the flow is outside of the channel.
 def test_a_family_trains_saves_and_loads(digits, tmp_path):
-    model = paper.build(tiny("+-v"), digits)
+    model = paper.build(tiny("+-v", "fixed"), digits)
     # To compile takes longer than these two steps.
     optimizer, loss = training.NormalizedAdam(1e-3), losses.Bernoulli()
     model.compile(optimizer, loss=loss, run_eagerly=True)
@@ -80,9 +80,14 @@ PIXELCNN = CONDITION + 2_470_337
 PSEUDO = 500 * 784 + 500  # and the weights of the mixture
 
 
+CONTEXT = 4 * 256 * 640  # the features, which the first layer of each step sees
+
+
 @pytest.mark.parametrize("family", ["---", "--+", "-+v", "+--", "++v", "e-", "+"])
 def test_parameters(family, digits):
-    (config,) = paper.STUDY.configs("mnist", family=[family], beta=[1.0])
+    (config,) = paper.STUDY.configs(
+        "mnist", family=[family], flow=["conditional"], beta=[1.0]
+    )
     many = digits.__class__(**{**vars(digits), "x_train": digits.x_train.repeat(10, 0)})
     dense = sum(np.prod(w.shape) for w in paper.build(config, many).trainable_weights)
     if family == "+":
@@ -92,14 +97,14 @@ def test_parameters(family, digits):
     expected = ENCODER + HEADS
     expected += PIXELCNN if family[1] == "+" else DECONVOLUTIONS
     expected += FLOW * ((family[0] == "+") + (family[2:] == "+"))
-    expected += PSEUDO * (family[2:] == "v")
+    expected += PSEUDO * (family[2:] == "v") + CONTEXT * (family[0] == "+")
     assert dense == expected
 
 
 def test_the_flow_of_an_iaf_encoder_with_vamp_prior_cancels(digits):
     # log e(z|x) - log m(z), with both densities taken after the flow, is the rate that
     # the channel takes before it.
-    model = paper.build(tiny("+-v"), digits)
+    model = paper.build(tiny("+-v", "fixed"), digits)
     bottleneck, flow = model.get_layer("bottleneck"), model.get_layer("iaf")
     for weight in flow.trainable_weights:
         weight.assign(np.random.RandomState(0).normal(size=weight.shape) * 0.1)
@@ -132,10 +137,10 @@ def test_names_tell_runs_apart():
     configs += paper.STUDY.configs(family=["---", "-+v"], target=[1.0])
     configs += paper.STUDY.configs(family=["---"], annealing=2)
     configs += paper.STUDY.configs(family=["-+v"], beta=[1.0], features=3)
-    # The decoder alone has no beta.
+    # The decoder alone has no beta, and six encoders have two flows.
     assert sum(config["family"] == "+" for config in configs) == 2
     names = {paper.STUDY.run_name(config) for config in configs}
-    assert len(names) == len(configs) == (14 * 2 + 1) * 2 + 2 + 8 + 1
+    assert len(names) == len(configs) == ((14 + 6) * 2 + 1) * 2 + 2 + 8 + 1
 
 
 @pytest.mark.parametrize(
@@ -174,27 +179,88 @@ def test_strangers_are_refused(flag, valid):
 
 
 @pytest.mark.parametrize(
-    ("rate", "distortion", "kind"),
+    ("numbers", "kind"),
     [
         # The paper's own examples (Sec. 4) and its deconvolutions at beta 1.
-        (0.0004, 80.6, "autodecoder"),
-        (6.2, 74.1, "semantic encoder"),
-        (120.3, 8.1, "syntactic encoder"),
-        (156, 4.8, "autoencoder"),
-        (26, 60, "syntactic encoder"),
+        ((0.0004, 80.6), "autodecoder"),
+        ((6.2, 74.1), "semantic encoder"),
+        ((120.3, 8.1), "syntactic encoder"),
+        ((156, 4.8), "autoencoder"),
+        ((26, 60), "syntactic encoder"),
+        # Untrained on digits, and Echo at d_max 99.
+        ((1.85, 543.0, 0.0, 206.0), "untrained"),
+        ((12.03, 86.7, 11.47), "at its least rate"),
+        ((13.0, 86.7, 11.47), "semantic encoder"),
     ],
 )
-def test_kinds_are_those_of_the_paper(rate, distortion, kind):
-    assert paper.category(rate, distortion) == kind
+def test_kinds_are_those_of_the_paper(numbers, kind):
+    assert paper.category(*numbers) == kind
+
+
+def record(family, rate, distortion, measures=None, **changes):
+    config = {"dataset": "binary_mnist", "family": family, "seed": 0, **changes}
+    config = {"beta": 1.0, "batch_size": 100, **config}
+    bank = {"rate": rate, "distortion": distortion, "neg_elbo": rate + distortion}
+    return {
+        "config": config,
+        "test": {"bank": bank},
+        "measures": measures or {},
+        "parameters": 1,
+        "data": {"description": "images"},
+        "device": "CPU",
+        "versions": {"backend": "jax"},
+    }
+
+
+def rows(*runs):
+    return figure3.TABLE.lines(list(runs))
+
+
+def test_a_decoder_without_a_code_and_negative_rates_win_no_front():
+    found = rows(
+        record("---", 25.0, 65.0),
+        record("-+-", -0.03, 92.7),
+        record("-+v", 0.0, 92.6),
+        record("+", 0.0, 92.5),
+    )
+    assert [row["on the front"] for row in found] == ["yes", "no", "yes", None]
+    (first, *_) = found
+    assert first["H-hat - Dist (no bound)"] == pytest.approx(90.0 - 65.0)
+
+
+def test_annealed_numbers_of_the_paper_stand_beside_annealed_runs():
+    plain, annealed = rows(
+        record("-+v", 6.0, 75.0), record("-+v", 6.0, 75.0, annealing=100)
+    )
+    assert plain["paper's Rate, annealed"] is None
+    assert annealed["paper's Rate, annealed"] == 6.2
+    assert annealed["paper's Dist, annealed"] == 74.1
+
+
+def test_bounds_of_generated_information_have_columns_where_they_are_measured():
+    found = {
+        "generative_lower": 1.0,
+        "generative_lower_se": 0.1,
+        "generative_upper": 2.0,
+        "generative_upper_se": 0.2,
+    }
+    with_bounds, without = rows(
+        record("---", 25.0, 65.0, {"generative": found}), record("e-", 31.0, 70.0)
+    )
+    assert (with_bounds["E"], with_bounds["G"]) == ("1.00 ± 0.10", "2.00 ± 0.20")
+    assert without["E"] is without["G"] is None
+    (neither,) = rows(record("---", 25.0, 65.0))
+    assert "E" not in neither
 
 
 def test_the_table_of_committed_records(committed):
     text = figure3.TABLE.render(records.read(committed))
     for row in (
         "| -+v, beta 0.1 | 0 | 73.96 | 61.51 | 135.47 | 31.14 | syntactic encoder |",
-        "| 2.34 | 156 | 4.8 |",
+        "| 2.34 | - | - |",
         "| -+-, target 10 | 0 | 9.84 | 89.28 | 99.13 | 3.36 | semantic encoder | yes |",
-        "| +, alone | 0 | 0.00 | 92.65 | 92.65 | 0.00 | autodecoder | yes | 0.16 |",
+        "| e+, beta 1 | 0 | 12.03 | 86.67 | 98.71 | 5.97 | at its least rate | yes |",
+        "| +, alone | 0 | 0.00 | 92.65 | 92.65 | 0.00 | autodecoder | - | 0.16 |",
     ):
         assert row in text
     assert "features 16 (paper 64), pseudo inputs 100" in text
@@ -202,24 +268,29 @@ def test_the_table_of_committed_records(committed):
 
 
 def test_runs_are_grouped_by_the_parts_of_their_family(tmp_path, monkeypatch):
-    groups = {}
-    monkeypatch.setattr(
-        figure3.plots,
-        "phase_diagram",
-        lambda curves, path, **_: groups.update({path.split("-")[-1]: curves}),
-    )
-    test = {"bank": {"rate": 1.0, "distortion": 2.0}}
+    groups, marks = {}, {}
+
+    def keep(curves, styles=(), **_):
+        name = SimpleNamespace(suptitle=lambda *_, **__: None)
+        name.savefig = lambda path, **_: groups.update({path.split("-")[-1]: curves})
+        marks.update(styles)
+        return name
+
+    monkeypatch.setattr(figure3.plots, "phase_diagram", keep)
     configs = paper.STUDY.configs(beta=[1.0])
-    runs = [{"config": config, "test": test} for config in configs]
+    runs = [record(**config, rate=1.0, distortion=2.0) for config in configs]
     monkeypatch.setattr(figure3, "read", lambda folder: runs)
     figure3.draw(Results(paper.STUDY, configs, runs, tmp_path, None))
     counts = {k: {n: len(v) for n, v in group.items()} for k, group in groups.items()}
+    # The panels have the paper's families, the figure also those with Echo.
+    assert len(counts.pop("figure3.png")) == 12 + 6 + 2
     assert counts == {
-        "figure3.png": dict.fromkeys(paper.FAMILIES, 1),
-        "by_encoder.png": {"Gaussian": 6, "IAF": 6, "Echo": 2, "none": 1},
-        "by_decoder.png": {"deconvolutions": 7, "PixelCNN++": 8},
-        "by_marginal.png": {"normal": 4, "MAF": 4, "VampPrior": 4, "none": 3},
+        "by_encoder.png": {"Gaussian": 6, "IAF": 6, "IAF, fixed": 6},
+        "by_decoder.png": {"deconvolutions": 9, "PixelCNN++": 9},
+        "by_marginal.png": {"normal": 6, "MAF": 6, "VampPrior": 6},
     }
+    looks = {tuple(sorted(mark.items())) for mark in marks.values()}
+    assert len(looks) == len(marks) == 20
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,19 @@
 
 import dataclasses
 import json
+import math
 import sys
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
+from tools import small_networks
 
-from echo_keras import RateDistortionModel, data, metrics, training
-from echo_keras.layers import GaussianBottleneck
+from echo_keras import RateDistortionModel, data, metrics, objectives, training
+from echo_keras.layers import Channel, GaussianBottleneck
 from echo_keras.losses import SquaredError
+from echo_keras.model import find_layers
 from echo_keras.studies import FactorStudy, Run, RunsFailed, Study, factor_study
 from echo_keras.studies import study as module
 from echo_keras.studies.outcome import reference
@@ -81,7 +85,9 @@ def test_a_protocol_may_depend_on_the_data_and_on_what_varies():
     )
     slow, fast = study.configs("mnist", epochs=1)
     assert study.deviations(slow) == "reduced or changed protocol: epochs 1 (paper 7)"
-    assert study.deviations(fast) == "the paper's protocol"
+    # The library keeps a sixth of MNIST's training images for validation.
+    used = "the paper's protocol, on 50,000 of 60,000 training images"
+    assert study.deviations(fast) == used
     assert study.run_name(slow) == "mnist-slow-epochs1-seed0"
 
 
@@ -393,28 +399,70 @@ def test_steps_of_a_factor_study_are_whole_epochs():
     assert study.feed({**config, "steps": 10}, Images())["x"] == (64, 10, 0)
 
 
-def test_scores_of_factors_have_half_as_many_votes_to_test_as_to_train(monkeypatch):
-    given = {}
+def test_scores_of_factors_follow_votes_and_points(monkeypatch):
+    given = []
 
     def score(name):
-        return lambda encoder, dataset, **sizes: given.update({name: sizes}) or 0.5
+        return lambda encoder, dataset, **sizes: given.append((name, sizes)) or 0.5
 
     for name in ("factor_vae_score", "mig"):
         monkeypatch.setattr(metrics.disentanglement, name, score(name))
     monkeypatch.setattr(metrics, "representation", lambda model: None)
+    used = np.array([True, False])
+    monkeypatch.setattr(factor_study, "used_dimensions", lambda run: used)
     study = FactorStudy("factors", None, {})
-    (config,) = study.configs("dsprites", seed=3)
+    (config,) = study.configs("dsprites", seed=3, votes=200)
     run = Run(study, config, None, None, None, None)
-    assert factor_study.scores(run) == {"factor_vae": 0.5, "mig": 0.5}
-    assert given == {
-        "factor_vae_score": {
-            "votes": 10_000,
-            "test_votes": 5000,
-            "points": 10_000,
-            "seed": 3,
-        },
-        "mig": {"points": 10_000, "seed": 3},
-    }
+    scores = {"factor_vae": 0.5, "mig": 0.5, "factor_vae_used": 0.5, "used": 1}
+    assert factor_study.scores(run) == scores
+    sizes = {"votes": 200, "test_votes": 100, "points": 10_000, "seed": 3}
+    assert given == [
+        ("factor_vae_score", {"used": None, **sizes}),
+        ("mig", {"points": 10_000, "seed": 3}),
+        ("factor_vae_score", {"used": used, **sizes}),
+    ]
+
+
+def test_a_dimension_is_used_above_the_least_rate_of_its_channel(monkeypatch):
+    # An Echo dimension at its lowest rate is as idle as a Gaussian one at 0 nats.
+    monkeypatch.setattr(factor_study, "test_images", lambda run: None)
+    config = {"batch_size": 2}
+    for make in (objectives.vae, objectives.echo):
+        model = make(*small_networks(), 4)
+        (channel,) = find_layers(model, Channel)
+        least = -math.log(channel.r) if make is objectives.echo else 0.0
+        found = np.array([0.0, 0.09, 0.11, 3.0]) + least
+        monkeypatch.setattr(metrics, "rate_by_dimension", lambda *_, f=found: f)
+        run = Run(None, config, model, None, None, None)
+        used = factor_study.used_dimensions(run)
+        assert used.tolist() == [False, False, True, True]
+
+
+def test_each_seed_removes_its_own_pairs_of_factors(monkeypatch):
+    asked = []
+
+    def load(name, data_dir, seed):
+        asked.append((name, seed))
+        return SimpleNamespace(name=name, description="", source="", checksum="")
+
+    monkeypatch.setattr(factor_study.factors, "load", load)
+    study = FactorStudy("factors", None, {"removed_pairs": "own"})
+    for name, changes in (
+        ("dsprites_dependent", {}),
+        ("dsprites_dependent", {"removed_pairs": "shared"}),
+        ("dsprites", {}),
+    ):
+        for config in study.configs(name, seed=4, runs=2, **changes):
+            study.load(config, "somewhere")
+    # What does not change from seed to seed is read once.
+    assert asked == [
+        ("dsprites_dependent", 4),
+        ("dsprites_dependent", 5),
+        ("dsprites_dependent", 0),
+        ("dsprites", 0),
+    ]
+    with pytest.raises(ValueError, match="own, shared. Received: removed_pairs='all'"):
+        study.load({**config, "removed_pairs": "all"})
 
 
 def test_a_list_has_a_name_and_is_said():

@@ -63,7 +63,7 @@ def test_each_protocol_and_data_set_has_a_section():
     assert headings == [
         "## digits: the paper's protocol",
         "## digits: reduced or changed protocol: epochs 2 (paper 20)",
-        "## mnist: the paper's protocol",
+        "## mnist: the paper's protocol, on 50,000 of 60,000 training images",
     ]
 
 
