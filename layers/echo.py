@@ -248,9 +248,36 @@ class EchoSample(Channel):
         return Draw(self._code(z), -sum_over_latent(scale[0]), None)
 
     def code(self, f: Tensor) -> Tensor:
-        """The noiseless code in float32: f within its bound, or its exponential."""
+        """f within its bound in float32, or its exponential: z without noise.
+
+        This is not the mean of z, which `mean` gives.
+        """
         f = ops.clip(ops.cast(f, "float32"), -self.max_magnitude, self.max_magnitude)
         return ops.exp(f) if self.multiplicative else f
+
+    def mean(self, inputs: Tensors) -> Tensor:
+        r"""The mean code E[z|x] = f(x) + S(x) mu in float32, with echoes of the bank.
+
+        Echo noise has the mean of z, \(\mu = (I - E\,S)^{-1} E f\), which is not 0: f
+        alone is off-centre, and lacks what S(x) tells. The expectations are over the
+        rows of the bank; mu is 0 as long as it is empty. With `multiplicative=True`
+        the exponential of the mean of log z.
+        """
+        f, *scale = self._bounded(inputs)
+        known = ops.arange(self.bank_size) < ops.cast(self.bank_rows, "int32")
+        weights = ops.cast(known, "float32") / ops.maximum(self.bank_rows, 1.0)
+        f_bank, *scale_bank = self._split(ops.convert_to_tensor(self.bank))
+        mean_f = ops.matmul(weights, f_bank)
+        # What the series lacks after d_max echoes is below its precision.
+        if self.scale == "triangular":
+            s = ops.tensordot(weights, triangular_scale(*scale_bank, self.r), 1)
+            mu = ops.solve(ops.eye(self.dims) - s, ops.expand_dims(mean_f, 1))[:, 0]
+            z = f + ops.matmul(triangular_scale(*scale, self.r), mu)
+        else:
+            s = ops.matmul(weights, ops.exp(*scale_bank))
+            z = f + ops.exp(*scale) * mean_f / (1.0 - s)
+        z = ops.reshape(z, (-1, *self.code_shape))
+        return ops.exp(z) if self.multiplicative else z
 
     def rate(self, inputs: Tensors) -> Tensor:
         """Pointwise information -sum_j log s_j(x) in nats, shape (batch,).

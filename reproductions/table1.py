@@ -14,6 +14,7 @@ generated from q(z), or from the marginal of other methods.
 import math
 
 from echo_paper import METHODS, PUBLISHED, STUDY, kept, label, standard_error
+from keras import ops
 
 from echo_keras import metrics, plots
 from echo_keras.studies import Column, Script, Table, mean, published, spread, start
@@ -106,8 +107,8 @@ def draw(results):
         images = metrics.evenly_spaced(results.dataset.x_test, 12)
         plots.reconstructions(model, images, f"{path}-reconstructions.png")
         codes = model.get_layer("bottleneck").sample(100)
-        decoder = model.get_layer("decoder")
-        plots.generations(decoder, codes, f"{path}-generations.png")
+        drawn = metrics.images(model, ops.convert_to_numpy(codes))
+        plots.generations(drawn, f"{path}-generations.png")
 
 
 main = Script(

@@ -77,10 +77,11 @@ def echo(
     penalties: Sequence[keras.layers.Layer] = (),
     d_max: int = 99,
     sampling: str = "cyclic",
-    parametrization: str = "standardized",
+    parametrization: str = "scaled",
     scale: str = "diagonal",
     bank_size: int | None = None,
     seed: int | None = None,
+    max_magnitude: float | None = None,
 ) -> RateDistortionModel:
     r"""Echo autoencoder: \(C + \beta\, I(X; Z)\), without a prior.
 
@@ -90,7 +91,7 @@ def echo(
     Args:
         encoder, decoder, latent_dim, penalties: See `echo_keras.objectives`.
         beta: Float >= 0, or a rule; see `EchoSample`.
-        d_max, sampling, parametrization, scale, bank_size, seed: See
+        d_max, sampling, parametrization, scale, bank_size, seed, max_magnitude: See
             `EchoBottleneck` and `EchoSample`.
 
     Returns:
@@ -112,6 +113,7 @@ def echo(
         parametrization=parametrization,
         scale=scale,
         bank_size=bank_size,
+        max_magnitude=max_magnitude,
         seed=seed,
         name="bottleneck",
     )

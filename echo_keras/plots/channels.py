@@ -1,19 +1,16 @@
 """Discrete channels, as tables of probabilities."""
 
-import os
-
 import numpy as np
-from matplotlib import figure as mpl
 from matplotlib import ticker
 
-Path = str | os.PathLike
+from ._figure import Figure, Path, done, new
 
 
 def discrete_channels(
     joint: np.ndarray,
     channels: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
-    path: Path,
-) -> None:
+    path: Path | None = None,
+) -> Figure:
     """Draws models of a discrete x with a discrete code, a column for each.
 
     Rows: the data beside what a model generates; codes by class beside their marginal;
@@ -24,19 +21,17 @@ def discrete_channels(
         joint: Probabilities of class and x, (2, n).
         channels: From a title to probabilities: e(z|x) and d(x|z), both (codes, n), and
             m(z), (codes,).
-        path: Where the PNG goes.
+        path: Where a PNG of it goes, or None.
 
     Example:
 
-    >>> import tempfile
     >>> joint, half = np.full((2, 4), 1 / 8), np.full((2, 4), 0.5)
-    >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
-    ...     discrete_channels(joint, {"mine": (half, half / 2, half[0, :2])}, file.name)
+    >>> figure = discrete_channels(joint, {"mine": (half, half / 2, half[0, :2])})
 
     References:
         Fixing a Broken ELBO, Fig. 2.
     """
-    figure = mpl.Figure((3.7 * len(channels), 15), layout="constrained")
+    figure = new(3.7 * len(channels), 15)
     heights = [1, 1, 1.4, 1.4, 1.4]
     grid = figure.subplots(5, len(channels), squeeze=False, height_ratios=heights)
     for column, (title, channel) in zip(grid.T, channels.items(), strict=True):
@@ -47,7 +42,7 @@ def discrete_channels(
     for row, letter in zip(grid, ("i", "ii", "iii", "iv", "v"), strict=True):
         place = {"xy": (-0.3, 1.06), "xycoords": "axes fraction"}
         row[0].annotate(f"({letter})", **place, weight="bold")
-    figure.savefig(path, dpi=110)
+    return done(figure, path)
 
 
 def _discrete_channel(joint, channel, column):

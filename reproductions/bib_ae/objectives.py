@@ -12,7 +12,6 @@ import functools
 import numpy as np
 from bib_ae_paper import HIDDEN, LATENT_DIM, OF_IMAGES, PROTOCOL, dense, optimizer
 from keras import ops
-from scipy.special import expit
 
 from echo_keras import layers, losses, metrics, objectives, plots
 from echo_keras.studies import Column, Script, Study, Table, mean, published, start
@@ -88,7 +87,7 @@ def generated(model, n):
     for layer in model.layers:
         if isinstance(layer, channels):
             z = ops.convert_to_numpy(layer.sample(n))
-    return expit(metrics.decode(model.get_layer("decoder"), z))
+    return metrics.images(model, z)
 
 
 def fid(run):
@@ -101,7 +100,9 @@ STUDY = Study(
     build,
     {**PROTOCOL, "compared": 10_000},
     vary={"method": list(NAMED)},
-    loss=lambda c: losses.ZeroLoss() if c["method"] == "gan" else losses.Bernoulli(),
+    loss=lambda c: (
+        losses.ZeroLoss(logits=True) if c["method"] == "gan" else losses.Bernoulli()
+    ),
     optimizer=functools.partial(optimizer, of_discriminators=1e-3),
     measures={"terms": terms, "fid": fid},
     prepare=feature_network,

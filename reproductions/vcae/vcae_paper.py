@@ -131,7 +131,7 @@ def fid(run):
 
 
 def pixels(model, codes):
-    return np.clip(metrics.decode(model.get_layer("decoder"), codes), 0.0, 1.0)
+    return np.clip(metrics.images(model, codes), 0.0, 1.0)
 
 
 def second_stage(model, dataset, config, folder):

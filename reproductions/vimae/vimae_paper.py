@@ -92,7 +92,7 @@ def prior_codes(config, n):
 
 
 def pixels(model, codes):
-    return np.clip(metrics.decode(model.get_layer("decoder"), codes), 0.0, 1.0)
+    return np.clip(metrics.images(model, codes), 0.0, 1.0)
 
 
 def test_mean(run):
