@@ -95,7 +95,8 @@ def points(
     Args:
         runs: Records.
         label: Function from a configuration to its curve's label.
-        *paths: Where the numbers stand, such as "test.bank.rate".
+        *paths: Where the numbers stand, such as "test.bank.rate". A record that lacks
+            one of them, as a model without a channel lacks a rate, gives no point.
 
     Example:
 
@@ -106,7 +107,8 @@ def points(
     found: dict[str, list[tuple[float, ...]]] = {}
     for run in runs:
         values = tuple(records.get(run, path) for path in paths)
-        found.setdefault(label(run["config"]), []).append(values)
+        if None not in values:
+            found.setdefault(label(run["config"]), []).append(values)
     return found
 
 
