@@ -47,6 +47,8 @@ def test_a_table_as_a_whole():
 
 ## digits: the paper's protocol
 
+All of the paper's updates.
+
 | Method | Rate | runs |
 | --- | ---: | ---: |
 | echo | 1.50 | 2 |
