@@ -29,6 +29,7 @@ from .prior_samples import PriorSamples
 from .quantized_bottleneck import QuantizedBottleneck
 from .scale_and_shift import Scale, Shift
 from .scaled_dense import ScaledDense
+from .spectral_normalization import SpectralNormalization
 from .standardize import Standardize
 from .total_correlation_penalty import TotalCorrelationPenalty
 from .vamp_prior import PseudoInputs, VampPrior
@@ -73,6 +74,7 @@ __all__ = [
     "Scale",
     "ScaledDense",
     "Shift",
+    "SpectralNormalization",
     "StandardNormal",
     "Standardize",
     "TargetRate",

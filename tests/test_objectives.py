@@ -328,7 +328,7 @@ def test_arguments_reach_the_layers():
     assert {name: config[name] for name in given} == given
     given = {"groups": 2, "update": "gradient", "commitment": 0.5, "temperature": 2.0}
     given |= {"dead_code_threshold": None, "beta": 0.3}
-    of_images = {"weight": 2.0, "generator_loss": "reverse_kl", "logits": True}
+    of_images = {"weight": 2.0, "form": "reverse_kl", "logits": True}
     of_images["discriminator"] = linear_discriminator()
     for model in (
         objectives.shannon_ae(*networks, 2, 5, **given),
@@ -340,7 +340,7 @@ def test_arguments_reach_the_layers():
     assert penalty.get_config() == {
         **penalty.get_config(),
         "weight": 2.0,
-        "generator_loss": "reverse_kl",
+        "form": "reverse_kl",
         "logits": True,
     }
 

@@ -361,7 +361,7 @@ def test_codes_in_plane_draws_points_classes_and_circles(figures, tmp_path):
     np.testing.assert_allclose(radii, np.outer([1, 2, 3], np.ones(100)))
     assert [axes.get_title() for axes in (one, other)] == ["one", "other"]
     plots.codes_in_plane(panels, tmp_path / "d.png", normal=False)
-    assert not figures[1].axes[0].lines
+    assert len(figures[1].axes[0].lines) == 10
 
 
 @pytest.mark.parametrize(
@@ -427,3 +427,13 @@ def test_discrete_channels_sort_codes_by_their_class(figures, tmp_path):
     np.testing.assert_allclose(of_x.images[0].get_array(), [[1, 0], [0, 1]])
     np.testing.assert_allclose([b.get_height() for b in in_z.patches[:2]], [0.4, 0.1])
     np.testing.assert_allclose(in_x.lines[0].get_ydata(), [0.4, 0.6])
+
+
+def test_training_curves_of_a_model_without_a_rate_have_no_panel_for_it():
+    history = {"distortion": [3.0, 2.0], "val_distortion": [4.0, 5.0]}
+    (axes,) = plots.training_curves({"WAE": history}).axes
+    assert axes.get_ylabel() == "distortion (nats per example)"
+    with pytest.raises(
+        ValueError, match="such as distortion. Received: metrics=.'rate"
+    ):
+        plots.training_curves({"WAE": history}, metrics=("rate",))

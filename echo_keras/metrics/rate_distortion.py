@@ -84,9 +84,10 @@ def evaluate(
         of distinct inputs in x. The keys end in `_bits` if bits is True.
 
     Raises:
-        ValueError: an argument is out of range, there is no example, a model of
-            several inputs gets no targets, batches have sample weights or targets
-            beside them, or the model's loss does not give one number for each example.
+        ValueError: an argument is out of range, there is no example, inputs or targets
+            are not finite, a model of several inputs gets no targets, batches have
+            sample weights or targets beside them, or the model's loss does not give
+            one number for each example.
 
     Warns:
         UserWarning: the rate of an Echo channel exceeds log n of a training set.
@@ -306,9 +307,16 @@ def _map_pairs(function, x, y, batch_size=None, order=None):
                 "x must give inputs, or inputs and targets. Received: batches with "
                 "sample weights, which are not used here"
             )
+        for name, arrays in (("x", x), ("y", y)):
+            if not all(map(_is_finite, tree.flatten(arrays))):
+                raise ValueError(f"{name} must be finite. Received: NaN or infinity")
         return function(x, y)
 
     return map_batches(of_batch, data, batch_size, order)
+
+
+def _is_finite(x):
+    return x is None or bool(np.isfinite(ops.convert_to_numpy(x)).all())
 
 
 def _float64(x):

@@ -26,9 +26,20 @@ def training_curves(
         histories: Dict from a label to logs: `fit`'s `history.history`, or a list
             with a dict for each epoch.
         path: Where a PNG of it goes, or None.
-        metrics: Names of logs; the validation's twin begins with `val_`.
+        metrics: Names of logs; the validation's twin begins with `val_`. One that no
+            history has, as without a channel there is no rate, gets no panel.
+
+    Raises:
+        ValueError: no history has any of the metrics.
     """
     histories = {label: _by_metric(history) for label, history in histories.items()}
+    logged = {name.removeprefix("val_") for logs in histories.values() for name in logs}
+    if not logged.intersection(metrics):
+        raise ValueError(
+            f"metrics must be names of logs, such as {', '.join(sorted(logged))}. "
+            f"Received: metrics={metrics}"
+        )
+    metrics = [metric for metric in metrics if metric in logged]
     figure = new(4.2 * len(metrics), 3.4)
     for axes, metric in zip(
         np.atleast_1d(figure.subplots(1, len(metrics))), metrics, strict=True

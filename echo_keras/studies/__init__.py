@@ -1,6 +1,7 @@
 """Many runs: what varies, their records and tables, and where they run."""
 
 from . import measures, records, runners
+from .claim import Claim, compare
 from .evaluation import evaluated
 from .factor_study import FactorStudy, scores
 from .runners import RunsFailed, run_all
@@ -19,6 +20,7 @@ from .table import (
 )
 
 __all__ = [
+    "Claim",
     "Column",
     "Command",
     "FactorStudy",
@@ -30,6 +32,7 @@ __all__ = [
     "Study",
     "Table",
     "cell",
+    "compare",
     "evaluated",
     "markdown",
     "mean",

@@ -49,6 +49,7 @@ from echo_keras.layers import (
     Scale,
     ScaledDense,
     Shift,
+    SpectralNormalization,
     Standardize,
     StandardNormal,
     TargetRate,
@@ -96,7 +97,7 @@ CASES = {
     ),
     "FlowMarginal": (lambda s: FlowMarginal(Coupling((4,)), seed=s), (B, 3)),
     "GANPenalty": (
-        lambda s: GANPenalty(2.0, dense_discriminator((4,)), "reverse_kl", True),
+        lambda s: GANPenalty(2.0, dense_discriminator((4,)), "forward_kl", True),
         *((B, 3), (B, 3)),
     ),
     "GatedConv2D": (lambda s: GatedConv2D(3, (3, 2), strides=2), (B, 5, 6, 2)),
@@ -139,6 +140,12 @@ CASES = {
         lambda s: MarginalKLPenalty(-1.0, dense_discriminator((4,)), seed=s),
         (B, 3),
     ),
+    "MarginalKLPenalty, non-saturating": (
+        lambda s: MarginalKLPenalty(
+            1.0, dense_discriminator((4,)), seed=s, form="non_saturating"
+        ),
+        (B, 3),
+    ),
     "MaskedDense": (lambda s: MaskedDense([1, 2, 3], [0, 2], strict=True), (B, 3)),
     "Permutation": (lambda s: Permutation("random"), (B, 6)),
     "PixelCNN": (lambda s: PixelCNN(2, 1, seed=s), (B, 4, 4, 1), (B, 3)),
@@ -151,6 +158,12 @@ CASES = {
     "ScaledDense": (lambda s: ScaledDense(3), (B, 2, 4)),
     "Scale": (lambda s: Scale(), (B, 3)),
     "Shift": (lambda s: Shift(), (B, 3)),
+    "SpectralNormalization": (
+        lambda s: SpectralNormalization(
+            keras.layers.Conv2D(3, 2, strides=2, activation="relu"), iterations=2
+        ),
+        (B, 5, 6, 2),
+    ),
     "StandardNormal": (lambda s: StandardNormal(seed=s), (B, 2, 3)),
     "Standardize": (lambda s: Standardize(), (B, 4)),
     "TotalCorrelationPenalty": (

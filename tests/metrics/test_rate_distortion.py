@@ -1,10 +1,13 @@
 """Tests of evaluate: means, standard errors, samples, units and echoes."""
 
 import math
+import re
 
 import keras
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from keras import layers, ops
 from linear_gaussian import BIAS, VARIANCE, WEIGHTS, linear_data, linear_model
 from scipy import stats
@@ -553,18 +556,77 @@ def test_bad_numbers_of_weights_raise(arguments):
 # Bad input
 
 
-@pytest.mark.parametrize("arguments", [{"samples": 0}, {"batch_size": 0}])
-def test_bad_numbers_raise(arguments):
-    model = deaf_autoencoder(GaussianBottleneck(2))
-    with pytest.raises(ValueError, match="must be an integer >= 1. Received"):
-        evaluate(model, data(), **arguments)
+no_counts = st.one_of(
+    st.integers(max_value=0),
+    st.floats().filter(lambda value: not (value >= 1 and value.is_integer())),
+    st.text(max_size=3),
+    st.lists(st.integers(1, 9), max_size=2),
+)
 
 
-def test_unknown_echoes_raise():
+def test_numbers_that_are_no_counts_raise():
+    model, x = deaf_autoencoder(GaussianBottleneck(2)), data()
+
+    @settings(max_examples=60, deadline=None, database=None)
+    @given(name=st.sampled_from(["samples", "batch_size"]), value=no_counts)
+    def check(name, value):
+        sentence = re.escape(
+            f"{name} must be an integer >= 1. Received: {name}={value!r}"
+        )
+        with pytest.raises(ValueError, match=sentence):
+            evaluate(model, x, **{name: value})
+
+    check()
+
+
+def test_whole_numbers_of_other_types_are_counts():
+    model, x = deaf_autoencoder(GaussianBottleneck(2)), data()
+    expected = evaluate(model, x)
+    for batch_size in (3.0, np.int64(3), np.float32(3)):
+        found = evaluate(model, x, samples=np.int32(1), batch_size=batch_size)
+        assert found == pytest.approx(expected)
+
+
+def test_a_single_number_that_is_not_finite_is_found():
     model = deaf_autoencoder(GaussianBottleneck(2))
-    sentence = "echoes must be one of bank, batch. Received: echoes='train'"
-    with pytest.raises(ValueError, match=sentence):
-        evaluate(model, data(), echoes="train")
+
+    @settings(max_examples=40, deadline=None, database=None)
+    @given(
+        which=st.sampled_from("xy"),
+        where=st.integers(0, 59),
+        value=st.sampled_from([np.nan, np.inf, -np.inf]),
+        echoes=st.sampled_from(["bank", "batch"]),
+        batch_size=st.integers(1, 12),
+    )
+    def check(which, where, value, echoes, batch_size):
+        arrays = {"x": data(), "y": data()}
+        arrays[which].flat[where] = value
+        sentence = f"^{which} must be finite. Received: NaN or infinity"
+        with pytest.raises(ValueError, match=sentence):
+            evaluate(model, **arrays, echoes=echoes, batch_size=batch_size)
+
+    check()
+
+
+def test_inputs_and_targets_of_different_length_raise():
+    model = deaf_autoencoder(GaussianBottleneck(2))
+
+    @settings(max_examples=20, deadline=None, database=None)
+    @given(st.integers(1, 9), st.integers(1, 9), st.sampled_from(["bank", "batch"]))
+    def check(n, more, echoes):
+        sentence = f"as many in each array. Received: arrays of length {n}, {n + more}"
+        with pytest.raises(ValueError, match=sentence):
+            evaluate(model, data(n), data(n + more), echoes=echoes)
+
+    check()
+
+
+@settings(max_examples=30, deadline=None, database=None)
+@given(st.text().filter(lambda text: text not in ("bank", "batch")) | st.none())
+def test_unknown_echoes_raise(echoes):
+    sentence = f"echoes must be one of bank, batch. Received: echoes={echoes!r}"
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        evaluate(None, data(), echoes=echoes)
 
 
 class PerPixel(keras.losses.Loss):

@@ -12,6 +12,7 @@ from echo_keras.studies import (
     Table,
     cell,
     mean,
+    plus_minus,
     points,
     published,
     spread,
@@ -45,6 +46,8 @@ def test_a_table_as_a_whole():
         == """# Table 9
 
 ## digits: the paper's protocol
+
+All of the paper's updates.
 
 | Method | Rate | runs |
 | --- | ---: | ---: |
@@ -221,3 +224,12 @@ def test_nan_of_numpy_is_no_number():
 def test_a_table_makes_its_folder(tmp_path):
     Table(STUDY, COLUMNS).write([run("vae", 1.0)], tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b" / "table.csv").exists()
+
+
+def test_a_model_without_a_rate_is_a_dash_in_a_table_and_no_point_of_a_curve():
+    runs = [{**run("echo", 3.0), "seconds": 5}, {**run("wae", 2.0), "seconds": 6}]
+    del runs[1]["test"]["bank"]["rate"]
+    assert Column("Rate", "test.bank.rate").text(runs[1:]) == "-"
+    assert plus_minus("test.bank.rate")(runs[1:]) is None
+    found = points(runs, lambda config: "all", "test.bank.rate", "seconds")
+    assert found == {"all": [(3.0, 5)]}
