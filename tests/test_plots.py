@@ -403,6 +403,20 @@ def test_an_information_plane_names_the_beta_of_each_model(figures, tmp_path):
     assert {y for _, y in entropy} == {2.3} and diagonal == [[0, 0], [2.3, 2.3]]
 
 
+def test_discrete_channels_have_one_scale_in_each_row():
+    joint, half = np.full((2, 4), 1 / 8), np.full((2, 4), 0.5)
+    sure = np.array([[1.0, 1, 0, 0], [0, 0, 1, 1]])
+    even = half, half / 2, half[0, :2]
+    told = sure, sure / 2, np.array([0.9, 0.1])
+    figure = plots.discrete_channels(joint, {"blind": even, "told": told})
+    grid = np.array(figure.axes[:10]).reshape(5, 2)
+    for left, right in grid[:2]:
+        assert left.get_ylim() == right.get_ylim()
+        assert left.get_ylim()[0] == 0
+    for (left, right), top in zip(grid[2:], (1.0, 0.5, 0.5), strict=True):
+        assert left.images[0].get_clim() == right.images[0].get_clim() == (0, top)
+
+
 def test_discrete_channels_sort_codes_by_their_class(figures, tmp_path):
     joint = np.array([[0.4, 0.1], [0.0, 0.5]])
     encoder, decoder = np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([[0, 1.0], [1, 0]])

@@ -15,7 +15,7 @@ def discrete_channels(
 
     Rows: the data beside what a model generates; codes by class beside their marginal;
     encoder; decoder; and what becomes of an x that is encoded and decoded. Codes are
-    sorted by their share of class 1.
+    sorted by their share of class 1. Each row has one scale, so that columns compare.
 
     Args:
         joint: Probabilities of class and x, (2, n).
@@ -34,9 +34,20 @@ def discrete_channels(
     figure = new(3.7 * len(channels), 15)
     heights = [1, 1, 1.4, 1.4, 1.4]
     grid = figure.subplots(5, len(channels), squeeze=False, height_ratios=heights)
+    tables = []
     for column, (title, channel) in zip(grid.T, channels.items(), strict=True):
-        _discrete_channel(joint, channel, column)
+        tables.append(_discrete_channel(joint, channel, column))
         column[0].set_title(title)
+    for row in grid[:2]:
+        top = max(axes.get_ylim()[1] for axes in row)
+        for axes in row:
+            axes.set_ylim(0, top)
+    for row, images in zip(grid[2:], zip(*tables, strict=True), strict=True):
+        top = max(image.get_array().max() for image in images)
+        for image in images:
+            image.set_clim(0, top)
+        ticks = ticker.MaxNLocator(4)
+        figure.colorbar(images[0], ax=list(row), pad=0.02, ticks=ticks)
     grid[0, 0].legend(fontsize=8)
     grid[1, 0].legend(fontsize=8, ncols=2, loc="upper center")
     for row, letter in zip(grid, ("i", "ii", "iii", "iv", "v"), strict=True):
@@ -46,6 +57,7 @@ def discrete_channels(
 
 
 def _discrete_channel(joint, channel, column):
+    """Draws a column; returns the images of its three tables."""
     p = joint.sum(0)
     mass = joint @ channel[0].T  # P(class, code)
     order = np.argsort(mass[1] / mass.sum(0), kind="stable")
@@ -72,7 +84,8 @@ def _discrete_channel(joint, channel, column):
         (decoder, "$d(x|z)$", "z"),
         ((encoder.T @ decoder).T, "$p(x'|x)$", "x'"),
     )
+    images = []
     for axes, (table, title, up) in zip(tables, shown, strict=True):
-        image = axes.imshow(table, "viridis", origin="lower", vmin=0, aspect="auto")
+        images.append(axes.imshow(table, "viridis", origin="lower", aspect="auto"))
         axes.set(title=title, xlabel="x", ylabel=up)
-        axes.figure.colorbar(image, ax=axes, pad=0.02, ticks=ticker.MaxNLocator(4))
+    return images

@@ -11,6 +11,7 @@ broken_elbo_paper.py. With --generated=N, N images that each model draws give bo
 the information in what it generates, E <= I_d(X; Z) <= G (App. C, Eq. 9 to 11).
 """
 
+from broken_elbo_claims import CLAIMS
 from broken_elbo_paper import (
     DATASETS,
     DECODERS,
@@ -125,6 +126,7 @@ TABLE = Table(
     sort=order,
     apart=("features", "pseudo_inputs", "generated"),
     note=note,
+    claims=CLAIMS,
 )
 
 
