@@ -261,7 +261,7 @@ def unused(runs):
         return None
     here = (
         f"R = {elbo['rate'].mean():.4f}, TV {elbo['variation'].mean():.4f}, "
-        f"{elbo['class_1'].mean():.0%} of the codes of class 1"
+        f"class 1 has {elbo['class_1'].mean():.2f} of the codes' probability"
     )
     agrees = max(elbo["rate"].max(), elbo["variation"].max()) < 0.01
     return here, bool(agrees)
@@ -275,8 +275,8 @@ def clusters(runs):
     near = abs(target["class_1"] - PRIOR[1]) < 0.05
     here = (
         f"R = {target['rate'].mean():.4f}, TV {target['variation'].mean():.4f}, "
-        f"{target['class_1'].mean():.0%} of the codes of class 1, within 5 % of "
-        f"{PRIOR[1]:.0%} for {near.sum()} of {len(near)} seeds"
+        f"class 1 has {target['class_1'].mean():.2f} of the codes' probability, within "
+        f".05 of {PRIOR[1]} for {near.sum()} of {len(near)} seeds"
     )
     on_target = max(abs(target["rate"] - RATE).max(), target["variation"].max()) < 0.01
     return here, bool(on_target and near.all())
