@@ -17,6 +17,8 @@ no density: it is read as exp[-(w x - b)^2], normalised. Decoders:
     per_bin   w and b for each bin. With w = 0 every d(x|z) can be p*(x)
 
 Any tight model with R >= 0.5 minimises D + |0.5 - R|: training decides which is found.
+So does where the 30 bins lie, which the paper does not say: here in [0, 1]. In [-1, 1]
+the decoder `table` puts .40 +- .03 of the codes' probability on class 1, not .31 +- .01.
 """
 
 import collections
@@ -244,7 +246,9 @@ def note(runs):
         "the class of which it carries more. Class 1: probability of its codes, "
         f"{PRIOR[1]} in truth. Agreement: probability that a code is of the class that "
         f"made x; {PRIOR[0]} without x, {best:.3f} by Bayes's rule. Parity of the bin: "
-        "made by hand, optimal for both, blind to the class."
+        "made by hand, optimal for both, blind to the class. Bins lie in [0, 1]: in "
+        "[-1, 1], and the paper does not say where, class 1 of the decoder table at a "
+        "target rate is 0.40 ± 0.03 (ten seeds)."
     )
 
 

@@ -325,7 +325,7 @@ def test_runs_are_grouped_by_the_parts_of_their_family(tmp_path, monkeypatch):
     groups, marks = {}, {}
 
     def keep(curves, styles=(), **_):
-        name = SimpleNamespace(suptitle=lambda *_, **__: None)
+        name = SimpleNamespace(supxlabel=lambda *_, **__: None)
         name.savefig = lambda path, **_: groups.update({path.split("-")[-1]: curves})
         marks.update(styles)
         return name
