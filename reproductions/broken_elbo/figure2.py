@@ -17,8 +17,8 @@ no density: it is read as exp[-(w x - b)^2], normalised. Decoders:
     per_bin   w and b for each bin. With w = 0 every d(x|z) can be p*(x)
 
 Any tight model with R >= 0.5 minimises D + |0.5 - R|: training decides which is found.
-So does where the 30 bins lie, which the paper does not say: here in [0, 1]. In [-1, 1]
-the decoder `table` puts .40 +- .03 of the codes' probability on class 1, not .31 +- .01.
+So does where the bins lie, which the paper does not say: here in [0, 1]. In [-1, 1] the
+decoder `table` puts .40 +- .03 of the codes' probability on class 1, not .31 +- .01.
 """
 
 import collections
