@@ -64,7 +64,11 @@ def test_parameters_of_each_method(method):
 
 def test_what_a_method_does_not_have_is_not_in_its_configuration():
     echo, vae, vamp = (config(m, batch_size=64) for m in ("echo", "vae", "vae-vamp"))
-    assert echo["d_max"] == 63 and echo["parametrization"] == "standardized"
+    assert echo_paper.echo_arguments(echo) == {
+        "parametrization": "scaled",
+        "sampling": "cyclic",
+        "d_max": 63,
+    }
     assert not {"d_max", "parametrization", "variant"} & set(vae)
     assert vamp["variant"] == "paper" and "variant" not in echo
     published = STUDY.configs(method=["vae", "iaf-mmd"], variant="published_code")
