@@ -122,7 +122,7 @@ TABLE = Table(
     columns,
     title="Figures 3 and 7 of Fixing a Broken ELBO",
     name="figure3",
-    rows=("family", "flow", "beta", "target", "annealing", "seed"),
+    rows=("family", "flow", "parametrization", "beta", "target", "annealing", "seed"),
     sort=order,
     apart=("features", "pseudo_inputs", "generated"),
     note=note,
