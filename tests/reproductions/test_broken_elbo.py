@@ -313,7 +313,8 @@ def test_the_table_of_committed_records(committed):
         "| -+v, beta 0.1 | 0 | 73.96 | 61.51 | 135.47 | 31.14 | syntactic encoder |",
         "| 2.34 | - | - |",
         "| -+-, target 10 | 0 | 9.84 | 89.28 | 99.13 | 3.36 | semantic encoder | yes |",
-        "| e+, standardized, beta 1 | 0 | 12.03 | 86.67 | 98.71 | 5.97 | at its least rate | yes |",
+        "| e+, standardized, beta 1 | 0 | 12.03 | 86.67 | 98.71 | 5.97 | at its least rate "
+        "| yes |",
         "| +, alone | 0 | 0.00 | 92.65 | 92.65 | 0.00 | autodecoder | - | 0.16 |",
     ):
         assert row in text
