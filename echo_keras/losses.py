@@ -17,9 +17,10 @@ from echo_keras.layers.typing import Shape, Tensor
 class Distortion(keras.losses.Loss):
     """Base class: nats per example, the mean over the batch.
 
-    A subclass gives `per_element(y_true, y_pred)`, shape (batch, ...). If it is a
-    likelihood, it also gives `sample(y_pred, seed_generator)`, which draws data in
-    float32, of the shape of y_true, with a `keras.random.SeedGenerator`.
+    A subclass gives `per_element(y_true, y_pred)`, shape (batch, ...). It alone knows
+    the law p(x|z) that a raw output stands for: it also gives `mean(y_pred)`, the mean
+    of that law in the data's units, and `sample(y_pred, seed_generator)`, which draws
+    data with a `keras.random.SeedGenerator`; both float32, of the shape of y_true.
 
     Inputs:
         y_true: Data, shape (batch, ...).
@@ -28,7 +29,8 @@ class Distortion(keras.losses.Loss):
             `loss.call(y_true, y_pred)` has shape (batch,).
 
     Raises:
-        ValueError: the shapes do not fit; in `sample`, the loss is not a likelihood.
+        ValueError: the shapes do not fit; in `mean` and `sample`, the loss is none of a
+            law.
     """
 
     # Where the channels of y_pred are this many times those of y_true.
@@ -67,6 +69,13 @@ class Distortion(keras.losses.Loss):
         """The distortion of each value in nats, (batch, ...), of float32 tensors."""
         raise NotImplementedError(f"{type(self).__name__} must define `per_element`.")
 
+    def mean(self, y_pred: Tensor) -> Tensor:
+        """The mean of p(x|z), float32, of the shape of y_true; it is not clipped."""
+        raise ValueError(
+            f"loss must have a law whose mean is an image, such as Bernoulli or "
+            f"Gaussian. Received: loss={type(self).__name__}"
+        )
+
     def sample(
         self, y_pred: Tensor, seed_generator: keras.random.SeedGenerator
     ) -> Tensor:
@@ -98,11 +107,15 @@ class Bernoulli(Distortion):
     def per_element(self, y_true: Tensor, logits: Tensor) -> Tensor:
         return ops.softplus(logits) - y_true * logits
 
+    def mean(self, logits: Tensor) -> Tensor:
+        """The probabilities of ones."""
+        return ops.sigmoid(ops.cast(logits, "float32"))
+
     def sample(
         self, logits: Tensor, seed_generator: keras.random.SeedGenerator
     ) -> Tensor:
         """Draws zeros and ones, of the shape of the logits."""
-        p = ops.sigmoid(ops.cast(logits, "float32"))
+        p = self.mean(logits)
         return ops.cast(_uniform(ops.shape(p), seed_generator) < p, "float32")
 
 
@@ -155,6 +168,10 @@ class Gaussian(Distortion):
         error = ops.square(y_true - mean)
         return 0.5 * (error * ops.exp(-log_var) + log_var + math.log(2 * math.pi))
 
+    def mean(self, y_pred: Tensor) -> Tensor:
+        """The mean; with a learned variance the last axis is half as long."""
+        return self.moments(ops.cast(y_pred, "float32"))[0]
+
     def sample(
         self, y_pred: Tensor, seed_generator: keras.random.SeedGenerator
     ) -> Tensor:
@@ -203,6 +220,10 @@ class Laplace(Distortion):
     def per_element(self, y_true: Tensor, mean: Tensor) -> Tensor:
         return ops.abs(y_true - mean) / self.scale + math.log(2 * self.scale)
 
+    def mean(self, mean: Tensor) -> Tensor:
+        """The output itself."""
+        return ops.cast(mean, "float32")
+
     def sample(
         self, mean: Tensor, seed_generator: keras.random.SeedGenerator
     ) -> Tensor:
@@ -220,9 +241,12 @@ class Laplace(Distortion):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class SquaredError(Distortion):
-    r"""Squared error \((y - \mu)^2\), summed over values; not a likelihood.
+    r"""Squared error \((y - \mu)^2\), summed over values: a Gaussian of variance 1/2.
 
-    Half of it is `Gaussian(1.0)` in nats, up to a constant.
+    It is \(-\log N(y; \mu, 1/2)\) in nats without its constant,
+    \(\tfrac12 \log \pi = 0.572\) for each value. So the `neg_elbo` of a model with this
+    loss is that of `Gaussian(0.5)` less the constant: models of the same data compare,
+    and pixels in [0, 1] are given far more noise than they have.
 
     Example:
 
@@ -234,10 +258,23 @@ class SquaredError(Distortion):
     def per_element(self, y_true: Tensor, mean: Tensor) -> Tensor:
         return ops.square(y_true - mean)
 
+    def mean(self, mean: Tensor) -> Tensor:
+        """The output itself."""
+        return ops.cast(mean, "float32")
+
+    def sample(
+        self, mean: Tensor, seed_generator: keras.random.SeedGenerator
+    ) -> Tensor:
+        """Draws data of variance 1/2, of the shape of the mean."""
+        return Gaussian(0.5).sample(mean, seed_generator)
+
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class ZeroLoss(Distortion):
     """No distortion: 0 for every example, for models that other terms train alone.
+
+    Args:
+        logits: If True, outputs are logits of pixels, which `mean` turns into pixels.
 
     Example:
 
@@ -249,8 +286,26 @@ class ZeroLoss(Distortion):
         BIB-AE paper, Sec. 2.3 and 4.1: the original GAN has no term C.
     """
 
+    def __init__(
+        self,
+        logits: bool = False,
+        name: str | None = None,
+        reduction: str = "sum_over_batch_size",
+        dtype: str = "float32",
+    ) -> None:
+        super().__init__(name, reduction, dtype)
+        self.logits = logits
+
     def per_element(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return ops.zeros_like(y_pred)
+
+    def mean(self, y_pred: Tensor) -> Tensor:
+        """The image of a GAN: the output, or its sigmoid."""
+        y_pred = ops.cast(y_pred, "float32")
+        return ops.sigmoid(y_pred) if self.logits else y_pred
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "logits": self.logits}
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")

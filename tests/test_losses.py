@@ -270,11 +270,13 @@ def test_bernoulli_draws_zeros_and_ones():
             stats.norm([2, -1], [3, 0.2]),
         ),
         (losses.Laplace(0.3), [2.0, -1.0], stats.laplace([2, -1], 0.3)),
+        (losses.SquaredError(), [2.0, -1.0], stats.norm([2, -1], 0.5**0.5)),
     ],
 )
 def test_draws_from_the_density(loss, output, law):
     x = drawn(loss, [output])
     assert x.shape == (DRAWS, 2)
+    np.testing.assert_array_equal(array(loss.mean(np.array([output]))), [law.mean()])
     assert_mean(x, law.mean())
     assert_mean((x - law.mean()) ** 2, law.var())
     assert_mean((x[:, 0] - 2) * (x[:, 1] + 1), 0.0)
@@ -314,9 +316,22 @@ def test_draws_follow_the_seed_and_take_half_precision():
         assert np.any(first != array(loss.sample(output, seeds[0])))
 
 
-def test_squared_error_is_not_sampled():
-    with pytest.raises(ValueError, match="likelihood .* Received: loss=SquaredError"):
-        losses.SquaredError().sample(outputs(), keras.random.SeedGenerator(0))
+@pytest.mark.core
+def test_means_are_those_of_the_law_in_float32():
+    logits = ops.cast(np.array([[-200.0, 0.0, 200.0]]), "bfloat16")
+    found = losses.Bernoulli().mean(logits)
+    assert keras.backend.standardize_dtype(found.dtype) == "float32"
+    np.testing.assert_allclose(array(found), [[0.0, 0.5, 1.0]])
+    zero = losses.ZeroLoss(), losses.ZeroLoss(logits=True)
+    np.testing.assert_array_equal(array(zero[0].mean(logits)), [[-200.0, 0.0, 200.0]])
+    np.testing.assert_allclose(array(zero[1].mean(logits)), [[0.0, 0.5, 1.0]])
+
+
+def test_labels_have_no_image_and_no_draws():
+    with pytest.raises(ValueError, match="mean is an image.*loss=CategoricalNLL"):
+        losses.CategoricalNLL().mean(outputs())
+    with pytest.raises(ValueError, match="likelihood .* Received: loss=CategoricalNLL"):
+        losses.CategoricalNLL().sample(outputs(), keras.random.SeedGenerator(0))
 
 
 # Shapes

@@ -8,7 +8,8 @@ from matplotlib import figure as mpl
 
 from echo_keras import plots
 from echo_keras.layers import GaussianSample
-from echo_keras.plots import images
+from echo_keras.losses import Bernoulli, Gaussian, Laplace, SquaredError
+from echo_keras.plots import _figure, images
 
 
 @pytest.fixture
@@ -19,21 +20,23 @@ def grids(monkeypatch):
 
     def spy(rows, path, labels=None):
         drawn.append([np.asarray(row) for row in rows])
-        draw(rows, path, labels)
+        return draw(rows, path, labels)
 
     monkeypatch.setattr(images, "_grid", spy)
     return drawn
 
 
-def noisy(shape):
+def noisy(shape, loss):
     inputs = keras.Input(shape)
-    return keras.Model(inputs, GaussianSample(noise_variance=1.0)(inputs))
+    model = keras.Model(inputs, GaussianSample(noise_variance=1.0)(inputs))
+    model.compile(loss=loss)
+    return model
 
 
 @pytest.mark.core
 def test_reconstructions_are_input_one_sample_and_mean(grids, tmp_path):
-    x = np.zeros((4, 28, 28, 1), "float32")
-    plots.reconstructions(noisy((28, 28, 1)), x, tmp_path / "r.png", samples=50)
+    x, model = np.zeros((4, 28, 28, 1), "float32"), noisy((28, 28, 1), Bernoulli())
+    plots.reconstructions(model, x, tmp_path / "r.png", samples=50)
     inputs, one, mean = grids[0]
     assert (inputs == x).all()
     # sigmoid of standard normal noise: standard deviation .21, of the mean .21/sqrt 50
@@ -42,26 +45,100 @@ def test_reconstructions_are_input_one_sample_and_mean(grids, tmp_path):
     assert matplotlib.image.imread(tmp_path / "r.png").std() > 0.05
 
 
-def test_generations_are_the_decoders_probabilities(grids, tmp_path):
-    decoder = keras.Sequential([keras.Input((784,)), keras.layers.Reshape((28, 28, 1))])
-    codes = np.linspace(-3, 3, 7 * 784, dtype="float32").reshape(7, 784)
-    plots.generations(decoder, codes, tmp_path / "g.png", columns=5)
+@pytest.mark.core
+@pytest.mark.parametrize("loss", [SquaredError(), Gaussian(0.1), Laplace()])
+def test_a_perfect_model_draws_its_images(loss, grids):
+    inputs = keras.Input((4, 4, 1))
+    model = keras.Model(inputs, keras.layers.Identity()(inputs))
+    model.compile(loss=loss)
+    x = np.random.RandomState(0).randint(2, size=(3, 4, 4, 1)).astype("float32")
+    plots.reconstructions(model, x)
+    for row in grids[0]:
+        np.testing.assert_array_equal(row, x)
+
+
+@pytest.mark.core
+def test_a_learned_variance_is_not_drawn(grids):
+    inputs = keras.Input((4, 4, 1))
+    both = keras.layers.Concatenate()([inputs, inputs - 9.0])
+    model = keras.Model(inputs, both)
+    model.compile(loss=Gaussian("learned"))
+    x = np.random.RandomState(0).rand(3, 4, 4, 1).astype("float32")
+    plots.reconstructions(model, x)
+    np.testing.assert_array_equal(grids[0][1], x)
+
+
+def test_a_model_whose_law_is_not_known_is_refused():
+    inputs = keras.Input((4, 4, 1))
+    model = keras.Model(inputs, keras.layers.Identity()(inputs))
+    model.compile(loss="mse")
+    with pytest.raises(ValueError, match="compiled with a loss of echo_keras.losses"):
+        plots.reconstructions(model, np.zeros((3, 4, 4, 1)))
+
+
+def test_pixels_outside_of_the_unit_interval_are_black_or_white(tmp_path):
+    figure = plots.image_rows(
+        {"a": np.array([[-3.0, 0.5], [7.0, 1.0]]).reshape(1, 2, 2, 1)}
+    )
+    assert figure.axes[0].images[0].get_array().tolist() == [[0.0, 0.5], [1.0, 1.0]]
+
+
+def test_generations_are_in_rows_and_written_if_asked(grids, tmp_path):
+    images = np.random.RandomState(0).rand(7, 4, 4, 1)
+    figure = plots.generations(images, columns=5)
+    assert isinstance(figure, mpl.Figure) and not list(tmp_path.iterdir())
+    assert figure._repr_png_().startswith(b"\x89PNG")
     assert [len(row) for row in grids[0]] == [5, 2]
-    expected = 1 / (1 + np.exp(-codes.reshape(7, 28, 28, 1)))
-    np.testing.assert_allclose(np.concatenate(grids[0]), expected, atol=1e-6)
+    np.testing.assert_array_equal(np.concatenate(grids[0]), images)
+    plots.generations(images, tmp_path / "g.png")
     assert (tmp_path / "g.png").exists()
+
+
+def decoded(shape=(2, 2, 1)):
+    """A model whose decoder copies the code into pixels."""
+    codes = keras.Input((4,))
+    decoder = keras.Model(codes, keras.layers.Reshape(shape)(codes), name="decoder")
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, decoder(inputs))
+    model.compile(loss=SquaredError())
+    return model
+
+
+def test_traversal_moves_one_dimension_in_each_row(grids):
+    code, values = np.array([0.1, 0.2, 0.3, 0.4]), np.array([-1.0, 0.0, 1.0])
+    plots.latent_traversal(decoded(), code, values, dimensions=[0, 2])
+    rows = np.array(grids[0]).reshape(2, 3, 4)
+    for row, dimension in zip(rows, (0, 2), strict=True):
+        np.testing.assert_allclose(row[:, dimension], values)
+        others = [k for k in range(4) if k != dimension]
+        np.testing.assert_allclose(row[:, others], code[others][None].repeat(3, 0))
+
+
+def test_interpolation_is_a_straight_line(grids):
+    start, end = np.zeros((2, 4)), np.array([[1.0] * 4, [2.0] * 4])
+    plots.interpolation(decoded(), start, end, steps=5)
+    rows = np.array(grids[0]).reshape(2, 5, 4)
+    np.testing.assert_allclose(rows[0, :, 1], np.linspace(0, 1, 5), atol=1e-6)
+    np.testing.assert_allclose(rows[1, :, 3], np.linspace(0, 2, 5), atol=1e-6)
+
+
+def test_rates_of_dimensions_are_sorted_and_summed():
+    figure = plots.rate_by_dimension({"Echo": np.array([0.2, 2.0, 1.0])})
+    (line,) = figure.axes[0].lines
+    assert line.get_ydata().tolist() == [2.0, 1.0, 0.2]
+    assert line.get_label() == "Echo, 3.2 nats in all"
 
 
 @pytest.fixture
 def figures(monkeypatch):
     made = []
-    make = mpl.Figure
+    make = _figure.Figure
 
     def spy(*args, **kwargs):
         made.append(make(*args, **kwargs))
         return made[-1]
 
-    monkeypatch.setattr(mpl, "Figure", spy)
+    monkeypatch.setattr(_figure, "Figure", spy)
     return made
 
 
@@ -218,7 +295,7 @@ def test_bad_points_of_rate_distortion(curves, says, tmp_path):
 
 def test_image_rows_and_mean_reconstruction(grids, tmp_path):
     x = np.zeros((4, 28, 28, 1), "float32")
-    mean = plots.mean_reconstruction(noisy((28, 28, 1)), x, samples=50)
+    mean = plots.mean_reconstruction(noisy((28, 28, 1), Bernoulli()), x, samples=50)
     assert mean.shape == x.shape
     assert mean.std() == pytest.approx(0.208 / np.sqrt(50), rel=0.1)
     plots.image_rows({"input": x, "mean": mean}, tmp_path / "rows.png")
@@ -273,14 +350,18 @@ def test_codes_in_plane_draws_points_classes_and_circles(figures, tmp_path):
     panels = {"one": (codes, classes), "other": (2 * codes, None)}
     plots.codes_in_plane(panels, tmp_path / "c.png")
     one, other = figures[0].axes
-    np.testing.assert_allclose(one.collections[0].get_offsets(), codes)
-    np.testing.assert_array_equal(one.collections[0].get_array(), classes)
-    np.testing.assert_allclose(other.collections[0].get_offsets(), 2 * codes)
-    radii = [np.hypot(*line.get_xydata().T) for line in one.lines]
+    for label, dots in enumerate(one.lines[:10]):
+        np.testing.assert_allclose(dots.get_xydata(), codes[classes == label])
+    np.testing.assert_allclose(other.lines[0].get_xydata(), 2 * codes)
+    # One scale, and a legend of the classes.
+    assert one.get_xlim() == other.get_xlim()
+    (legend,) = figures[0].legends
+    assert [text.get_text() for text in legend.texts] == [str(k) for k in range(10)]
+    radii = [np.hypot(*line.get_xydata().T) for line in one.lines[10:]]
     np.testing.assert_allclose(radii, np.outer([1, 2, 3], np.ones(100)))
     assert [axes.get_title() for axes in (one, other)] == ["one", "other"]
     plots.codes_in_plane(panels, tmp_path / "d.png", normal=False)
-    assert not figures[1].axes[0].lines
+    assert len(figures[1].axes[0].lines) == 10
 
 
 @pytest.mark.parametrize(
@@ -312,7 +393,7 @@ def test_code_histograms_are_densities_beside_the_normal(figures, tmp_path):
 
 def test_an_information_plane_names_the_beta_of_each_model(figures, tmp_path):
     curves = {"Echo": [(0.1, 6.6, 1.9), (1.0, 2.9, 1.0)], "Gaussian": [(0.1, 4.3, 1.8)]}
-    plots.information_plane(curves, tmp_path / "i.png", entropy=2.3)
+    plots.information_plane(curves, 2.3, tmp_path / "i.png")
     (axes,) = figures[0].axes
     assert [text.get_text() for text in axes.texts] == [
         rf"$\beta$ = {beta}" for beta in ("0.1", "1", "0.1")
@@ -320,6 +401,20 @@ def test_an_information_plane_names_the_beta_of_each_model(figures, tmp_path):
     echo, _, entropy, diagonal = (line.get_xydata().tolist() for line in axes.lines)
     assert echo == [[6.6, 1.9], [2.9, 1.0]]
     assert {y for _, y in entropy} == {2.3} and diagonal == [[0, 0], [2.3, 2.3]]
+
+
+def test_discrete_channels_have_one_scale_in_each_row():
+    joint, half = np.full((2, 4), 1 / 8), np.full((2, 4), 0.5)
+    sure = np.array([[1.0, 1, 0, 0], [0, 0, 1, 1]])
+    even = half, half / 2, half[0, :2]
+    told = sure, sure / 2, np.array([0.9, 0.1])
+    figure = plots.discrete_channels(joint, {"blind": even, "told": told})
+    grid = np.array(figure.axes[:10]).reshape(5, 2)
+    for left, right in grid[:2]:
+        assert left.get_ylim() == right.get_ylim()
+        assert left.get_ylim()[0] == 0
+    for (left, right), top in zip(grid[2:], (1.0, 0.5, 0.5), strict=True):
+        assert left.images[0].get_clim() == right.images[0].get_clim() == (0, top)
 
 
 def test_discrete_channels_sort_codes_by_their_class(figures, tmp_path):
@@ -332,3 +427,13 @@ def test_discrete_channels_sort_codes_by_their_class(figures, tmp_path):
     np.testing.assert_allclose(of_x.images[0].get_array(), [[1, 0], [0, 1]])
     np.testing.assert_allclose([b.get_height() for b in in_z.patches[:2]], [0.4, 0.1])
     np.testing.assert_allclose(in_x.lines[0].get_ydata(), [0.4, 0.6])
+
+
+def test_training_curves_of_a_model_without_a_rate_have_no_panel_for_it():
+    history = {"distortion": [3.0, 2.0], "val_distortion": [4.0, 5.0]}
+    (axes,) = plots.training_curves({"WAE": history}).axes
+    assert axes.get_ylabel() == "distortion (nats per example)"
+    with pytest.raises(
+        ValueError, match="such as distortion. Received: metrics=.'rate"
+    ):
+        plots.training_curves({"WAE": history}, metrics=("rate",))

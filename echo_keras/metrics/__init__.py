@@ -17,7 +17,16 @@ from .classification import (
     information_plane,
     predictive,
 )
-from .codes import decode, encode, match_gaussian, representation, squared_error
+from .codes import (
+    decode,
+    encode,
+    images,
+    law,
+    match_gaussian,
+    representation,
+    squared_error,
+)
+from .dimensions import rate_by_dimension
 from .disentanglement import dci, factor_vae_score, mig, modularity, sap
 from .divergences import divergence
 from .factor_codes import FactorGrid
@@ -75,11 +84,13 @@ __all__ = [
     "frechet_distance",
     "fronts",
     "generative_information",
+    "images",
     "importance_weighted",
     "inception_features",
     "information",
     "information_bounds",
     "information_plane",
+    "law",
     "map_batches",
     "match_gaussian",
     "mig",
@@ -91,6 +102,7 @@ __all__ = [
     "per_example",
     "per_example_likelihood",
     "predictive",
+    "rate_by_dimension",
     "rate_distortion",
     "representation",
     "robustness",

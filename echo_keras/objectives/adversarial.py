@@ -28,6 +28,7 @@ def aae(
     discriminator: keras.layers.Layer | None = None,
     prior: keras.layers.Layer | None = None,
     stochastic: bool = False,
+    form: str = "kl",
 ) -> RateDistortionModel:
     r"""Adversarial autoencoder: \(C + \lambda\, KL[q(z) \,\|\, p(z)]\), terms B and C.
 
@@ -37,6 +38,8 @@ def aae(
         discriminator, prior: See `MarginalKLPenalty`.
         stochastic: If True, the encoder gives mean and variance of a Gaussian, whose
             rate has no weight; else it is deterministic.
+        form: "kl", or "non_saturating" for the loss of the paper of 2015; see
+            `MarginalKLPenalty`.
 
     Returns:
         A `RateDistortionModel`; the term is the layer "marginal_kl".
@@ -54,7 +57,9 @@ def aae(
     bottleneck = DeterministicBottleneck(latent_dim, name="bottleneck")
     if stochastic:
         bottleneck = GaussianBottleneck(latent_dim, beta=0.0, name="bottleneck")
-    divergence = MarginalKLPenalty(weight, discriminator, prior, name="marginal_kl")
+    divergence = MarginalKLPenalty(
+        weight, discriminator, prior, form=form, name="marginal_kl"
+    )
     return autoencoder(encoder, bottleneck, decoder, [divergence])
 
 
@@ -65,7 +70,7 @@ def gan(
     prior: keras.layers.Layer | None = None,
     weight: float = 1.0,
     discriminator: keras.layers.Layer | None = None,
-    generator_loss: str = "non_saturating",
+    form: str = "non_saturating",
     logits: bool = False,
 ) -> RateDistortionModel:
     """Generative adversarial network: D of images decoded from the prior.
@@ -78,7 +83,7 @@ def gan(
         decoder, latent_dim: See `echo_keras.objectives`.
         image_shape: (height, width, channels).
         prior: Layer with `sample(n)`; the standard normal if None.
-        weight, discriminator, generator_loss, logits: See `GANPenalty`.
+        weight, discriminator, form, logits: See `GANPenalty`.
 
     Returns:
         A `RateDistortionModel` from images, of which there are as many generated, to
@@ -100,9 +105,7 @@ def gan(
     z = PriorSamples(latent_dim, prior, name="prior")(inputs)
     if not isinstance(decoder, keras.layers.Layer):
         decoder = decoder(latent_dim)
-    penalty = GANPenalty(
-        weight, discriminator, generator_loss, logits, name="gan_penalty"
-    )
+    penalty = GANPenalty(weight, discriminator, form, logits, name="gan_penalty")
     return RateDistortionModel(inputs, penalty([inputs, decoder(z)]))
 
 
@@ -115,7 +118,7 @@ def vae_gan(
     bottleneck: keras.layers.Layer | None = None,
     weight: float = 1.0,
     discriminator: keras.layers.Layer | None = None,
-    generator_loss: str = "non_saturating",
+    form: str = "non_saturating",
     logits: bool = False,
 ) -> RateDistortionModel:
     """VAE/GAN: terms A, C and D.
@@ -127,7 +130,7 @@ def vae_gan(
             prior, or "both".
         bottleneck: Layer from features to codes; `GaussianBottleneck(latent_dim)` if
             None.
-        weight, discriminator, generator_loss, logits: See `GANPenalty`.
+        weight, discriminator, form, logits: See `GANPenalty`.
 
     Returns:
         A `RateDistortionModel`; D is the layer "gan_penalty".
@@ -154,7 +157,7 @@ def vae_gan(
     """
     if bottleneck is None:
         bottleneck = GaussianBottleneck(latent_dim, beta=beta, name="bottleneck")
-    arguments = weight, discriminator, generator_loss, logits
+    arguments = weight, discriminator, form, logits
     return with_gan_penalty(encoder, bottleneck, decoder, [], images, *arguments)
 
 
@@ -167,7 +170,7 @@ def bib_ae(
     images: str = "both",
     weight: float = 1.0,
     discriminator: keras.layers.Layer | None = None,
-    generator_loss: str = "non_saturating",
+    form: str = "non_saturating",
     logits: bool = False,
 ) -> RateDistortionModel:
     r"""Bounded information bottleneck autoencoder: \(\beta (A - B) + C + D\).
@@ -177,7 +180,7 @@ def bib_ae(
         beta: Float >= 0, weight of A and of -B.
         code_discriminator: The discriminator of B; see `MarginalKLPenalty`.
         images: As for `vae_gan`.
-        weight, discriminator, generator_loss, logits: Of D; see `GANPenalty`.
+        weight, discriminator, form, logits: Of D; see `GANPenalty`.
 
     Returns:
         A `RateDistortionModel`; B is the layer "marginal_kl", D "gan_penalty".
@@ -204,7 +207,7 @@ def bib_ae(
     """
     divergence = MarginalKLPenalty(-beta, code_discriminator, name="marginal_kl")
     bottleneck = GaussianBottleneck(latent_dim, beta=beta, name="bottleneck")
-    arguments = weight, discriminator, generator_loss, logits
+    arguments = weight, discriminator, form, logits
     return with_gan_penalty(
         encoder, bottleneck, decoder, [divergence], images, *arguments
     )
@@ -218,7 +221,7 @@ def with_gan_penalty(
     images: str,
     weight: float,
     discriminator: keras.layers.Layer | None,
-    generator_loss: str,
+    form: str,
     logits: bool,
 ) -> RateDistortionModel:
     """An autoencoder with term D on the named images, as `vae_gan` describes them."""
@@ -229,7 +232,7 @@ def with_gan_penalty(
     penalty = GANPenalty(
         weight,
         discriminator,
-        generator_loss,
+        form,
         logits,
         against="others" if images == "samples" else "all",
         name="gan_penalty",

@@ -76,7 +76,7 @@ def generative_compression(
     images: str = "reconstructions",
     weight: float = 1.0,
     discriminator: keras.layers.Layer | None = None,
-    generator_loss: str = "non_saturating",
+    form: str = "non_saturating",
     logits: bool = False,
 ) -> RateDistortionModel:
     r"""Generative compression: \(\beta R_Q + C + D\), noise added to the codewords.
@@ -88,7 +88,7 @@ def generative_compression(
             `VectorQuantizer`.
         images: What is compared with the data; see `vae_gan`. "samples" are decoded
             draws from N(0, I), which the codewords do not follow of themselves.
-        weight, discriminator, generator_loss, logits: Of D; see `GANPenalty`.
+        weight, discriminator, form, logits: Of D; see `GANPenalty`.
 
     Returns:
         A `RateDistortionModel`; D is the layer "gan_penalty".
@@ -126,5 +126,5 @@ def generative_compression(
         initializer=initializer,
         name="bottleneck",
     )
-    arguments = weight, discriminator, generator_loss, logits
+    arguments = weight, discriminator, form, logits
     return with_gan_penalty(encoder, bottleneck, decoder, [], images, *arguments)

@@ -1,4 +1,4 @@
-"""Figures of trained models, drawn with Matplotlib and written as PNG."""
+"""Figures of trained models, drawn with Matplotlib: returned, and written if asked."""
 
 from .channels import discrete_channels
 from .codes import (
@@ -12,11 +12,20 @@ from .codes import (
 from .curves import (
     information_plane,
     phase_diagram,
+    rate_by_dimension,
     rate_distortion,
+    scatter,
     sorted_by,
     training_curves,
 )
-from .images import generations, image_rows, mean_reconstruction, reconstructions
+from .images import (
+    generations,
+    image_rows,
+    interpolation,
+    latent_traversal,
+    mean_reconstruction,
+    reconstructions,
+)
 
 __all__ = [
     "clouds",
@@ -27,12 +36,16 @@ __all__ = [
     "generations",
     "image_rows",
     "information_plane",
+    "interpolation",
+    "latent_traversal",
     "marginal_densities",
     "mean_by",
     "mean_reconstruction",
     "phase_diagram",
+    "rate_by_dimension",
     "rate_distortion",
     "reconstructions",
+    "scatter",
     "sorted_by",
     "training_curves",
 ]

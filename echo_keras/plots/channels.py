@@ -1,56 +1,63 @@
 """Discrete channels, as tables of probabilities."""
 
-import os
-
 import numpy as np
-from matplotlib import figure as mpl
 from matplotlib import ticker
 
-Path = str | os.PathLike
+from ._figure import Figure, Path, done, new
 
 
 def discrete_channels(
     joint: np.ndarray,
     channels: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
-    path: Path,
-) -> None:
+    path: Path | None = None,
+) -> Figure:
     """Draws models of a discrete x with a discrete code, a column for each.
 
     Rows: the data beside what a model generates; codes by class beside their marginal;
     encoder; decoder; and what becomes of an x that is encoded and decoded. Codes are
-    sorted by their share of class 1.
+    sorted by their share of class 1. Each row has one scale, so that columns compare.
 
     Args:
         joint: Probabilities of class and x, (2, n).
         channels: From a title to probabilities: e(z|x) and d(x|z), both (codes, n), and
             m(z), (codes,).
-        path: Where the PNG goes.
+        path: Where a PNG of it goes, or None.
 
     Example:
 
-    >>> import tempfile
     >>> joint, half = np.full((2, 4), 1 / 8), np.full((2, 4), 0.5)
-    >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
-    ...     discrete_channels(joint, {"mine": (half, half / 2, half[0, :2])}, file.name)
+    >>> figure = discrete_channels(joint, {"mine": (half, half / 2, half[0, :2])})
 
     References:
         Fixing a Broken ELBO, Fig. 2.
     """
-    figure = mpl.Figure((3.7 * len(channels), 15), layout="constrained")
+    figure = new(3.7 * len(channels), 15)
     heights = [1, 1, 1.4, 1.4, 1.4]
     grid = figure.subplots(5, len(channels), squeeze=False, height_ratios=heights)
+    tables = []
     for column, (title, channel) in zip(grid.T, channels.items(), strict=True):
-        _discrete_channel(joint, channel, column)
+        tables.append(_discrete_channel(joint, channel, column))
         column[0].set_title(title)
+    for row in grid[:2]:
+        top = max(axes.get_ylim()[1] for axes in row)
+        for axes in row:
+            axes.set_ylim(0, top)
+    for row, images in zip(grid[2:], zip(*tables, strict=True), strict=True):
+        top = max(image.get_array().max() for image in images)
+        for image in images:
+            image.set_clim(0, top)
+        ticks = ticker.MaxNLocator(4)
+        figure.colorbar(images[0], ax=list(row), pad=0.02, ticks=ticks)
     grid[0, 0].legend(fontsize=8)
     grid[1, 0].legend(fontsize=8, ncols=2, loc="upper center")
     for row, letter in zip(grid, ("i", "ii", "iii", "iv", "v"), strict=True):
         place = {"xy": (-0.3, 1.06), "xycoords": "axes fraction"}
         row[0].annotate(f"({letter})", **place, weight="bold")
-    figure.savefig(path, dpi=110)
+    return done(figure, path)
 
 
 def _discrete_channel(joint, channel, column):
+    """Draws a column; returns the images of its three tables."""
     p = joint.sum(0)
     mass = joint @ channel[0].T  # P(class, code)
     order = np.argsort(mass[1] / mass.sum(0), kind="stable")
@@ -77,7 +84,8 @@ def _discrete_channel(joint, channel, column):
         (decoder, "$d(x|z)$", "z"),
         ((encoder.T @ decoder).T, "$p(x'|x)$", "x'"),
     )
+    images = []
     for axes, (table, title, up) in zip(tables, shown, strict=True):
-        image = axes.imshow(table, "viridis", origin="lower", vmin=0, aspect="auto")
+        images.append(axes.imshow(table, "viridis", origin="lower", aspect="auto"))
         axes.set(title=title, xlabel="x", ylabel=up)
-        axes.figure.colorbar(image, ax=axes, pad=0.02, ticks=ticker.MaxNLocator(4))
+    return images

@@ -1,46 +1,48 @@
 """Codes: in the plane, dimension by dimension, against factors."""
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import figure as mpl
 from scipy import stats
 
-Path = str | os.PathLike
+from ._figure import Figure, Path, done, new
+
 Points = Sequence[tuple[float, float]] | np.ndarray
 Curves = dict[str, Points]
 
 
 def codes_in_plane(
     panels: dict[str, tuple[np.ndarray, Sequence[int] | None]],
-    path: Path,
+    path: Path | None = None,
     normal: bool = True,
-) -> None:
+    share: bool = True,
+) -> Figure:
     """Draws codes of two dimensions, a panel for each model, coloured by class.
 
     Args:
         panels: Dict from a title to a pair: codes (n, 2), and classes (n,), ints, or
             None.
-        path: Where the PNG goes.
+        path: Where a PNG of it goes, or None.
         normal: If True, circles of one, two and three standard deviations of a standard
             normal.
+        share: If True, all panels have one scale, so that spreads compare.
 
     Raises:
         ValueError: codes are not of that shape, or the classes are not as many.
 
     Example:
 
-    >>> import tempfile
-    >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
-    ...     codes_in_plane({"mine": (np.eye(2), [0, 1])}, file.name)
+    >>> figure = codes_in_plane({"mine": (np.eye(2), [0, 1])})
 
     References:
         Variance Constrained Autoencoding, Fig. 2 and 8; The Variational InfoMax
         Autoencoder, Fig. 1.
     """
-    figure = mpl.Figure((3.4 * len(panels), 3.6), layout="constrained")
-    several = figure.subplots(1, len(panels), squeeze=False)[0]
+    figure = new(3.4 * len(panels), 3.6)
+    several = figure.subplots(
+        1, len(panels), squeeze=False, sharex=share, sharey=share
+    )[0]
+    named = {}
     for axes, (title, (codes, classes)) in zip(several, panels.items(), strict=True):
         codes = np.asarray(codes)
         if codes.ndim != 2 or codes.shape[1] != 2:
@@ -52,25 +54,36 @@ def codes_in_plane(
                 f"classes must be as many as codes, {len(codes)}. Received: "
                 f"{len(classes)} for {title!r}"
             )
-        style = {} if classes is None else {"c": classes, "cmap": "tab10"}
-        axes.scatter(*codes.T, s=2, linewidths=0, rasterized=True, **style)
+        labels = np.zeros(len(codes)) if classes is None else np.asarray(classes)
+        for label in np.unique(labels):
+            part = codes[labels == label]
+            dots = axes.plot(*part.T, ".", ms=2, mew=0, rasterized=True)[0]
+            if classes is not None:
+                dots.set_color(f"C{int(label) % 10}")
+                named[int(label)] = dots
         if normal:
             angle = np.linspace(0, 2 * np.pi, 100)
             for radius in (1, 2, 3):
                 circle = radius * np.cos(angle), radius * np.sin(angle)
                 axes.plot(*circle, color="0.5", lw=0.6)
         axes.set(title=title, aspect="equal")
-    figure.savefig(path, dpi=110)
+    if named:
+        shown = sorted(named)
+        handles = [named[label] for label in shown]
+        figure.legend(handles, shown, loc="outside right center", markerscale=6)
+    return done(figure, path)
 
 
-def code_histograms(panels: dict[str, np.ndarray], path: Path, bins: int = 60) -> None:
+def code_histograms(
+    panels: dict[str, np.ndarray], path: Path | None = None, bins: int = 60
+) -> Figure:
     """Draws a histogram of each code dimension, a row for each model.
 
     The curve is the standard normal's density.
 
     Args:
         panels: Dict from a label to codes (n, d), d the same for all.
-        path: Where the PNG goes.
+        path: Where a PNG of it goes, or None.
         bins: Int >= 1.
 
     Raises:
@@ -78,9 +91,7 @@ def code_histograms(panels: dict[str, np.ndarray], path: Path, bins: int = 60) -
 
     Example:
 
-    >>> import tempfile
-    >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
-    ...     code_histograms({"mine": np.random.normal(size=(100, 3))}, file.name)
+    >>> figure = code_histograms({"mine": np.random.normal(size=(100, 3))})
 
     References:
         Variance Constrained Autoencoding, Fig. 5 and 10 to 12.
@@ -92,7 +103,7 @@ def code_histograms(panels: dict[str, np.ndarray], path: Path, bins: int = 60) -
             f"{', '.join(str(np.shape(codes)) for codes in panels.values())}"
         )
     columns = shape[0]
-    figure = mpl.Figure((2.2 * columns, 1.8 * len(panels)), layout="constrained")
+    figure = new(2.2 * columns, 1.8 * len(panels))
     grid = figure.subplots(len(panels), columns, squeeze=False)
     x = np.linspace(-4, 4, 200)
     for row, (label, codes) in zip(grid, panels.items(), strict=True):
@@ -103,17 +114,17 @@ def code_histograms(panels: dict[str, np.ndarray], path: Path, bins: int = 60) -
             if label == list(panels)[-1]:
                 axes.set_xlabel(f"z{j + 1}")
         row[0].set_ylabel(label)
-    figure.savefig(path, dpi=110)
+    return done(figure, path)
 
 
 def codes_by_factor(
     codes: np.ndarray,
     factors: np.ndarray,
     names: Sequence[str],
-    path: Path,
+    path: Path | None = None,
     shape: str = "shape",
     position: tuple[str, str] = ("pos_x", "pos_y"),
-) -> None:
+) -> Figure:
     """Draws the mean of each code dimension against each factor of the images.
 
     One row for each dimension. Where both factors of `position` are known, the first
@@ -124,7 +135,7 @@ def codes_by_factor(
         codes: Array (n, d), of images that cover the factors.
         factors: Int array (n, k), the factors of these images.
         names: The k factors' names.
-        path: Where the PNG goes.
+        path: Where a PNG of it goes, or None.
         shape: Name of the factor that has lines, if it is among `names`.
         position: Names of the factors across and down, if they are among `names`.
 
@@ -137,7 +148,7 @@ def codes_by_factor(
     heat = heat if len(heat) == 2 else []
     others = [k for k, name in enumerate(names) if name != shape and k not in heat]
     dims, columns = codes.shape[1], bool(heat) + len(others)
-    figure = mpl.Figure((2.2 * columns, 1.2 * dims + 0.4), layout="constrained")
+    figure = new(2.2 * columns, 1.2 * dims + 0.4)
     axes = figure.subplots(dims, columns, squeeze=False)
     bound = np.abs(codes).max()
     for dim in range(dims):
@@ -156,7 +167,7 @@ def codes_by_factor(
     titles = ["position"] * bool(heat) + [names[k] for k in others]
     for panel, title in zip(axes[0], titles, strict=True):
         panel.set_title(title, fontsize=9)
-    figure.savefig(path, dpi=110)
+    return done(figure, path)
 
 
 def mean_by(keys: Sequence[np.ndarray], values: np.ndarray) -> np.ndarray:
@@ -183,40 +194,44 @@ def mean_by(keys: Sequence[np.ndarray], values: np.ndarray) -> np.ndarray:
     return means.reshape(shape)
 
 
-def clouds(rows: dict[str, dict[str, np.ndarray]], path: Path, size: float = 2) -> None:
+def clouds(
+    rows: dict[str, dict[str, np.ndarray]], path: Path | None = None, size: float = 2
+) -> Figure:
     """Points in the plane: a row of panels for each kind, one panel for each cloud.
 
     Args:
         rows: From a kind to a dict from a panel's title to points (n, 2).
-        path: Where the PNG goes.
+        path: Where a PNG of it goes, or None.
         size: The panels reach from -size to size in both directions.
     """
     columns = max(map(len, rows.values()))
-    figure = mpl.Figure((3 * columns, 3 * len(rows)), layout="constrained")
+    figure = new(3 * columns, 3 * len(rows))
     axes = figure.subplots(len(rows), columns, sharex=True, sharey=True, squeeze=False)
     for row, panels in zip(axes, rows.values(), strict=True):
         for cell, (title, points) in zip(row, panels.items(), strict=True):
             cell.plot(*points.T, ",", color="C0")
             limits = (-size, size)
             cell.set(title=title, aspect="equal", xlim=limits, ylim=limits)
-    figure.savefig(path, dpi=110)
+    return done(figure, path)
 
 
 def marginal_densities(
-    panels: dict[str, tuple[np.ndarray, np.ndarray]], path: Path, points: int = 20_000
-) -> None:
+    panels: dict[str, tuple[np.ndarray, np.ndarray]],
+    path: Path | None = None,
+    points: int = 20_000,
+) -> Figure:
     """Densities of the dimensions of codes, by Gaussian kernels with Scott's rule.
 
     Args:
         panels: From a title to codes (n, d) and the rates of their dimensions, nats.
-        path: Where the PNG goes.
+        path: Where a PNG of it goes, or None.
         points: At most so many codes are used: the cost grows with them, the shape
             hardly changes.
 
     References:
         Echo paper, App. D.2, Figure 6.
     """
-    figure = mpl.Figure((6.2 * len(panels), 4), layout="constrained")
+    figure = new(6.2 * len(panels), 4)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     rng = np.random.default_rng(0)
     for cell, (title, (codes, rates)) in zip(axes, panels.items(), strict=True):
@@ -227,4 +242,4 @@ def marginal_densities(
             cell.plot(grid, density(grid), lw=1, label=f"{rate:.2f} nats")
         cell.set(title=title, xlabel="z_j", ylabel="density")
         cell.legend(fontsize=6, ncols=2)
-    figure.savefig(path, dpi=110)
+    return done(figure, path)

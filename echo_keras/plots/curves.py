@@ -1,14 +1,14 @@
 """Curves and planes: training, rate and distortion, information."""
 
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from matplotlib import figure as mpl
 
 from echo_keras.metrics.fronts import convex_front, entropy_bound, pareto_front
 
-Path = str | os.PathLike
+from ._figure import Figure, Path, done, new
+
 Points = Sequence[tuple[float, float]] | np.ndarray
 Curves = dict[str, Points]
 
@@ -17,19 +17,30 @@ MARKERS = "osD^vPpX<>hd"
 
 def training_curves(
     histories: dict[str, dict[str, list[float]] | list[dict[str, float]]],
-    path: Path,
+    path: Path | None = None,
     metrics: Sequence[str] = ("neg_elbo", "rate", "distortion"),
-) -> None:
+) -> Figure:
     """Draws logs against epochs, one panel for each metric, validation dashed.
 
     Args:
         histories: Dict from a label to logs: `fit`'s `history.history`, or a list
             with a dict for each epoch.
-        path: Where the PNG goes.
-        metrics: Names of logs; the validation's twin begins with `val_`.
+        path: Where a PNG of it goes, or None.
+        metrics: Names of logs; the validation's twin begins with `val_`. One that no
+            history has, as without a channel there is no rate, gets no panel.
+
+    Raises:
+        ValueError: no history has any of the metrics.
     """
     histories = {label: _by_metric(history) for label, history in histories.items()}
-    figure = mpl.Figure((4.2 * len(metrics), 3.4), layout="constrained")
+    logged = {name.removeprefix("val_") for logs in histories.values() for name in logs}
+    if not logged.intersection(metrics):
+        raise ValueError(
+            f"metrics must be names of logs, such as {', '.join(sorted(logged))}. "
+            f"Received: metrics={metrics}"
+        )
+    metrics = [metric for metric in metrics if metric in logged]
+    figure = new(4.2 * len(metrics), 3.4)
     for axes, metric in zip(
         np.atleast_1d(figure.subplots(1, len(metrics))), metrics, strict=True
     ):
@@ -42,7 +53,7 @@ def training_curves(
         axes.set(xlabel="epoch", ylabel=f"{metric} (nats per example)")
         axes.grid(alpha=0.3)
     axes.legend(title="dashed: validation")
-    figure.savefig(path, dpi=110)
+    return done(figure, path)
 
 
 def _by_metric(history):
@@ -55,10 +66,10 @@ def _by_metric(history):
 
 def rate_distortion(
     curves: Curves,
-    path: Path,
+    path: Path | None = None,
     min_rate: float | None = None,
     reference: dict[str, tuple[float, float]] | None = None,
-) -> None:
+) -> Figure:
     r"""Draws rate against distortion, one curve for each method.
 
     Points are models; the line through the Pareto front is drawn, and the tangent of
@@ -67,7 +78,7 @@ def rate_distortion(
 
     Args:
         curves: Dict from a label to points (rate, distortion), nats per example.
-        path: Where the PNG goes.
+        path: Where a PNG of it goes, or None.
         min_rate: The lowest rate of an Echo channel, drawn dashed, or None.
         reference: Dict from a label to one more point (rate, distortion), such as a
             published number, drawn as a star; or None.
@@ -77,11 +88,9 @@ def rate_distortion(
 
     Example:
 
-    >>> import tempfile
-    >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
-    ...     rate_distortion({"mine": [(5, 90), (10, 80), (20, 72)]}, file.name)
+    >>> figure = rate_distortion({"mine": [(5, 90), (10, 80), (20, 72)]})
     """
-    figure = mpl.Figure((6.4, 4.8), layout="constrained")
+    figure = new(6.4, 4.8)
     axes = figure.subplots()
     best = entropy_bound(*_all_points(curves))
     for i, (label, points) in enumerate(curves.items()):
@@ -100,16 +109,17 @@ def rate_distortion(
     axes.set(xlim=limits[0], ylim=limits[1])
     _name_axes(axes, "distortion")
     axes.legend()
-    figure.savefig(path, dpi=110)
+    return done(figure, path)
 
 
 def phase_diagram(
     curves: Curves,
-    path: Path,
+    path: Path | None = None,
     fronts: str = "all",
     entropy: float | None = None,
     skew: bool = False,
-) -> None:
+    styles: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Figure:
     r"""Draws runs in the rate-distortion plane, and the best that all reach together.
 
     Every run is a point. The stepwise Pareto front of all runs is black: the least
@@ -120,13 +130,15 @@ def phase_diagram(
     Args:
         curves: Dict from a label, such as a family of models, to points (rate,
             distortion), nats per example.
-        path: Where the PNG goes.
+        path: Where a PNG of it goes, or None.
         fronts: "all", as above; or "each", a stepwise front for each label in its
             colour, and neither black front nor hull. To compare encoders, decoders
             and marginals, group the same runs by each and call three times.
         entropy: Number \(\hat H\), in nats; the lowest R + D of all runs if None.
         skew: If True, a second panel shows -ELBO = R + D against R, where differences
             between models of similar -ELBO are easier to see.
+        styles: Dict from a label to properties of a `matplotlib.lines.Line2D`, such as
+            its marker, where it shall not have one of twelve markers and ten colours.
 
     Raises:
         ValueError: fronts is unknown, there is no run, points are no pairs, or a number
@@ -134,10 +146,8 @@ def phase_diagram(
 
     Example:
 
-    >>> import tempfile
     >>> runs = {"simple": [(5, 90), (20, 72)], "complex": [(0, 84), (25, 66)]}
-    >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
-    ...     phase_diagram(runs, file.name, skew=True)
+    >>> figure = phase_diagram(runs, skew=True)
 
     References:
         Fixing a Broken ELBO, Fig. 1, 3 and 7: (a) (i) and (b) by fronts="all" and
@@ -162,18 +172,19 @@ def phase_diagram(
         panels.append(
             ("-ELBO = rate + distortion", 1, (neg_elbo.min(), neg_elbo.max()))
         )
-    figure = mpl.Figure((5.6 * len(panels) + 1.4, 4.4), layout="constrained")
+    figure = new(5.6 * len(panels) + 1.4, 4.4)
     several = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (name, slope, limits) in zip(several, panels, strict=True):
         # What is drawn at (R, D) stands at (R, D + slope R).
         for i, (label, points) in enumerate(curves.items()):
             r, d = np.transpose(points)
-            color, marker = f"C{i % 10}", MARKERS[i % len(MARKERS)]
-            style = {"color": color, "alpha": 0.7, "ms": 5, "mew": 0, "zorder": 3}
-            axes.plot(r, d + slope * r, marker, label=label, **style)
+            style = {"color": f"C{i % 10}", "marker": MARKERS[i % len(MARKERS)]}
+            style |= {"alpha": 0.7, "ms": 5, "mew": 0, "zorder": 3, "linestyle": ""}
+            style |= (styles or {}).get(label, {})
+            axes.plot(r, d + slope * r, label=label, **style)
             if fronts == "each":
                 x, y = _staircase(r, d, 2 * far, 2 * high - low)
-                axes.plot(x, y + slope * x, color=color, lw=1.3)
+                axes.plot(x, y + slope * x, color=style["color"], lw=1.3)
         if fronts == "all":
             hull = convex_front(rate, distortion)
             x, y = rate[hull], distortion[hull]
@@ -188,7 +199,7 @@ def phase_diagram(
         _name_axes(axes, name)
     handles = several[0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside right upper", fontsize=9)
-    figure.savefig(path, dpi=200)
+    return done(figure, path, dpi=200)
 
 
 def _all_points(curves):
@@ -222,26 +233,26 @@ def _name_axes(axes, name):
 
 
 def information_plane(
-    curves: dict[str, Sequence[tuple[float, float, float]]], path: Path, entropy: float
-) -> None:
+    curves: dict[str, Sequence[tuple[float, float, float]]],
+    entropy: float,
+    path: Path | None = None,
+) -> Figure:
     """Draws what codes tell of classes against what they keep of inputs.
 
     Args:
         curves: From a label, of a channel, to points (beta, I(X; Z), I(Z; C)), nats per
             example, a model each.
-        path: Where the PNG goes.
         entropy: H(C) in nats, the most that a code can tell.
+        path: Where a PNG of it goes, or None.
 
     Example:
 
-    >>> import tempfile
-    >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
-    ...     information_plane({"Echo": [(0.1, 6.6, 1.9), (1, 2.9, 1)]}, file.name, 2.3)
+    >>> figure = information_plane({"Echo": [(0.1, 6.6, 1.9), (1, 2.9, 1)]}, 2.3)
 
     References:
         Tishby et al. (1999); BIB-AE paper, Sec. 2.1.
     """
-    figure = mpl.Figure((6.4, 4.4), layout="constrained")
+    figure = new(6.4, 4.4)
     axes = figure.subplots()
     for i, (label, points) in enumerate(curves.items()):
         betas, kept, told = np.transpose(points)
@@ -259,29 +270,91 @@ def information_plane(
     axes.margins(x=0.12)  # room for names
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=110)
+    return done(figure, path)
 
 
 def sorted_by(
     key: np.ndarray, panels: dict[str, np.ndarray], name: str, path: Path
-) -> None:
+) -> Figure:
     """Values of examples in the order of a key, and their running mean.
 
     Args:
         key: What examples are sorted by, (n,).
         panels: From a title to values (n,).
         name: What the key is called.
-        path: Where the PNG goes.
+        path: Where a PNG of it goes, or None.
 
     References:
         Echo paper, App. D.3, Figure 7.
     """
     order, window = np.argsort(key), max(1, len(key) // 50)
-    figure = mpl.Figure((4.5 * len(panels), 4), layout="constrained")
+    figure = new(4.5 * len(panels), 4)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for cell, (title, values) in zip(axes, panels.items(), strict=True):
         cell.plot(values[order], ",", color="C0", alpha=0.5)
         mean = np.convolve(values[order], np.ones(window) / window, mode="valid")
         cell.plot(np.arange(len(mean)) + window / 2, mean, color="C1")
         cell.set(xlabel=f"test images, sorted by {name}", title=title)
-    figure.savefig(path, dpi=110)
+    return done(figure, path)
+
+
+def rate_by_dimension(rates: dict[str, np.ndarray], path: Path | None = None) -> Figure:
+    """Draws what each dimension of a code adds to its rate, the largest first.
+
+    Args:
+        rates: From a label, of a model, to the mean rates of its dimensions, (d,), nats
+            per example: what `metrics.rate_by_dimension` returns.
+        path: Where a PNG of it goes, or None.
+
+    Example:
+
+    >>> figure = rate_by_dimension({"Echo": np.array([0.2, 2.1, 1.3])})
+    """
+    figure = new(6.4, 3.6)
+    axes = figure.subplots()
+    for label, values in rates.items():
+        values = np.sort(values)[::-1]
+        name = f"{label}, {values.sum():.1f} nats in all"
+        axes.plot(np.arange(1, len(values) + 1), values, "o-", ms=3, label=name)
+    axes.set(xlabel="dimension, by its rate", ylabel="rate (nats per example)")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return done(figure, path)
+
+
+def scatter(
+    groups: dict[str, Points],
+    x_name: str,
+    y_name: str,
+    path: Path | None = None,
+    wanted: float | None = None,
+) -> Figure:
+    """Draws one measured number of models against another, a colour for each group.
+
+    What a penalty of weight lambda costs is fair to compare at an equal measured value
+    of what it holds, not at an equal lambda.
+
+    Args:
+        groups: From a label to points (x, y), one for each model.
+        x_name, y_name: Names of the axes.
+        path: Where a PNG of it goes, or None.
+        wanted: The x that models were asked for, drawn dashed, or None.
+
+    Example:
+
+    >>> figure = scatter({"VCAE": [(2.0, 0.04), (1.9, 0.05)]}, "variance", "error")
+
+    References:
+        Variance Constrained Autoencoding, App. B.3.2.
+    """
+    figure = new(5.4, 4.0)
+    axes = figure.subplots()
+    for i, (label, points) in enumerate(groups.items()):
+        axes.plot(*np.transpose(points), MARKERS[i % len(MARKERS)], ms=4, label=label)
+    if wanted is not None:
+        axes.axvline(wanted, ls="--", color="0.6", label="asked for")
+    axes.set(xlabel=x_name, ylabel=y_name)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return done(figure, path)

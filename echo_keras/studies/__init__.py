@@ -1,6 +1,8 @@
 """Many runs: what varies, their records and tables, and where they run."""
 
 from . import measures, records, runners
+from .claim import Claim, compare
+from .evaluation import evaluated
 from .factor_study import FactorStudy, scores
 from .runners import RunsFailed, run_all
 from .script import Command, Option, Results, Script, parse, start
@@ -18,6 +20,7 @@ from .table import (
 )
 
 __all__ = [
+    "Claim",
     "Column",
     "Command",
     "FactorStudy",
@@ -29,6 +32,8 @@ __all__ = [
     "Study",
     "Table",
     "cell",
+    "compare",
+    "evaluated",
     "markdown",
     "mean",
     "measures",

@@ -84,9 +84,10 @@ def note(runs):
     entropy = mean(runs, "test.bank.label_entropy")
     lowest = max(run["measures"]["min_rate"] for run in runs)
     return (
-        "Nats per test image with standard errors: I(X; Z) is exact for Echo, at least "
-        f"{lowest:.3f}, and an upper bound for the Gaussian channel; I(Z; C) is the "
-        f"lower bound H(C) less the cross-entropy, of H(C) = {entropy:.3f}. NLL, ECE "
+        "Nats per test image with standard errors. The rate of the Gaussian channel is "
+        "an upper bound on I(X; Z); Echo's is I(X; Z) of the population whenever q(z) "
+        f"has a density, and at least {lowest:.3f}. I(Z; C) is the lower bound H(C) "
+        f"less the cross-entropy, of H(C) = {entropy:.3f}. NLL, ECE "
         "(15 equal bins) and accuracy are of class probabilities averaged over codes; "
         "the last columns have noise of the given standard deviation, or the given "
         "share of pixels set to 0."
@@ -120,7 +121,7 @@ TABLE = Table(
 def draw(results):
     curves = points(results.runs, channel, "config.beta", RATE, TOLD)
     entropy = mean(results.runs, "test.bank.label_entropy")
-    plots.information_plane(curves, results.path("supervised.png"), entropy)
+    plots.information_plane(curves, entropy, results.path("supervised.png"))
 
 
 main = Script(STUDY, [TABLE], draw)

@@ -1,6 +1,7 @@
 """The Echo paper's scripts."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -63,7 +64,11 @@ def test_parameters_of_each_method(method):
 
 def test_what_a_method_does_not_have_is_not_in_its_configuration():
     echo, vae, vamp = (config(m, batch_size=64) for m in ("echo", "vae", "vae-vamp"))
-    assert echo["d_max"] == 63 and echo["parametrization"] == "standardized"
+    assert echo_paper.echo_arguments(echo) == {
+        "parametrization": "scaled",
+        "sampling": "cyclic",
+        "d_max": 63,
+    }
     assert not {"d_max", "parametrization", "variant"} & set(vae)
     assert vamp["variant"] == "paper" and "variant" not in echo
     published = STUDY.configs(method=["vae", "iaf-mmd"], variant="published_code")
@@ -202,7 +207,7 @@ def test_few_functions_lie_between_main_and_fit(finished, repository):
         and frame.name != "<genexpr>"
     ]
     assert ours == [
-        *("__call__", "run", "run_all", "outcome", "train_one", "train"),
+        *("__call__", "run", "run_all", "outcome", "train_one", "train", "fit"),
     ]
 
 
@@ -215,6 +220,8 @@ def test_a_record_says_how_it_came_about(finished):
         total = test["rate"] + test["distortion"]
         assert test["neg_elbo"] == pytest.approx(total, rel=1e-6)
         assert test["neg_elbo_se"] > 0
+    assert len(found["test"]["rate_by_dimension"]) == 32
+    assert found["test"]["training_set"]["log_n"] == pytest.approx(math.log(100))
 
 
 def test_figures_are_pictures(finished):

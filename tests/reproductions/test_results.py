@@ -25,6 +25,8 @@ SCRIPTS = [
     ("vcae", "toy", "vcae_toy"),
     ("vimae", "table3", "vimae"),
     ("vimae", "figure1", "vimae_figure1"),
+    ("vimae", "table1", "vimae"),
+    ("vimae", "table5", "vimae"),
 ]
 
 
