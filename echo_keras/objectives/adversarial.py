@@ -223,8 +223,12 @@ def with_gan_penalty(
     discriminator: keras.layers.Layer | None,
     form: str,
     logits: bool,
+    samples: keras.layers.Layer | None = None,
 ) -> RateDistortionModel:
-    """An autoencoder with term D on the named images, as `vae_gan` describes them."""
+    """An autoencoder with term D on the named images, as `vae_gan` describes them.
+
+    `samples` is what `autoencoder` takes as `generated`, the standard normal if None.
+    """
     if images not in IMAGES:
         raise ValueError(
             f"images must be one of {', '.join(IMAGES)}. Received: images={images!r}"
@@ -243,5 +247,5 @@ def with_gan_penalty(
         decoder,
         penalties,
         gan_penalty=penalty,
-        generated=images != "reconstructions",
+        generated=images != "reconstructions" and (samples or True),
     )
