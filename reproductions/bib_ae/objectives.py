@@ -12,7 +12,7 @@ import math
 import bib_ae_paper
 import numpy as np
 from bib_ae_paper import HIDDEN, LATENT_DIM, OF_ADAM, OF_IMAGES, dense
-from bib_ae_samples import LAWS, codes, eight_bits, from_held_out, prior
+from bib_ae_samples import LAWS, codes, eight_bits, from_held_out, of_data, prior
 
 from echo_keras import layers, losses, metrics, objectives, plots
 from echo_keras.studies import (
@@ -234,10 +234,13 @@ NOTE = (
 
 def note(runs):
     of_adam = bib_ae_paper.optimizers(runs)
-    withdrawn = [run for run in runs if "images" not in run["measures"]]
-    parts = [NOTE, of_adam, "B, I(X; Z), MMD, D and FID of some rows are withdrawn "
-             "until measured again." if withdrawn else None]  # fmt: skip
-    return " ".join(filter(None, parts))
+    withdrawn = None
+    if any("images" not in run["measures"] for run in runs):
+        withdrawn = (
+            "B, I(X; Z) of Gaussian channels, MMD, D, JS and FID are withdrawn until "
+            "measured again where there is none."
+        )
+    return " ".join(filter(None, [NOTE, of_adam, withdrawn, of_data(runs)]))
 
 
 def features(runs):
