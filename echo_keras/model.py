@@ -14,6 +14,7 @@ from echo_keras.layers import (
     PixelCNN,
     PriorSamples,
     PseudoInputs,
+    ShuffledCodes,
 )
 from echo_keras.layers.backend import replicas_in_sync
 from echo_keras.layers.typing import Tensor
@@ -173,7 +174,8 @@ def autoencoder(
         gan_penalty: `GANPenalty` or None: it receives the inputs, the outputs
             and, if asked for, what the decoder makes of draws from the prior.
         generated: If True, or a prior, a layer with `sample(n)`, `gan_penalty`
-            also sees decoded draws from the standard normal, or from that prior.
+            also sees decoded draws from the standard normal, or from that prior; if
+            `ShuffledCodes`, decoded draws from the codes' own marginals.
 
     Returns:
         The model, with the given models and layers as its layers.
@@ -212,8 +214,12 @@ def autoencoder(
     if gan_penalty is not None:
         images = [outputs]
         if generated:
-            prior = None if generated is True else generated
-            images.append(decoder(PriorSamples(z.shape[-1], prior)(inputs)))
+            if isinstance(generated, ShuffledCodes):
+                drawn = generated(z)
+            else:
+                prior = None if generated is True else generated
+                drawn = PriorSamples(z.shape[-1], prior)(inputs)
+            images.append(decoder(drawn))
         outputs = gan_penalty([inputs, *images])
     return RateDistortionModel(inputs, outputs)
 

@@ -29,6 +29,7 @@ from .prior_samples import PriorSamples
 from .quantized_bottleneck import QuantizedBottleneck
 from .scale_and_shift import Scale, Shift
 from .scaled_dense import ScaledDense
+from .shuffled_codes import ShuffledCodes
 from .spectral_normalization import SpectralNormalization
 from .standardize import Standardize
 from .total_correlation_penalty import TotalCorrelationPenalty
@@ -74,6 +75,7 @@ __all__ = [
     "Scale",
     "ScaledDense",
     "Shift",
+    "ShuffledCodes",
     "SpectralNormalization",
     "StandardNormal",
     "Standardize",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tools import array, small_networks
 
-from echo_keras import losses, metrics, objectives
+from echo_keras import codec, losses, metrics, objectives
 from echo_keras.layers import (
     DeterministicBottleneck,
     EchoBottleneck,
@@ -21,6 +21,7 @@ from echo_keras.layers import (
     MarginalKLPenalty,
     MMDPenalty,
     PriorSamples,
+    ShuffledCodes,
     StandardNormal,
     VectorQuantizer,
     max_scale,
@@ -395,6 +396,31 @@ def test_compression_is_equations_35_and_36(dither):
     features = model.get_layer("encoder")(x)
     np.testing.assert_allclose(array(bottleneck.code(features)), z, atol=1e-6)
     np.testing.assert_array_equal(array(bottleneck.indices(features)), nearest)
+
+
+@pytest.mark.core
+def test_generative_compression_decodes_draws_from_its_codebook():
+    levels = np.random.RandomState(3).normal(size=(2, 5, 1)).astype("float32")
+    model = objectives.generative_compression(
+        *small_networks(),
+        2,
+        5,
+        groups=2,
+        dither=0.0,
+        initializer=keras.initializers.Constant(levels),
+        images="samples",
+        discriminator=linear_discriminator(),
+    )
+    (shuffle,) = (x for x in model.layers if isinstance(x, ShuffledCodes))
+    assert shuffle.groups == 2 and not any(
+        isinstance(layer, PriorSamples) for layer in model.layers
+    )
+    drawn = keras.Model(model.inputs, shuffle.output).predict(data(), verbose=0)
+    for dimension in range(2):
+        distance = np.abs(drawn[:, dimension, None] - levels[dimension, :, 0])
+        np.testing.assert_allclose(distance.min(axis=1), 0.0, atol=1e-6)
+    # It is no other model for the codec, nor for what reads the bottleneck.
+    assert codec.encode(model, data()).shape == (20, 2)
 
 
 # Exact information, and labels

@@ -2,7 +2,7 @@ r"""Objectives of compression: the rate is the length of a quantized code."""
 
 import keras
 
-from echo_keras.layers import BetaRule, QuantizedBottleneck
+from echo_keras.layers import BetaRule, QuantizedBottleneck, ShuffledCodes
 
 from ..model import RateDistortionModel, autoencoder
 from ..networks import Decoder, Encoder
@@ -87,7 +87,8 @@ def generative_compression(
         groups, update, commitment, temperature, dead_code_threshold, initializer: See
             `VectorQuantizer`.
         images: What is compared with the data; see `vae_gan`. "samples" are decoded
-            draws from N(0, I), which the codewords do not follow of themselves.
+            draws from the codebook's own law, each group of codewords by its frequency
+            and with the dither; see `ShuffledCodes`.
         weight, discriminator, form, logits: Of D; see `GANPenalty`.
 
     Returns:
@@ -126,5 +127,5 @@ def generative_compression(
         initializer=initializer,
         name="bottleneck",
     )
-    arguments = weight, discriminator, form, logits
+    arguments = weight, discriminator, form, logits, ShuffledCodes(groups)
     return with_gan_penalty(encoder, bottleneck, decoder, [], images, *arguments)

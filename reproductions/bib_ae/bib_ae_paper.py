@@ -35,6 +35,10 @@ DISCRIMINATOR_RATES = {
 }
 
 
+# What only their configurations have: of all methods' tables, keys of rows.
+OF_ADAM = ("beta_1", "discriminator_rate")
+
+
 def generator(dataset):
     """A function that returns a GAN's decoder: convolutional, as its discriminator."""
     shape = dataset.x_train.shape[1:]
@@ -45,6 +49,15 @@ def discriminators(config):
     """What the configuration of a method with discriminators has besides."""
     rate = DISCRIMINATOR_RATES.get(config.get("method", "").replace("-", "_"))
     return {} if rate is None else {"beta_1": 0.5, "discriminator_rate": rate}
+
+
+def optimizers(runs):
+    """A sentence for the note under a table on runs with discriminators, or None."""
+    rates = {run["config"].get("discriminator_rate") for run in runs} - {None}
+    if not rates:
+        return None
+    shown = " or ".join(f"{rate:g}" for rate in sorted(rates))
+    return f"Methods with discriminators: Adam's beta_1 .5, discriminators at {shown}."
 
 
 def protocol(config):

@@ -49,6 +49,7 @@ from echo_keras.layers import (
     Scale,
     ScaledDense,
     Shift,
+    ShuffledCodes,
     SpectralNormalization,
     Standardize,
     StandardNormal,
@@ -158,6 +159,7 @@ CASES = {
     "ScaledDense": (lambda s: ScaledDense(3), (B, 2, 4)),
     "Scale": (lambda s: Scale(), (B, 3)),
     "Shift": (lambda s: Shift(), (B, 3)),
+    "ShuffledCodes": (lambda s: ShuffledCodes(2, seed=s), (B, 4)),
     "SpectralNormalization": (
         lambda s: SpectralNormalization(
             keras.layers.Conv2D(3, 2, strides=2, activation="relu"), iterations=2
