@@ -211,7 +211,8 @@ def roc_areas(
         reference: Training images, for `combined_score`.
 
     Returns:
-        From each label to a dict from each score, and "combined", to its `roc_auc`.
+        From each label to a dict from each score, and "deviation", which is
+        `combined_score`, to its `roc_auc`.
 
     Raises:
         ValueError: as `scores` and `combined_score`.
@@ -223,13 +224,13 @@ def roc_areas(
     >>> model.compile(loss=losses.SquaredError())
     >>> x = np.random.RandomState(0).rand(20, 8)
     >>> sorted(roc_areas(model, {"bright": x + 9}, x, x)["bright"])
-    ['combined', 'distortion', 'neg_elbo', 'rate']
+    ['deviation', 'distortion', 'neg_elbo', 'rate']
     """
     of_reference = scores(model, reference, samples, batch_size)
 
     def all_scores(x):
         found = scores(model, x, samples, batch_size)
-        return {**found, "combined": combined_score(found, of_reference)}
+        return {**found, "deviation": combined_score(found, of_reference)}
 
     of_known = all_scores(known)
     return {

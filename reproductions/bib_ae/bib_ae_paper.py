@@ -52,19 +52,22 @@ def protocol(config):
     return {**PROTOCOL, **discriminators(config)}
 
 
-def optimizer(learning_rate, config):
-    """Adam, and where a configuration has a `discriminator_rate`, one for them."""
-    adam = keras.optimizers.Adam(learning_rate, beta_1=config.get("beta_1", 0.9))
-    if "discriminator_rate" not in config:
+def optimizer(learning_rate, of_discriminators=None, beta_1=0.9):
+    """Adam, and where there are discriminators, one for them at a rate of their own."""
+    adam = keras.optimizers.Adam(learning_rate, beta_1=beta_1)
+    if of_discriminators is None:
         return adam
-    own = keras.optimizers.Adam(config["discriminator_rate"], beta_1=config["beta_1"])
+    own = keras.optimizers.Adam(of_discriminators, beta_1=0.5)
     return training.with_discriminator_optimizer(adam, own)
 
 
 class BottleneckStudy(Study):
-    """A study of methods whose optimizers differ; see `optimizer`."""
+    """A study of methods whose optimizers differ, as `discriminators` says."""
 
     def train_one(self, config, *arguments, **named):
-        of_config = functools.partial(optimizer, config=config)
-        study = dataclasses.replace(self, optimizer=of_config)
+        found = {"of_discriminators": config.get("discriminator_rate")}
+        found["beta_1"] = config.get("beta_1", 0.9)
+        study = dataclasses.replace(
+            self, optimizer=functools.partial(optimizer, **found)
+        )
         return super(BottleneckStudy, study).train_one(config, *arguments, **named)

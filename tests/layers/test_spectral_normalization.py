@@ -84,7 +84,8 @@ def test_the_gradient_passes_through_the_norm():
 
     def product(kernel):
         weights = [kernel, ops.zeros(3)]
-        return ops.sum(y * layer.stateless_call(weights, state, x)[0])
+        outputs = layer.stateless_call(weights, state, ops.convert_to_tensor(x))[0]
+        return ops.sum(ops.multiply(outputs, y))
 
     (found,) = gradients(product, kernel)
     # d|W| = u'dW v: the normalized kernel cannot grow.
@@ -110,13 +111,10 @@ def test_a_kernel_of_zeros_gives_the_bias_and_can_grow():
     found = layer(np.ones((1, 4), "float32"), training=True)
     np.testing.assert_array_equal(array(found), [[1.0, 2.0]])
     np.testing.assert_array_equal(array(layer.direction), before)
-    state = [ops.convert_to_tensor(before)]
+    state, x = [ops.convert_to_tensor(before)], ops.ones((1, 4))
 
     def total(kernel):
-        weights = [kernel, ops.zeros(2)]
-        return ops.sum(
-            layer.stateless_call(weights, state, np.ones((1, 4), "float32"))[0]
-        )
+        return ops.sum(layer.stateless_call([kernel, ops.zeros(2)], state, x)[0])
 
     (gradient,) = gradients(total, np.zeros((4, 2), "float32"))
     np.testing.assert_array_equal(gradient, np.ones((4, 2)))

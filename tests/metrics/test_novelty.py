@@ -242,7 +242,7 @@ def test_areas_of_each_score_by_kind_of_novelty():
     x = np.random.RandomState(0).rand(60, 4).astype("float32")
     novel = {"same": x[:30], "far": x[:30] + 50}
     areas = novelty.roc_areas(model, novel, x[30:], x)
-    assert set(areas["far"]) == {"distortion", "rate", "neg_elbo", "combined"}
-    assert areas["far"]["distortion"] == areas["far"]["combined"] == 1.0
+    assert set(areas["far"]) == {"distortion", "rate", "neg_elbo", "deviation"}
+    assert areas["far"]["distortion"] == areas["far"]["deviation"] == 1.0
     one, other = (novelty.scores(model, images)["rate"] for images in (x[:30], x[30:]))
     assert areas["same"]["rate"] == pytest.approx(novelty.roc_auc(one, other), abs=0.02)
