@@ -119,10 +119,10 @@ def test_images_of_other_brightness():
     true = 64 * (0.33 * math.log(0.33 / 0.25) + 0.67 * math.log(0.67 / 0.75))
     found = divergence(images(0.33), images(0.25), folds=2)
     assert abs(found["kl"] - true) < 0.35 * true  # few images, and no brightness given
-    state = np.random.get_state()[1].copy()
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
     again = divergence(images(0.3), images(0.3), folds=2)
     assert abs(again["kl"]) < 0.05
-    np.testing.assert_array_equal(np.random.get_state()[1], state)
+    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
 
 
 @pytest.mark.parametrize(
