@@ -21,11 +21,11 @@ def every_number(runs: list[Record], study: Study) -> list[dict[str, Any]]:
     Example:
 
     >>> study = Study("mine", build=None, protocol={"epochs": 2})
-    >>> run = {"config": {"dataset": "digits", "epochs": 2, "seed": 0}, "seconds": 3.5,
-    ...        "test": {"bank": {"rate": 2.0, "rate_se": 0.1}}, "measures": {"mmd": 0.5}}
+    >>> run = {"config": {"dataset": "digits", "epochs": 2, "seed": 0}, "seconds": 3.5}
+    >>> run |= {"test": {"bank": {"rate": 2.0, "rate_se": 0.1}}, "measures": {"mmd": 1}}
     >>> every_number([run], study)  # doctest: +NORMALIZE_WHITESPACE
     [{'run': 'digits-seed0', 'seconds': 3.5, 'test.bank.rate': 2.0,
-      'test.bank.rate_se': 0.1, 'measures.mmd': 0.5}]
+      'test.bank.rate_se': 0.1, 'measures.mmd': 1}]
     """
     found = []
     for run in runs:

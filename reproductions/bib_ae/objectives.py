@@ -214,8 +214,8 @@ CLAIMS = [
 NOTE = (
     "Nats per test image, with standard errors. A: KL[q(z|x) || N(0, I)]. B: "
     "KL[q(z) || p(z)] and MMD, between codes of test images and draws from N(0, I), "
-    "for VIM the logistic; quantised codes are infinitely far from a density, and codes "
-    "without noise at least as far as a discriminator sees. I(X; Z): A - B of Gaussian "
+    "for VIM the logistic; quantised codes are infinitely far from a density, and "
+    "codes without noise at least as far as a discriminator sees. I(X; Z): A - B of Gaussian "
     "channels; Echo's is that of the population whenever q(z) has a density; a code's "
     "length is the most that a quantised one carries. C: the Bernoulli cross-entropy. D: "
     "KL[p_D(x) || p(x)] between test images and generated ones, JS their "

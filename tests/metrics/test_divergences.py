@@ -118,17 +118,12 @@ def test_images_of_another_brightness():
 
     true = 64 * (0.33 * math.log(0.33 / 0.25) + 0.67 * math.log(0.67 / 0.75))
     found = divergence(images(0.33), images(0.25), folds=2)
-<<<<<<< HEAD
-    assert abs(found["kl"] - true) < 0.35 * true  # few images, and no brightness given
-    state = np.random.get_state()[1].copy()  # noqa: NPY002
-=======
     # Of few images the network learns a part: from below.
     assert 0.25 * true < found["kl"] < true + 3 * found["kl_se"]
     state = np.random.get_state()[1].copy()
->>>>>>> meas
     again = divergence(images(0.3), images(0.3), folds=2)
     assert abs(again["kl"]) < 0.05
-    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+    np.testing.assert_array_equal(np.random.get_state()[1], state)
 
 
 @pytest.mark.parametrize(
