@@ -43,7 +43,7 @@ class SpectralNormalization(keras.layers.Layer):
     >>> import numpy as np
     >>> layer = SpectralNormalization(keras.layers.Dense(2, use_bias=False))
     >>> layer.build((None, 2))
-    >>> layer.layer.kernel.assign(np.diag([1.0, 4.0]))
+    >>> layer.layer.set_weights([np.diag([1.0, 4.0])])
     >>> ops.convert_to_numpy(layer(np.ones((1, 2)))).round(3).tolist()
     [[0.25, 1.0]]
 

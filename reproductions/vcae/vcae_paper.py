@@ -270,7 +270,7 @@ def wanted(runs):
 
 
 def is_chosen(runs, row):
-    """ "chosen" if the row is; for a column that sees the whole section."""
+    """Yes or no; for a column that sees the whole section."""
     config = row[0]["config"]
     of_method = chosen(runs).get((config["method"], config.get("noise")))
     return None if of_method is None else "yes" if row[0] in of_method else "no"
