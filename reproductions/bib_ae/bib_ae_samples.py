@@ -65,14 +65,15 @@ def from_held_out(run, n):
     x = run.dataset.x_test if run.dataset.x_valid is None else run.dataset.x_valid
     bottleneck = run.model.get_layer("bottleneck")
     encoder = keras.Model(run.model.input, bottleneck.input)
-    rows = np.random.RandomState(0).permutation(len(x))
-    size = min(bottleneck.channel.bank_size, len(x))
-    fillings = [rows[i : i + size] for i in range(0, len(x) - size + 1, size)]
+    size = bottleneck.channel.bank_size
+    count = math.ceil(len(x) / size)
+    # Each filling takes all of the bank, and the last has images again.
+    rows = np.resize(np.random.RandomState(0).permutation(len(x)), count * size)
     before = bottleneck.get_weights()
     drawn = []
     try:
-        for k, filling in enumerate(fillings):
-            of_this = n * (k + 1) // len(fillings) - n * k // len(fillings)
+        for k, filling in enumerate(np.split(rows, count)):
+            of_this = n * (k + 1) // count - n * k // count
             features = metrics.map_batches(encoder, x[filling])
             with no_gradients():
                 # In training mode the rows of a batch go to the front of the bank.
@@ -89,3 +90,14 @@ def eight_bits(images, binary=False):
         noise = np.random.RandomState(0).random_sample(images.shape)
         return (noise < images).astype("float32")
     return np.round(255.0 * np.clip(images, 0.0, 1.0)) / 255.0
+
+
+def of_data(runs):
+    """What records of MNIST do not say of its split and its pixels, for notes."""
+    data = runs[0]["data"]["description"]
+    if not data.startswith("MNIST") or "60000" in data:
+        return None
+    return (
+        "Grey pixels; 50,000 of MNIST's 60,000 training images are for training, the "
+        "others are not used."
+    )

@@ -12,7 +12,7 @@ import math
 import bib_ae_paper
 import numpy as np
 from bib_ae_paper import HIDDEN, LATENT_DIM, OF_ADAM, OF_IMAGES, dense
-from bib_ae_samples import LAWS, codes, eight_bits, from_held_out, prior
+from bib_ae_samples import LAWS, codes, eight_bits, from_held_out, of_data, prior
 
 from echo_keras import layers, losses, metrics, objectives, plots
 from echo_keras.studies import (
@@ -216,8 +216,8 @@ NOTE = (
     "KL[q(z) || p(z)] and MMD, between codes of test images and draws from N(0, I), "
     "for VIM the logistic; quantised codes are infinitely far from a density, and "
     "codes without noise at least as far as a discriminator sees. I(X; Z): A - B of "
-    "Gaussian channels; Echo's is that of the population whenever q(z) has a density; a code's "
-    "length is the most that a quantised one carries. C: Bernoulli cross-entropy. D: "
+    "Gaussian channels; Echo's is that of the population whenever q(z) has a density; a "
+    "code's length is the most that a quantised one carries. C: Bernoulli cross-entropy. D: "
     "KL[p_D(x) || p(x)] between test images and generated ones, JS their "
     "Jensen-Shannon divergence, log 2 = .693 where none is taken for another; both with "
     "256 levels of a pixel, or drawn where pixels are binary. B and D come from "
@@ -234,10 +234,13 @@ NOTE = (
 
 def note(runs):
     of_adam = bib_ae_paper.optimizers(runs)
-    withdrawn = [run for run in runs if "images" not in run["measures"]]
-    parts = [NOTE, of_adam, "B, I(X; Z), MMD, D and FID of some rows are withdrawn "
-             "until measured again." if withdrawn else None]  # fmt: skip
-    return " ".join(filter(None, parts))
+    withdrawn = None
+    if any("images" not in run["measures"] for run in runs):
+        withdrawn = (
+            "B, I(X; Z) of Gaussian channels, MMD, D, JS and FID are withdrawn until "
+            "measured again where there is none."
+        )
+    return " ".join(filter(None, [NOTE, of_adam, withdrawn, of_data(runs)]))
 
 
 def features(runs):
