@@ -104,6 +104,7 @@ TABLE = Table(
         Column("Dist", "test.batch.distortion"),
         Column("-ELBO", NEG_ELBO),
         Column("sigma", lambda runs: spread(kept(runs), NEG_ELBO)),
+        Column("se over images", "test.batch.neg_elbo_se"),
         Column("runs", lambda runs: f"{len(kept(runs))} of {len(runs)}"),
         Column("-ELBO, bank", "test.bank.neg_elbo"),
         Column("Params (M)", lambda runs: runs[0]["parameters"] / 1e6),

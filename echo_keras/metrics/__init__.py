@@ -28,6 +28,7 @@ from .codes import (
 )
 from .dimensions import rate_by_dimension
 from .disentanglement import dci, factor_vae_score, mig, modularity, sap
+from .divergences import divergence
 from .factor_codes import FactorGrid
 from .features import classifier_features, inception_features
 from .frechet import fid, fid_name, frechet_distance
@@ -42,7 +43,6 @@ from .information import (
     aggregate_posterior,
     generative_information,
     information_bounds,
-    marginal_kl,
     total_correlation,
 )
 from .novelty import combined_score, roc_areas, roc_auc
@@ -73,6 +73,7 @@ __all__ = [
     "decode",
     "default_batch_size",
     "disentanglement",
+    "divergence",
     "encode",
     "entropy_bound",
     "evaluate",
@@ -91,7 +92,6 @@ __all__ = [
     "information_plane",
     "law",
     "map_batches",
-    "marginal_kl",
     "match_gaussian",
     "mig",
     "modularity",

@@ -12,13 +12,11 @@ from sklearn.metrics import pairwise_distances_chunked
 from echo_keras.layers import (
     Channel,
     GaussianBottleneck,
-    MarginalKLPenalty,
     PseudoInputs,
     StandardNormal,
-    dense_discriminator,
 )
 from echo_keras.layers.backend import no_gradients
-from echo_keras.losses import Distortion, ZeroLoss
+from echo_keras.losses import Distortion
 from echo_keras.model import find_layers
 
 from .batching import (
@@ -313,38 +311,6 @@ def _squared_mmd(z: np.ndarray, y: np.ndarray) -> dict[str, float]:
         "mmd": float(of_z.mean() + of_y.mean()),
         "mmd_se": float(2.0 * np.sqrt(spread / n)),
     }
-
-
-def marginal_kl(z: np.ndarray, z_test: np.ndarray, seed: int = 0) -> float:
-    r"""An estimate of \(KL[q(z) \,\|\, N(0, I)]\) in nats, by a discriminator.
-
-    The discriminator is trained on at most 10,000 codes, whatever the model they come
-    from was trained with: so that models compare. Codes without noise may fill no
-    volume; the divergence is then infinite, and the number a sign of it. Global seeds
-    are set.
-
-    Args:
-        z: Codes to learn from, (n, d), draws from q(z).
-        z_test: Codes on which the log-ratio is averaged, (m, d).
-        seed: Int >= 0.
-
-    Example:
-
-    >>> z = np.random.RandomState(0).normal(2.0, size=(1000, 1)).astype("float32")
-    >>> 0.5 < marginal_kl(z, z) < 3.0  # 2 nats
-    True
-
-    References:
-        BIB-AE paper, term B, Eq. 18.
-    """
-    keras.utils.set_random_seed(seed)
-    inputs = keras.Input(z.shape[1:])
-    layer = MarginalKLPenalty(0.0, dense_discriminator((128, 128)), seed=seed)
-    discriminator = keras.Model(inputs, layer(inputs))
-    discriminator.compile(keras.optimizers.Adam(1e-3), loss=ZeroLoss())
-    rows = np.random.RandomState(seed).permutation(len(z))[:10_000]
-    discriminator.fit(z[rows], z[rows], batch_size=250, epochs=10, verbose=0)
-    return float(np.mean(map_batches(layer.penalty, z_test, batch_size=500)))
 
 
 def information_bounds(

@@ -14,6 +14,7 @@ from .curves import (
     phase_diagram,
     rate_by_dimension,
     rate_distortion,
+    scatter,
     sorted_by,
     training_curves,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "rate_by_dimension",
     "rate_distortion",
     "reconstructions",
+    "scatter",
     "sorted_by",
     "training_curves",
 ]

@@ -321,3 +321,40 @@ def rate_by_dimension(rates: dict[str, np.ndarray], path: Path | None = None) ->
     axes.grid(alpha=0.3)
     axes.legend()
     return done(figure, path)
+
+
+def scatter(
+    groups: dict[str, Points],
+    x_name: str,
+    y_name: str,
+    path: Path | None = None,
+    wanted: float | None = None,
+) -> Figure:
+    """Draws one measured number of models against another, a colour for each group.
+
+    What a penalty of weight lambda costs is fair to compare at an equal measured value
+    of what it holds, not at an equal lambda.
+
+    Args:
+        groups: From a label to points (x, y), one for each model.
+        x_name, y_name: Names of the axes.
+        path: Where a PNG of it goes, or None.
+        wanted: The x that models were asked for, drawn dashed, or None.
+
+    Example:
+
+    >>> figure = scatter({"VCAE": [(2.0, 0.04), (1.9, 0.05)]}, "variance", "error")
+
+    References:
+        Variance Constrained Autoencoding, App. B.3.2.
+    """
+    figure = new(5.4, 4.0)
+    axes = figure.subplots()
+    for i, (label, points) in enumerate(groups.items()):
+        axes.plot(*np.transpose(points), MARKERS[i % len(MARKERS)], ms=4, label=label)
+    if wanted is not None:
+        axes.axvline(wanted, ls="--", color="0.6", label="asked for")
+    axes.set(xlabel=x_name, ylabel=y_name)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return done(figure, path)

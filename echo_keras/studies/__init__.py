@@ -4,6 +4,7 @@ from . import measures, records, runners
 from .claim import Claim, compare
 from .evaluation import evaluated
 from .factor_study import FactorStudy, scores
+from .numbers import every_number, write_numbers
 from .runners import RunsFailed, run_all
 from .script import Command, Option, Results, Script, parse, start
 from .study import Run, Study
@@ -34,6 +35,7 @@ __all__ = [
     "cell",
     "compare",
     "evaluated",
+    "every_number",
     "markdown",
     "mean",
     "measures",
@@ -47,4 +49,5 @@ __all__ = [
     "scores",
     "spread",
     "start",
+    "write_numbers",
 ]

@@ -183,7 +183,8 @@ class Configurations:
             found = re.search(LIMITED, record["data"]["description"])
             if found and config.get("train_limit") != paper.get("train_limit"):
                 share *= int(found[1]) / int(found[2])
-            share *= paper["batch_size"] / config["batch_size"]
+            size = paper["batch_size"]
+            share *= size / config.get("batch_size", size)
         return share
 
     def order(self, record: Record) -> Any:

@@ -30,6 +30,7 @@ import keras
 import numpy as np
 
 from echo_keras import data, layers, metrics, networks, objectives, training
+from echo_keras.layers.echo_bottleneck import PARAMETRIZATIONS
 from echo_keras.layers.echo_noise import max_scale
 from echo_keras.model import RateDistortionModel
 from echo_keras.studies import Study, mean
@@ -47,6 +48,7 @@ TWELVE = ["".join(family) for family in itertools.product("-+", "-+", "-+v")]
 FAMILIES = [*TWELVE, "e-", "e+", "+"]
 FLOWS = ["conditional", "fixed"]
 DATASETS = [name for name, of in data.DATASETS.items() if of.shape == (28, 28, 1)]
+OURS = {"parametrization": "scaled", "binarize": "static", "generated": 0}
 POINT = ("test.bank.rate", "test.bank.distortion")
 
 
@@ -67,9 +69,9 @@ def configure(config):
     encoder, decoder, marginal = parts(config)
     unused = ["target"] if config["target"] is None else ["beta", "annealing"]
     if encoder == "none":  # no rate to weigh
-        unused = ["beta", "target", "annealing", "generated"]
-    if encoder == "Echo":  # has no density
-        unused.append("generated")
+        unused += ["beta", "target", "annealing", "generated"]
+    # Echo has no density.
+    unused.append("generated" if encoder == "Echo" else "parametrization")
     if "IAF" not in encoder:
         unused.append("flow")
     if decoder != "PixelCNN++":
@@ -89,7 +91,7 @@ def build(config, dataset):
     in the rate: so the rate is taken before the flow, and codes pass it on the way to
     the decoder. With a conditional flow each density would cost an inverse, 64 passes
     for each pseudo-input. There the mixture is of the Gaussians before the flow: a
-    marginal like any other, so that the rate remains an upper bound, but looser.
+    marginal like any other, under which the rate remains an upper bound.
     """
     encoder, decoder, marginal = parts(config)
     if encoder == "none":
@@ -112,7 +114,8 @@ def build(config, dataset):
         beta,
     )
     if encoder == "Echo":
-        return objectives.echo(*code, d_max=config["batch_size"] - 1)
+        kind, d_max = config["parametrization"], config["batch_size"] - 1
+        return objectives.echo(*code, parametrization=kind, d_max=d_max)
     arguments = {"variance_activation": "softplus"}
     if marginal == "MAF":
         arguments["marginal"] = layers.MAFMarginal(name="maf")
@@ -182,8 +185,7 @@ def generative(run):
 STUDY = FamilyStudy(
     "broken_elbo",
     build,
-    {"schedule": "paper", "features": 64, "pseudo_inputs": 500, "annealing": 0}
-    | {"binarize": "static", "generated": 0},
+    {"schedule": "paper", "features": 64, "pseudo_inputs": 500, "annealing": 0} | OURS,
     quick={"digits": {"epochs": 20, "learning_rate": 1e-3, "features": 16}},
     vary={"family": FAMILIES, "flow": FLOWS}
     | {"beta": [0.1, 0.15, 0.5, 0.9, 1.0, 1.1, 2.0, 10.0], "target": [None]},
@@ -194,17 +196,19 @@ STUDY = FamilyStudy(
         "mean_image": mean_image,
         "generative": generative,
     },
-    unstated=["batch_size", "pseudo_inputs", "binarize", "generated"],
+    unstated=["batch_size", "pseudo_inputs", *OURS],
     described={
         "flow": "Of conditional, which sees the image, and fixed; or all.",
         "features": "Channels of PixelCNN++.",
         "pseudo_inputs": "Components of the VampPrior.",
         "annealing": "Epochs in which beta rises linearly from 0.",
+        "parametrization": "Of Echo; see echo_keras.layers.EchoBottleneck.",
         "target": "Rates to aim at, in nats, instead of betas.",
         "binarize": "How grey pixels are made binary.",
         "generated": "Images drawn from each model for E and G (App. C); 0 for none.",
     },
-    choices={"binarize": ["static", "dynamic", "threshold"]},
+    choices={"parametrization": list(PARAMETRIZATIONS)}
+    | {"binarize": ["static", "dynamic", "threshold"]},
 )
 
 
@@ -242,7 +246,7 @@ def kind(runs):
     least, blank = [
         get(run, f"measures.{name}") for name in ("least_rate", "mean_image")
     ]
-    if least is None:  # records that were made before it was measured
+    if least is None:  # records that were made before it was measured, with |f| < 1
         echo = parts(run["config"])[0] == "Echo"
         r = max_scale(run["config"]["batch_size"] - 1) if echo else 1.0
         least = -LATENT_DIM * math.log(r)
@@ -256,4 +260,6 @@ def label(config):
     named = [text.format(config[k]) for k, text in ends.items() if k in config]
     annealed = ", annealed" if config.get("annealing") else ""
     flow = ", fixed flow" if config.get("flow") == "fixed" else ""
+    if config.get("parametrization", "scaled") != "scaled":
+        flow = f", {config['parametrization'].replace('_', ' ')}"
     return config["family"] + flow + (named[0] if named else ", alone") + annealed

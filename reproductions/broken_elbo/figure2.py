@@ -17,6 +17,8 @@ no density: it is read as exp[-(w x - b)^2], normalised. Decoders:
     per_bin   w and b for each bin. With w = 0 every d(x|z) can be p*(x)
 
 Any tight model with R >= 0.5 minimises D + |0.5 - R|: training decides which is found.
+So does where the bins lie, which the paper does not say: here in [0, 1]. In [-1, 1] the
+decoder `table` puts .40 +- .03 of the codes' probability on class 1, not .31 +- .01.
 """
 
 import collections
@@ -244,7 +246,9 @@ def note(runs):
         "the class of which it carries more. Class 1: probability of its codes, "
         f"{PRIOR[1]} in truth. Agreement: probability that a code is of the class that "
         f"made x; {PRIOR[0]} without x, {best:.3f} by Bayes's rule. Parity of the bin: "
-        "made by hand, optimal for both, blind to the class."
+        "made by hand, optimal for both, blind to the class. Bins lie in [0, 1]: in "
+        "[-1, 1], and the paper does not say where, class 1 of the decoder table at a "
+        "target rate is 0.40 ± 0.03 (ten seeds)."
     )
 
 
@@ -261,7 +265,7 @@ def unused(runs):
         return None
     here = (
         f"R = {elbo['rate'].mean():.4f}, TV {elbo['variation'].mean():.4f}, "
-        f"{elbo['class_1'].mean():.0%} of the codes of class 1"
+        f"class 1 has {elbo['class_1'].mean():.2f} of the codes' probability"
     )
     agrees = max(elbo["rate"].max(), elbo["variation"].max()) < 0.01
     return here, bool(agrees)
@@ -275,8 +279,8 @@ def clusters(runs):
     near = abs(target["class_1"] - PRIOR[1]) < 0.05
     here = (
         f"R = {target['rate'].mean():.4f}, TV {target['variation'].mean():.4f}, "
-        f"{target['class_1'].mean():.0%} of the codes of class 1, within 5 % of "
-        f"{PRIOR[1]:.0%} for {near.sum()} of {len(near)} seeds"
+        f"class 1 has {target['class_1'].mean():.2f} of the codes' probability, within "
+        f".05 of {PRIOR[1]} for {near.sum()} of {len(near)} seeds"
     )
     on_target = max(abs(target["rate"] - RATE).max(), target["variation"].max()) < 0.01
     return here, bool(on_target and near.all())

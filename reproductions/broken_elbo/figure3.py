@@ -122,7 +122,7 @@ TABLE = Table(
     columns,
     title="Figures 3 and 7 of Fixing a Broken ELBO",
     name="figure3",
-    rows=("family", "flow", "beta", "target", "annealing", "seed"),
+    rows=("family", "flow", "parametrization", "beta", "target", "annealing", "seed"),
     sort=order,
     apart=("features", "pseudo_inputs", "generated"),
     note=note,
@@ -164,7 +164,7 @@ def draw(results):
         title = f"{config['dataset']}: {STUDY.deviations(config, TABLE.rows)}"
 
         def save(name, figure, path=path, title=title):
-            figure.suptitle(title, fontsize=8, wrap=True)
+            figure.supxlabel(title, fontsize=8, wrap=True)
             figure.savefig(f"{path}-{name}.png", dpi=200)
 
         coded = [run for run in runs if run["config"]["family"] != "+"]

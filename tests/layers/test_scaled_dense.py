@@ -18,23 +18,38 @@ def rows(n, channels=6, seed=0):
 
 
 @pytest.mark.parametrize("sizes", [[1000], [100] * 10, [1] * 40, [3, 400, 1, 200]])
-def test_gain_is_that_of_all_examples_however_they_were_cut(sizes):
+def test_mean_is_that_of_all_examples_however_they_were_cut(sizes):
     layer, x = ScaledDense(4), rows(sum(sizes))
     for end, size in zip(np.cumsum(sizes), sizes, strict=True):
         layer(x[end - size : end], training=True)
-    centred = (x - x.mean(axis=0)).astype("float64") @ array(layer.kernel)
     np.testing.assert_allclose(array(layer.mean), x.mean(axis=0), rtol=1e-4)
-    found = array(layer.gain) * centred
-    np.testing.assert_allclose(np.square(found).mean(), 1.0, rtol=2e-3)
 
 
-def test_gain_stays_after_a_thousand_examples_and_the_mean_follows():
+@pytest.mark.parametrize("size", [2, 100])
+def test_gain_is_that_of_the_first_batch_for_good(size):
+    layer, x = ScaledDense(4), rows(size)
+    layer(np.tile(x[:1], (5, 1)), training=True)  # equal examples set nothing
+    y = array(layer(x, training=True))
+    centred = (x - x.mean(axis=0)).astype("float64") @ array(layer.kernel)
+    gain = array(layer.gain)
+    np.testing.assert_allclose(gain, 1 / np.sqrt(np.square(centred).mean()), rtol=1e-3)
+    assert 0.5 < np.square(y - y.mean(axis=0)).mean() < 2.0
+    layer(1000 * rows(size, seed=1), training=True)
+    np.testing.assert_array_equal(array(layer.gain), gain)
+
+
+def test_a_first_batch_of_one_example_sets_the_gain_about_zero():
+    layer, x = ScaledDense(4), rows(1)
+    layer(x, training=True)
+    expected = 1 / np.sqrt(np.square(x @ array(layer.kernel)).mean())
+    np.testing.assert_allclose(array(layer.gain), expected, rtol=1e-4)
+
+
+def test_the_mean_follows_the_last_thousand_examples():
     layer, x = ScaledDense(4), rows(1000)
     layer(x, training=True)
-    gain = array(layer.gain)
     for _ in range(30):  # 30 times a tenth of the way: .9^30 = .04
         layer(7 * x[:100], training=True)
-    np.testing.assert_array_equal(array(layer.gain), gain)
     old, new = x.mean(axis=0), 7 * x[:100].mean(axis=0)
     expected = new + 0.9**30 * (old - new)
     np.testing.assert_allclose(array(layer.mean), expected, rtol=1e-3)
@@ -51,9 +66,6 @@ def test_output_by_hand_is_the_same_in_both_modes():
 def test_before_training_it_is_a_dense_layer():
     layer, x = ScaledDense(3), rows(5)
     np.testing.assert_allclose(array(layer(x)), x @ array(layer.kernel), rtol=1e-4)
-    # A first batch of one example has no variance, and is left at the gain of 1.
-    np.testing.assert_allclose(array(layer(x[:1], training=True)), 0.0, atol=1e-6)
-    assert float(array(layer.gain)) == 1.0
 
 
 def test_fit_sets_the_gain_and_files_keep_it(tmp_path):

@@ -171,7 +171,9 @@ def test_pairs_of_table_2_are_given_by_a_flag():
     configs = table2.main.configs(parse(table2.main.flags(), options))
     assert [(c["beta"], c["gamma"]) for c in configs] == [(0, 1), (1, 20)]
     assert {c["dataset"] for c in configs} == {"dsprites"}
-    model = table2.build({**configs[1], "method": "echo", "d_max": 7}, None)
+    echo = {**configs[1], **echo_paper.ECHO, "method": "echo", "d_max": 7}
+    model = table2.build(echo, None)
+    assert model.get_layer("bottleneck").channel.d_max == 7
     assert model.get_layer("tc").initial_weight == 20.0
 
 
@@ -214,7 +216,8 @@ def test_few_functions_lie_between_main_and_fit(finished, repository):
 def test_a_record_says_how_it_came_about(finished):
     found = load(finished[0], "echo")
     assert found["config"]["train_limit"] == found["data"]["training_examples"] == 100
-    assert found["config"]["d_max"] == 49
+    echo = {key: found["config"][key] for key in echo_paper.ECHO}
+    assert echo == echo_paper.ECHO  # d_max None is the batch less one
     for echoes in ("batch", "bank"):
         test = found["test"][echoes]
         total = test["rate"] + test["distortion"]
@@ -374,8 +377,11 @@ def test_the_highest_rates_are_shown_and_the_lowest():
 
 def test_activations_are_several_codes_of_each_image():
     class Bottleneck:
-        def __call__(self, features):
-            return features
+        def encode(self, features):
+            return 7.0 * features
+
+        def channel(self, inputs):
+            return inputs  # not what a standardized z would be
 
         def rate_by_dimension(self, features):
             return np.tile(np.arange(4.0), (len(features), 1))
@@ -387,8 +393,10 @@ def test_activations_are_several_codes_of_each_image():
             return type("Encoder", (), {"predict": lambda self, x, verbose: x})()
 
     codes, rates = figure6.activations(Model(), np.ones((5, 4)), 3)
-    assert codes.shape == (15, 4) and rates.tolist() == [0, 1, 2, 3]
+    assert (
+        codes.shape == (15, 4) and codes.min() == 7.0 and rates.tolist() == [0, 1, 2, 3]
+    )
     rng = np.random.default_rng(2)
     sample = np.stack([rng.normal(size=5000), rng.uniform(size=5000)], axis=1)
-    cells = figure6.normality(sample, seed=0)
-    assert cells[2] == "1 of 2"  # the uniform one
+    counts, cells = figure6.normality(sample, seed=0)
+    assert counts[1] == 1 and cells[2] == "1 of 2"  # the uniform one
