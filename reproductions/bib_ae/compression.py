@@ -114,8 +114,8 @@ def length(runs):
     off = 100 * np.abs(rates / entropies - 1).max()
     excess = max(abs(run["measures"]["file"]["excess"]) for run in found)
     here = (
-        f"rates on test images within {off:.1f} % of it, files within {excess:.2f} % of "
-        "their rates"
+        f"rates on test images within {off:.1f} % of it, files within {excess:.2f} % "
+        "of their rates"
     )
     return here, bool(off < 2 and excess < 1)
 
@@ -126,16 +126,16 @@ def note(runs):
     parts = [NOTE]
     if shares:
         parts.append(
-            f"The images themselves, without loss, take {np.mean(shares):.0f} bits each "
-            "in one gzip file."
+            f"The images themselves, without loss, take {np.mean(shares):.0f} bits "
+            "each in one gzip file."
         )
     return " ".join(filter(None, [*parts, of_data(runs)]))
 
 
 NOTE = (
-    "Nats per test image, with standard errors over images. The rate of quantised codes "
-    "is their length under the frequencies of codewords in training images, R_Q the "
-    "entropy of these; it is not weighed in training (beta 0), and the number of "
+    "Nats per test image, with standard errors over images. The rate of quantised "
+    "codes is their length under the frequencies of codewords in training images, R_Q "
+    "the entropy of these; it is not weighed in training (beta 0), and the number of "
     "codewords bounds it. Files hold up to 1,000 test images and a header of 34 bytes, "
     "which the excess over the rate leaves out. No file of Gaussian or Echo codes "
     "exists: their rates are what an ideal code for noisy z would take on average."

@@ -118,9 +118,9 @@ def note(runs):
     lowest = max(run["measures"]["min_rate"] for run in runs)
     said = (
         "Nats per test image; standard errors over images. The rate of the Gaussian "
-        "channel is an upper bound on I(X; Z); Echo's is I(X; Z) of the population whenever q(z) "
-        f"has a density, and at least {lowest:.3f}. I(Z; C) is the lower bound H(C) "
-        f"less the cross-entropy, of H(C) = {entropy:.3f}. NLL, ECE "
+        "channel is an upper bound on I(X; Z); Echo's is I(X; Z) of the population "
+        f"whenever q(z) has a density, and at least {lowest:.3f}. I(Z; C) is the lower "
+        f"bound H(C) less the cross-entropy, of H(C) = {entropy:.3f}. NLL, ECE "
         "(15 equal bins) and accuracy are of class probabilities averaged over codes, "
         "which is less sure than it is right: an ECE above the share of errors is "
         "underconfidence. The last columns are accuracies on images with noise of the "
