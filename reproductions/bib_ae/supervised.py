@@ -166,7 +166,7 @@ TABLE = Table(
     note=note,
     claims=[
         Claim(
-            "beta trades the information on the class against that on the image (Eq. 9)",
+            "beta trades information on the class against that on the image (Eq. 9)",
             trade_off,
         )
     ],
