@@ -282,15 +282,16 @@ class EchoSample(Channel):
     def rate(self, inputs: Tensors) -> Tensor:
         """Pointwise information -sum_j log s_j(x) in nats, shape (batch,).
 
-        Its mean over the data is I(X; Z) (Echo paper, Eq. 4 and App. D.3).
+        Its mean over the data is I(X; Z) of the population whenever q(z) has a density,
+        otherwise an upper bound (Echo paper, Eq. 4 and App. D.3).
         """
         return -sum_over_latent(self._bounded(inputs)[1])
 
     def rate_by_dimension(self, inputs: Tensors) -> Tensor:
         """What each dimension adds to the rate of each example: nats, (batch, ...).
 
-        For a diagonal S these are the rates I(X; Z_j), which add up to
-        I(X; Z) (Echo paper, App. C).
+        For a diagonal S, and a q(z) that has a density, these are the rates I(X; Z_j),
+        which add up to I(X; Z) (Echo paper, App. C).
         """
         return ops.reshape(-self._bounded(inputs)[1], (-1, *self.code_shape))
 

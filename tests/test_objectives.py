@@ -144,6 +144,23 @@ def test_vim_is_wae_with_noise_on_the_input():
 
 
 @pytest.mark.core
+def test_vim_as_the_published_code_of_wae_has_it():
+    given = {"weight": 10.0, "variant": "published_code"}
+    model = objectives.vim(*small_networks(), 2, **given)
+    penalty = model.get_layer("mmd")
+    # Ten beside an error of weight .05 is 200 beside one of weight 1.
+    assert penalty.initial_weight == pytest.approx(200.0)
+    assert penalty.scales == [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0] and penalty.squared
+    assert model.get_layer("input_noise").bound == 0.02
+    paper = objectives.vim(*small_networks(), 2, kernel="rbf", squared=False)
+    assert paper.get_layer("input_noise").bound == 0.01
+    penalty = paper.get_layer("mmd")
+    assert penalty.kernel == "rbf" and not penalty.squared and penalty.scales == [1.0]
+    with pytest.raises(ValueError, match="variant must be one of paper, published_c"):
+        objectives.vim(*small_networks(), 2, variant="wae")
+
+
+@pytest.mark.core
 def test_vims_logistic_prior_has_variance_one():
     model = objectives.vim(*small_networks(), 3, prior="logistic")
     prior = model.get_layer("mmd").prior

@@ -177,8 +177,8 @@ def information_bottleneck(
     Args:
         encoder: See `echo_keras.objectives`.
         bottleneck: Layer from features to codes, whose `beta` is the reciprocal of the
-            paper's: `EchoBottleneck`, whose rate is I(X; Z), or `GaussianBottleneck`,
-            whose rate bounds it.
+            paper's: `EchoBottleneck`, whose rate is I(X; Z) if q(z) has a density, or
+            `GaussianBottleneck`, whose rate bounds it.
         classes: Int >= 2, number of classes.
 
     Returns:

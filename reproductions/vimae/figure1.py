@@ -9,9 +9,11 @@ are taken to be those of MNIST elsewhere in it.
 """
 
 from vimae_paper import (
+    CHOICES,
     DENSE,
     DESCRIBED,
     METHODS,
+    configure,
     lowest,
     objective,
     optimizer,
@@ -40,6 +42,8 @@ STUDY = Study(
     optimizer=optimizer,
     measures={"posterior": posterior},
     described=DESCRIBED,
+    choices=CHOICES,
+    configure=configure,
 )
 TABLE = table(
     "figure1",

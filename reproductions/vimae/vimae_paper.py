@@ -16,7 +16,7 @@ from echo_keras import metrics, networks, objectives
 from echo_keras.layers import Logistic
 from echo_keras.losses import SquaredError
 from echo_keras.studies import Column, Study, Table, mean, published, spread
-from echo_keras.studies.measures import feature_network, frechet
+from echo_keras.studies.measures import FEATURES, feature_network, frechet
 
 PUBLISHED = json.loads(
     (pathlib.Path(__file__).parents[1] / "published" / "vimae.json").read_text()
@@ -31,8 +31,10 @@ METHODS = {
 # App., MNIST and Omniglot; CelebA and CIFAR-10. beta_A is of Sec. 5.2.
 DENSE = {"latent_dim": 8, "beta_high": 10.0, "beta_low": 0.2, "weight": 10.0}
 DENSE |= {"epochs": 80, "learning_rate": 1e-3}
+DENSE |= {"kernel": "imq", "divergence": "mmd2", "variant": "paper"}
+DENSE["input_noise"] = None
 PROTOCOL = {**DENSE, "filters": 128, "labelled": 1000, "compared": 10_000}
-PROTOCOL["label_draws"] = 10
+PROTOCOL |= {"label_draws": 10, "features": "labels"}
 COLOUR = {"latent_dim": 64, "beta_high": 100.0, "beta_low": 0.4, "weight": 100.0}
 COLOUR = {**PROTOCOL, **COLOUR, "epochs": 60}
 CORRUPTIONS = [("gaussian", 0.2), ("gaussian", 0.3), ("gaussian", 0.4)]
@@ -43,9 +45,29 @@ DESCRIBED = {
     "beta_high": "beta of beta_H-VAE.",
     "beta_low": "beta of beta_A-VAE.",
     "weight": "Weight on the MMD of VIMAE.",
+    "kernel": "Of the MMD of VIMAE.",
+    "divergence": "Of VIMAE: MMD, the paper's Eq. 13, or its square, as WAE has it.",
+    "variant": "Of VIMAE: the paper's words, or what the code of WAE does.",
+    "input_noise": "Bound of the noise on VIMAE's input. Default: .01, code .02.",
+    "features": "Network of the Frechet distance; see echo_keras.studies.measures.",
     "labelled": "Labelled examples that train the SVM.",
     "label_draws": "Machines, each with labelled examples of its own.",
 }
+
+
+CHOICES = {
+    "kernel": ["imq", "rbf"],
+    "divergence": ["mmd2", "mmd"],
+    "variant": ["paper", "published_code"],
+    "features": list(FEATURES),
+}
+OF_VIMAE = ("weight", "kernel", "divergence", "variant", "input_noise")
+
+
+def configure(config):
+    """Without what a method does not have."""
+    vimae = config["method"].startswith("vimae")
+    return {key: v for key, v in config.items() if vimae or key not in OF_VIMAE}
 
 
 def objective(config, encoder, decoder):
@@ -53,7 +75,15 @@ def objective(config, encoder, decoder):
     method, code = config["method"], (encoder, decoder, config["latent_dim"])
     if method.startswith("vimae"):
         prior = {"n": "normal", "l": "logistic"}[method[-1]]
-        return objectives.vim(*code, weight=config["weight"], prior=prior)
+        return objectives.vim(
+            *code,
+            weight=config["weight"],
+            prior=prior,
+            input_noise=config["input_noise"],
+            kernel=config["kernel"],
+            squared=config["divergence"] == "mmd2",
+            variant=config["variant"],
+        )
     betas = {"vae": 1.0, "beta-h": config["beta_high"], "beta-a": config["beta_low"]}
     return objectives.vae(*code, beta=betas[method])
 
@@ -193,12 +223,24 @@ STUDY = Study(
     | {"parzen": parzen, "accuracy": accuracy},
     prepare=feature_network,
     described=DESCRIBED,
+    choices=CHOICES,
+    configure=configure,
 )
+
+
+def label(config):
+    """A method, and in what it departs from the defaults."""
+    changed = [
+        f"{key.replace('_', ' ')} {config[key]}"
+        for key in OF_VIMAE
+        if key in config and config[key] != STUDY.protocol_of(config).get(key)
+    ]
+    return ", ".join([METHODS[config["method"]], *changed])
 
 
 def table(name, columns, note, study=STUDY, claims=()):
     """A table or figure of the paper: a row for each method, means over runs."""
-    first = [Column("Method", lambda runs: METHODS[runs[0]["config"]["method"]])]
+    first = [Column("Method", lambda runs: label(runs[0]["config"]))]
     first.append(Column("runs", len, "d"))
     title = f"{name[:-1].title()} {name[-1]} of The Variational InfoMax Autoencoder"
     return Table(
@@ -206,7 +248,7 @@ def table(name, columns, note, study=STUDY, claims=()):
         [*first, *columns],
         title,
         name,
-        rows=("method",),
+        rows=("method", *OF_VIMAE),
         note=note,
         claims=claims,
     )

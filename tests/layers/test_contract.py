@@ -162,7 +162,7 @@ CASES = {
     "ShuffledCodes": (lambda s: ShuffledCodes(2, seed=s), (B, 4)),
     "SpectralNormalization": (
         lambda s: SpectralNormalization(
-            keras.layers.Conv2D(3, 2, strides=2, activation="relu"), iterations=2
+            keras.layers.Conv2D(3, 2, strides=2, activation="relu"), squarings=2
         ),
         (B, 5, 6, 2),
     ),

@@ -27,28 +27,26 @@ def test_training_follows_the_norm_and_inference_is_the_same():
     """By `fit` on a model that Keras builds: JAX then has to keep what calls assign."""
     convolution = keras.layers.Conv2D(5, 3, strides=2, padding="same")
     stack = [SpectralNormalization(convolution), keras.layers.Flatten()]
-    stack.append(SpectralNormalization(keras.layers.Dense(4), iterations=2))
+    stack.append(SpectralNormalization(keras.layers.Dense(4)))
     model = keras.Sequential(stack)
-    model.compile(keras.optimizers.SGD(0.3), "mse")
+    model.compile(keras.optimizers.SGD(0.05), "mse")
     x, y = normal(64, 6, 6, 2), 9 * normal(64, 4, seed=1)
     model.fit(x, y, batch_size=16, epochs=1, verbose=0)
     first = [array(layer.direction) for layer in (stack[0], stack[2])]
-    model.fit(x, y, batch_size=16, epochs=20, verbose=0)
+    model.fit(x, y, batch_size=16, epochs=30, verbose=0)
     for layer, before in zip((stack[0], stack[2]), first, strict=True):
         kernel, now = array(layer.layer.kernel), array(layer.direction)
         assert np.abs(now @ before) < 0.99 and np.linalg.norm(now) == pytest.approx(1)
         sigma = array(layer.spectral_norm()[0])
-        assert sigma == pytest.approx(norm(kernel), rel=1e-3) and sigma > 1.5
-    for _ in range(30):  # a training step is one iteration behind
-        model(x, training=True)
+        assert sigma == pytest.approx(norm(kernel), rel=0.01) and sigma > 1.2
     # A model that divides by NumPy's norms.
     plain = keras.Sequential([convolution, stack[1], stack[2].layer])
-    (k, b, m, c), training = plain.get_weights(), array(model(x, training=True))
-    inference = array(model(x, training=False))
+    k, b, m, c = plain.get_weights()
+    inference, training = (array(model(x, training=t)) for t in (False, True))
     np.testing.assert_array_equal(array(convolution.kernel), k)
     plain.set_weights([k / norm(k), b, m / norm(m), c])
-    np.testing.assert_allclose(inference, array(plain(x)), rtol=2e-3, atol=2e-3)
-    np.testing.assert_allclose(training, inference, rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(inference, array(plain(x)), rtol=0.03, atol=0.03)
+    np.testing.assert_array_equal(training, inference)
 
 
 def test_before_training_the_norm_is_right():
@@ -58,7 +56,7 @@ def test_before_training_the_norm_is_right():
     assert len(layers) == 3
     for layer in layers:
         sigma = array(layer.spectral_norm()[0])
-        assert sigma == pytest.approx(norm(layer.layer.kernel), rel=0.02)
+        assert sigma == pytest.approx(norm(layer.layer.kernel), rel=0.01)
 
 
 def test_inference_leaves_everything_as_it_is():
@@ -121,12 +119,12 @@ def test_a_kernel_of_zeros_gives_the_bias_and_can_grow():
 
 
 @pytest.mark.parametrize(
-    ("layer", "iterations", "sentence"),
+    ("layer", "squarings", "sentence"),
     [
         (keras.layers.ReLU, 1, "layer must be one of Dense, .*. Received: layer=<ReLU"),
-        (lambda: keras.layers.Dense(1), 0, "iterations must be an integer >= 1"),
+        (lambda: keras.layers.Dense(1), 0, "squarings must be an integer >= 1"),
     ],
 )
-def test_bad_arguments_raise(layer, iterations, sentence):
+def test_bad_arguments_raise(layer, squarings, sentence):
     with pytest.raises(ValueError, match=sentence):
-        SpectralNormalization(layer(), iterations)
+        SpectralNormalization(layer(), squarings)
