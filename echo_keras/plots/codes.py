@@ -38,7 +38,7 @@ def codes_in_plane(
         Variance Constrained Autoencoding, Fig. 2 and 8; The Variational InfoMax
         Autoencoder, Fig. 1.
     """
-    figure = new(3.4 * len(panels), 3.6)
+    figure = new(3.4 * len(panels) + 0.9, 4.2)
     several = figure.subplots(
         1, len(panels), squeeze=False, sharex=share, sharey=share
     )[0]

@@ -45,10 +45,11 @@ STUDY = Study(
     choices=CHOICES,
     configure=configure,
 )
+MMD = Column("MMD to its prior", "measures.posterior.mmd", ".4f")
 TABLE = table(
     "figure1",
     [
-        Column("MMD to its prior", "measures.posterior.mmd", ".4f"),
+        MMD,
         Column("sum of Var(z)", "measures.posterior.summed_variance"),
         Column("excess kurtosis", "measures.posterior.excess_kurtosis"),
         Column("Test error", "test.bank.distortion"),
@@ -69,9 +70,7 @@ TABLE = table(
 def draw(results):
     x, classes = results.dataset.x_test[:5000], results.dataset.y_test
     classes = None if classes is None else classes[:5000]
-    mmd = {
-        run["config"]["method"]: TABLE.columns[1].text([run]) for run in results.runs
-    }
+    mmd = {run["config"]["method"]: MMD.text([run]) for run in results.runs}
     panels = {
         f"{METHODS[config['method']]}\nMMD {mmd[config['method']]}": (
             metrics.encode(model, x, batch_size=500),
