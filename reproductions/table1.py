@@ -107,7 +107,7 @@ def draw(results):
         plots.reconstructions(model, images, f"{path}-reconstructions.png")
         codes = model.get_layer("bottleneck").sample(100)
         decoder = model.get_layer("decoder")
-        plots.generations(decoder, codes, f"{path}-generations.png")
+        plots.generations(decoder, codes, model.loss, f"{path}-generations.png")
 
 
 main = Script(

@@ -17,7 +17,7 @@ from echo_keras.layers import (
     dense_discriminator,
 )
 from echo_keras.layers.backend import no_gradients
-from echo_keras.losses import Distortion, ZeroLoss
+from echo_keras.losses import CategoricalNLL, Distortion, SquaredError, ZeroLoss
 from echo_keras.model import find_layers
 
 from .batching import (
@@ -178,7 +178,9 @@ def generative_information(
     check_integers(1, n=n, samples=samples)
     encoder, bottleneck, between, decoder = _chain(model)
     loss, marginal = model.loss, bottleneck.channel.marginal
-    if not isinstance(loss, Distortion) or type(loss).sample is Distortion.sample:
+    # A squared error lacks the constant of its density, and labels are no images.
+    no_density = CategoricalNLL, SquaredError, ZeroLoss
+    if not isinstance(loss, Distortion) or isinstance(loss, no_density):
         raise ValueError(
             f"model must be compiled with a likelihood, such as "
             f"echo_keras.losses.Bernoulli. Received: loss={loss!r}"

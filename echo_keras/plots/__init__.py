@@ -1,4 +1,8 @@
-"""Figures of trained models, drawn with Matplotlib and written as PNG."""
+"""Figures of trained models, drawn with Matplotlib.
+
+Every function returns the figure, which a notebook shows; writes a PNG if it is given a
+`path`; and draws on `axes` of yours if it is given any.
+"""
 
 from .channels import discrete_channels
 from .codes import (
@@ -8,6 +12,7 @@ from .codes import (
     codes_in_plane,
     marginal_densities,
     mean_by,
+    rate_by_dimension,
 )
 from .curves import (
     information_plane,
@@ -16,7 +21,14 @@ from .curves import (
     sorted_by,
     training_curves,
 )
-from .images import generations, image_rows, mean_reconstruction, reconstructions
+from .images import (
+    generations,
+    image_rows,
+    interpolation,
+    mean_reconstruction,
+    reconstructions,
+    traversal,
+)
 
 __all__ = [
     "clouds",
@@ -27,12 +39,15 @@ __all__ = [
     "generations",
     "image_rows",
     "information_plane",
+    "interpolation",
     "marginal_densities",
     "mean_by",
     "mean_reconstruction",
     "phase_diagram",
+    "rate_by_dimension",
     "rate_distortion",
     "reconstructions",
     "sorted_by",
     "training_curves",
+    "traversal",
 ]

@@ -1,19 +1,19 @@
 """Discrete channels, as tables of probabilities."""
 
-import os
-
 import numpy as np
-from matplotlib import figure as mpl
 from matplotlib import ticker
+from matplotlib.figure import Figure
 
-Path = str | os.PathLike
+from .canvas import Axes, Path, canvas, finish, share_limits
 
 
 def discrete_channels(
     joint: np.ndarray,
     channels: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
-    path: Path,
-) -> None:
+    path: Path | None = None,
+    shared: bool = True,
+    axes: Axes = None,
+) -> Figure:
     """Draws models of a discrete x with a discrete code, a column for each.
 
     Rows: the data beside what a model generates; codes by class beside their marginal;
@@ -24,30 +24,41 @@ def discrete_channels(
         joint: Probabilities of class and x, (2, n).
         channels: From a title to probabilities: e(z|x) and d(x|z), both (codes, n), and
             m(z), (codes,).
-        path: Where the PNG goes.
+        path: Where the PNG goes, if anywhere.
+        shared: If True, all panels of a row have the same scale.
+        axes: Matplotlib axes to draw on, 5 for each column; None makes a figure.
+
+    Raises:
+        ValueError: axes are not as many.
 
     Example:
 
-    >>> import tempfile
     >>> joint, half = np.full((2, 4), 1 / 8), np.full((2, 4), 0.5)
-    >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
-    ...     discrete_channels(joint, {"mine": (half, half / 2, half[0, :2])}, file.name)
+    >>> figure = discrete_channels(joint, {"mine": (half, half / 2, half[0, :2])})
 
     References:
         Fixing a Broken ELBO, Fig. 2.
     """
-    figure = mpl.Figure((3.7 * len(channels), 15), layout="constrained")
-    heights = [1, 1, 1.4, 1.4, 1.4]
-    grid = figure.subplots(5, len(channels), squeeze=False, height_ratios=heights)
+    heights, size = [1, 1, 1.4, 1.4, 1.4], (3.7 * len(channels), 15)
+    figure, grid = canvas(axes, 5, len(channels), size, height_ratios=heights)
     for column, (title, channel) in zip(grid.T, channels.items(), strict=True):
         _discrete_channel(joint, channel, column)
         column[0].set_title(title)
+    for row in grid[:2] if shared else []:
+        share_limits(row, "y")
+    for row in grid[2:]:
+        images = [one.images[0] for one in row]
+        tops = [image.get_array().max() for image in images]
+        for one, image, top in zip(row, images, tops, strict=True):
+            image.set_clim(0, max(tops) if shared else top)
+            place = {"ax": one, "pad": 0.02, "ticks": ticker.MaxNLocator(4)}
+            one.figure.colorbar(image, **place)
     grid[0, 0].legend(fontsize=8)
     grid[1, 0].legend(fontsize=8, ncols=2, loc="upper center")
     for row, letter in zip(grid, ("i", "ii", "iii", "iv", "v"), strict=True):
         place = {"xy": (-0.3, 1.06), "xycoords": "axes fraction"}
         row[0].annotate(f"({letter})", **place, weight="bold")
-    figure.savefig(path, dpi=110)
+    return finish(figure, path)
 
 
 def _discrete_channel(joint, channel, column):
@@ -78,6 +89,5 @@ def _discrete_channel(joint, channel, column):
         ((encoder.T @ decoder).T, "$p(x'|x)$", "x'"),
     )
     for axes, (table, title, up) in zip(tables, shown, strict=True):
-        image = axes.imshow(table, "viridis", origin="lower", vmin=0, aspect="auto")
+        axes.imshow(table, "viridis", origin="lower", aspect="auto")
         axes.set(title=title, xlabel="x", ylabel=up)
-        axes.figure.colorbar(image, ax=axes, pad=0.02, ticks=ticker.MaxNLocator(4))

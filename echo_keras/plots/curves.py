@@ -1,48 +1,60 @@
 """Curves and planes: training, rate and distortion, information."""
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import figure as mpl
+from matplotlib.figure import Figure
 
 from echo_keras.metrics.fronts import convex_front, entropy_bound, pareto_front
 
-Path = str | os.PathLike
-Points = Sequence[tuple[float, float]] | np.ndarray
-Curves = dict[str, Points]
+from .canvas import Axes, Curves, Path, canvas, finish
 
 MARKERS = "osD^vPpX<>hd"
 
 
 def training_curves(
     histories: dict[str, dict[str, list[float]] | list[dict[str, float]]],
-    path: Path,
+    path: Path | None = None,
     metrics: Sequence[str] = ("neg_elbo", "rate", "distortion"),
-) -> None:
+    axes: Axes = None,
+) -> Figure:
     """Draws logs against epochs, one panel for each metric, validation dashed.
 
     Args:
         histories: Dict from a label to logs: `fit`'s `history.history`, or a list
             with a dict for each epoch.
-        path: Where the PNG goes.
-        metrics: Names of logs; the validation's twin begins with `val_`.
+        path: Where the PNG goes, if anywhere.
+        metrics: Names of logs; the validation's twin begins with `val_`. What no model
+            has, as a rate without a channel, has no panel.
+        axes: Matplotlib axes to draw on, one for each panel; None makes a figure.
+
+    Raises:
+        ValueError: no model has any of the metrics, or axes are not as many.
+
+    Example:
+
+    >>> history = {"rate": [3.0, 2.0], "val_rate": [4.0, 5.0]}
+    >>> figure = training_curves({"Echo": history})
     """
     histories = {label: _by_metric(history) for label, history in histories.items()}
-    figure = mpl.Figure((4.2 * len(metrics), 3.4), layout="constrained")
-    for axes, metric in zip(
-        np.atleast_1d(figure.subplots(1, len(metrics))), metrics, strict=True
-    ):
+    shown = [m for m in metrics if any(m in history for history in histories.values())]
+    if not shown:
+        raise ValueError(
+            f"histories must hold one of {', '.join(metrics)}. Received: logs "
+            f"{ {label: list(history) for label, history in histories.items()} }"
+        )
+    figure, (several,) = canvas(axes, 1, len(shown), (4.2 * len(shown), 3.4))
+    for one, metric in zip(several, shown, strict=True):
         for i, (label, history) in enumerate(histories.items()):
             for name, style in ((metric, "-"), (f"val_{metric}", "--")):
                 if name in history:
                     epochs = range(1, len(history[name]) + 1)
-                    shown = label if style == "-" else None
-                    axes.plot(epochs, history[name], style, color=f"C{i}", label=shown)
-        axes.set(xlabel="epoch", ylabel=f"{metric} (nats per example)")
-        axes.grid(alpha=0.3)
-    axes.legend(title="dashed: validation")
-    figure.savefig(path, dpi=110)
+                    text = label if style == "-" else None
+                    one.plot(epochs, history[name], style, color=f"C{i}", label=text)
+        one.set(xlabel="epoch", ylabel=f"{metric} (nats per example)")
+        one.grid(alpha=0.3)
+        one.legend(title="dashed: validation", fontsize=8, title_fontsize=8)
+    return finish(figure, path)
 
 
 def _by_metric(history):
@@ -55,10 +67,11 @@ def _by_metric(history):
 
 def rate_distortion(
     curves: Curves,
-    path: Path,
+    path: Path | None = None,
     min_rate: float | None = None,
     reference: dict[str, tuple[float, float]] | None = None,
-) -> None:
+    axes: Axes = None,
+) -> Figure:
     r"""Draws rate against distortion, one curve for each method.
 
     Points are models; the line through the Pareto front is drawn, and the tangent of
@@ -67,49 +80,50 @@ def rate_distortion(
 
     Args:
         curves: Dict from a label to points (rate, distortion), nats per example.
-        path: Where the PNG goes.
+        path: Where the PNG goes, if anywhere.
         min_rate: The lowest rate of an Echo channel, drawn dashed, or None.
         reference: Dict from a label to one more point (rate, distortion), such as a
             published number, drawn as a star; or None.
+        axes: Matplotlib axes to draw on; None makes a figure.
 
     Raises:
         ValueError: there is no point, points are no pairs, or a number is not finite.
 
     Example:
 
-    >>> import tempfile
-    >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
-    ...     rate_distortion({"mine": [(5, 90), (10, 80), (20, 72)]}, file.name)
+    >>> figure = rate_distortion({"mine": [(5, 90), (10, 80), (20, 72)]})
     """
-    figure = mpl.Figure((6.4, 4.8), layout="constrained")
-    axes = figure.subplots()
     best = entropy_bound(*_all_points(curves))
+    figure, ((one,),) = canvas(axes, 1, 1, (6.4, 4.8))
     for i, (label, points) in enumerate(curves.items()):
         rate, distortion = np.transpose(points)
         front = pareto_front(rate, distortion)
-        axes.plot(rate, distortion, "o", ms=4, color=f"C{i}", alpha=0.6)
-        axes.plot(rate[front], distortion[front], "-", color=f"C{i}", label=label)
+        one.plot(rate, distortion, "o", ms=4, color=f"C{i}", alpha=0.6)
+        one.plot(rate[front], distortion[front], "-", color=f"C{i}", label=label)
     for label, point in (reference or {}).items():
-        axes.plot(*point, "*", ms=11, mec="k", label=label)
-    limits = axes.get_xlim(), axes.get_ylim()
+        one.plot(*point, "*", ms=11, mec="k", label=label)
+    limits = one.get_xlim(), one.get_ylim()
     ends = np.array(limits[0])
-    axes.plot(ends, best - ends, ":", color="0.4", label=f"R + D = {best:.1f}")
+    one.plot(ends, best - ends, ":", color="0.4", label=f"R + D = {best:.1f}")
     if min_rate is not None:
-        axes.axvline(min_rate, ls="--", color="0.6", label="lowest Echo rate")
+        one.axvline(min_rate, ls="--", color="0.6", label="lowest Echo rate")
         limits = (min(limits[0][0], min_rate - 0.5), limits[0][1]), limits[1]
-    axes.set(xlim=limits[0], ylim=limits[1])
-    _name_axes(axes, "distortion")
-    axes.legend()
-    figure.savefig(path, dpi=110)
+    one.set(xlim=limits[0], ylim=limits[1])
+    _name_axes(one, "distortion")
+    one.legend()
+    return finish(figure, path)
 
 
 def phase_diagram(
     curves: Curves,
-    path: Path,
+    path: Path | None = None,
     fronts: str = "all",
     entropy: float | None = None,
     skew: bool = False,
-) -> None:
+    labelled: bool = True,
+    limits: tuple[tuple[float, float], tuple[float, float]] | None = None,
+    axes: Axes = None,
+) -> Figure:
     r"""Draws runs in the rate-distortion plane, and the best that all reach together.
 
     Every run is a point. The stepwise Pareto front of all runs is black: the least
@@ -120,24 +134,28 @@ def phase_diagram(
     Args:
         curves: Dict from a label, such as a family of models, to points (rate,
             distortion), nats per example.
-        path: Where the PNG goes.
+        path: Where the PNG goes, if anywhere.
         fronts: "all", as above; or "each", a stepwise front for each label in its
             colour, and neither black front nor hull. To compare encoders, decoders
             and marginals, group the same runs by each and call three times.
         entropy: Number \(\hat H\), in nats; the lowest R + D of all runs if None.
         skew: If True, a second panel shows -ELBO = R + D against R, where differences
             between models of similar -ELBO are easier to see.
+        labelled: If True, the ends of the diagonal bear their names: the auto-decoding
+            limit, R = 0, and the auto-encoding limit, D = 0 (or the lowest D below
+            it); and so does the region below it.
+        limits: The limits of rate and of distortion, so that several diagrams have one
+            scale; None shows all runs and the whole diagonal.
+        axes: Matplotlib axes to draw on, two if `skew`; None makes a figure.
 
     Raises:
-        ValueError: fronts is unknown, there is no run, points are no pairs, or a number
-            is not finite.
+        ValueError: fronts is unknown, there is no run, points are no pairs, a number
+            is not finite, or axes are not as many.
 
     Example:
 
-    >>> import tempfile
     >>> runs = {"simple": [(5, 90), (20, 72)], "complex": [(0, 84), (25, 66)]}
-    >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
-    ...     phase_diagram(runs, file.name, skew=True)
+    >>> figure = phase_diagram(runs, skew=True)
 
     References:
         Fixing a Broken ELBO, Fig. 1, 3 and 7: (a) (i) and (b) by fronts="all" and
@@ -156,39 +174,63 @@ def phase_diagram(
     far = max(rate.max(), entropy - floor)
     ends = np.array([0.0, entropy - floor])
     low, high = min(floor, entropy), max(distortion.max(), entropy)
-    panels = [("distortion", 0, (low, high))]
+    panels = [("distortion", 0, _with_margin(low, high))]
+    across = _with_margin(min(0.0, rate.min()), far)
+    if limits is not None:
+        across, panels = limits[0], [("distortion", 0, limits[1])]
     if skew:
         neg_elbo = np.append(rate + distortion, entropy)
         panels.append(
-            ("-ELBO = rate + distortion", 1, (neg_elbo.min(), neg_elbo.max()))
+            (
+                "-ELBO = rate + distortion",
+                1,
+                _with_margin(neg_elbo.min(), neg_elbo.max()),
+            )
         )
-    figure = mpl.Figure((5.6 * len(panels) + 1.4, 4.4), layout="constrained")
-    several = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (name, slope, limits) in zip(several, panels, strict=True):
+    size = 5.6 * len(panels) + 1.4, 4.4
+    figure, (several,) = canvas(axes, 1, len(panels), size)
+    for one, (name, slope, upwards) in zip(several, panels, strict=True):
         # What is drawn at (R, D) stands at (R, D + slope R).
         for i, (label, points) in enumerate(curves.items()):
             r, d = np.transpose(points)
             color, marker = f"C{i % 10}", MARKERS[i % len(MARKERS)]
             style = {"color": color, "alpha": 0.7, "ms": 5, "mew": 0, "zorder": 3}
-            axes.plot(r, d + slope * r, marker, label=label, **style)
+            one.plot(r, d + slope * r, marker, label=label, **style)
             if fronts == "each":
                 x, y = _staircase(r, d, 2 * far, 2 * high - low)
-                axes.plot(x, y + slope * x, color=color, lw=1.3)
+                one.plot(x, y + slope * x, color=color, lw=1.3)
         if fronts == "all":
             hull = convex_front(rate, distortion)
             x, y = rate[hull], distortion[hull]
-            axes.plot(x, y + slope * x, color="0.6", label="convex hull")
+            one.plot(x, y + slope * x, color="0.6", label="convex hull")
             x, y = _staircase(rate, distortion, 2 * far, 2 * high - low)
-            axes.plot(x, y + slope * x, color="k", lw=1.3, label="Pareto front")
+            one.plot(x, y + slope * x, color="k", lw=1.3, label="Pareto front")
         diagonal = entropy - ends + slope * ends
-        axes.plot(ends, diagonal, "k--", lw=1, label=f"R + D = {entropy:.1f}")
-        axes.set(
-            xlim=_with_margin(min(0.0, rate.min()), far), ylim=_with_margin(*limits)
-        )
-        _name_axes(axes, name)
+        one.plot(ends, diagonal, "k--", lw=1, label=f"R + D = {entropy:.1f}")
+        one.set(xlim=across, ylim=upwards)
+        _name_axes(one, name)
+    if labelled:
+        _name_limits(several[0], entropy, floor)
     handles = several[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside right upper", fontsize=9)
-    figure.savefig(path, dpi=200)
+    if axes is None:
+        figure.legend(*handles, loc="outside right upper", fontsize=9)
+    else:
+        several[0].legend(*handles, fontsize=9)
+    return finish(figure, path)
+
+
+def _name_limits(one, entropy, floor):
+    """The names that Fig. 1 of Fixing a Broken ELBO has for parts of the plane."""
+    style = {"textcoords": "offset points", "fontsize": 8, "color": "0.35"}
+    width = entropy - floor
+    inside = 0.25 * width, floor + 0.25 * width
+    ends = {
+        "auto-decoding limit": ((0, entropy), (4, 6), "left"),
+        "auto-encoding limit": ((width, floor), (-4, 10), "right"),
+        "infeasible": (inside, (0, 0), "center"),
+    }
+    for text, (place, offset, side) in ends.items():
+        one.annotate(text, place, xytext=offset, ha=side, annotation_clip=True, **style)
 
 
 def _all_points(curves):
@@ -222,66 +264,79 @@ def _name_axes(axes, name):
 
 
 def information_plane(
-    curves: dict[str, Sequence[tuple[float, float, float]]], path: Path, entropy: float
-) -> None:
+    curves: dict[str, Sequence[tuple[float, float, float]]],
+    entropy: float,
+    path: Path | None = None,
+    axes: Axes = None,
+) -> Figure:
     """Draws what codes tell of classes against what they keep of inputs.
 
     Args:
         curves: From a label, of a channel, to points (beta, I(X; Z), I(Z; C)), nats per
             example, a model each.
-        path: Where the PNG goes.
         entropy: H(C) in nats, the most that a code can tell.
+        path: Where the PNG goes, if anywhere.
+        axes: Matplotlib axes to draw on; None makes a figure.
 
     Example:
 
-    >>> import tempfile
-    >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
-    ...     information_plane({"Echo": [(0.1, 6.6, 1.9), (1, 2.9, 1)]}, file.name, 2.3)
+    >>> figure = information_plane({"Echo": [(0.1, 6.6, 1.9), (1, 2.9, 1)]}, 2.3)
 
     References:
         Tishby et al. (1999); BIB-AE paper, Sec. 2.1.
     """
-    figure = mpl.Figure((6.4, 4.4), layout="constrained")
-    axes = figure.subplots()
+    figure, ((one,),) = canvas(axes, 1, 1, (6.4, 4.4))
     for i, (label, points) in enumerate(curves.items()):
         betas, kept, told = np.transpose(points)
-        axes.plot(kept, told, "o-", label=label)
+        one.plot(kept, told, "o-", label=label)
         # Above the points of one channel, below those of the next.
         side, offset = ("left", (3, -11)) if i % 2 else ("right", (-3, 6))
         style = {"textcoords": "offset points", "ha": side, "fontsize": 8}
         for beta, *point in zip(betas, kept, told, strict=True):
-            axes.annotate(rf"$\beta$ = {beta:g}", point, xytext=offset, **style)
-    axes.axhline(entropy, ls=":", color="0.4", label="H(C)")
+            one.annotate(rf"$\beta$ = {beta:g}", point, xytext=offset, **style)
+    one.axhline(entropy, ls=":", color="0.4", label="H(C)")
     # Of a Markov chain from C over X to Z.
     ends = [0, entropy]
-    axes.plot(ends, ends, "--", color="0.6", label="I(Z; C) = I(X; Z)")
-    axes.set(xlabel="I(X; Z) (nats)", ylabel="bound on I(Z; C) (nats)")
-    axes.margins(x=0.12)  # room for names
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(path, dpi=110)
+    one.plot(ends, ends, "--", color="0.6", label="I(Z; C) = I(X; Z)")
+    one.set(xlabel="I(X; Z) (nats)", ylabel="bound on I(Z; C) (nats)")
+    one.margins(x=0.12)  # room for names
+    one.grid(alpha=0.3)
+    one.legend()
+    return finish(figure, path)
 
 
 def sorted_by(
-    key: np.ndarray, panels: dict[str, np.ndarray], name: str, path: Path
-) -> None:
+    key: np.ndarray,
+    panels: dict[str, np.ndarray],
+    name: str,
+    path: Path | None = None,
+    axes: Axes = None,
+) -> Figure:
     """Values of examples in the order of a key, and their running mean.
 
     Args:
         key: What examples are sorted by, (n,).
         panels: From a title to values (n,).
         name: What the key is called.
-        path: Where the PNG goes.
+        path: Where the PNG goes, if anywhere.
+        axes: Matplotlib axes to draw on, one for each panel; None makes a figure.
+
+    Raises:
+        ValueError: axes are not as many.
+
+    Example:
+
+    >>> key = np.random.normal(size=100)
+    >>> figure = sorted_by(key, {"its square": key**2}, "key")
 
     References:
         Echo paper, App. D.3, Figure 7.
     """
     order, window = np.argsort(key), max(1, len(key) // 50)
-    figure = mpl.Figure((4.5 * len(panels), 4), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for cell, (title, values) in zip(axes, panels.items(), strict=True):
-        cell.plot(values[order], ",", color="C0", alpha=0.5)
+    figure, (several,) = canvas(axes, 1, len(panels), (4.5 * len(panels), 4))
+    for one, (title, values) in zip(several, panels.items(), strict=True):
+        one.plot(values[order], ",", color="C0", alpha=0.5)
         mean = np.convolve(values[order], np.ones(window) / window, mode="valid")
-        cell.plot(np.arange(len(mean)) + window / 2, mean, color="C1")
-        cell.set(xlabel=f"test images, sorted by {name}", title=title)
-    figure.savefig(path, dpi=110)
+        one.plot(np.arange(len(mean)) + window / 2, mean, color="C1")
+        one.set(xlabel=f"test images, sorted by {name}", title=title)
+    return finish(figure, path)

@@ -120,7 +120,7 @@ TABLE = Table(
 def draw(results):
     curves = points(results.runs, channel, "config.beta", RATE, TOLD)
     entropy = mean(results.runs, "test.bank.label_entropy")
-    plots.information_plane(curves, results.path("supervised.png"), entropy)
+    plots.information_plane(curves, entropy, results.path("supervised.png"))
 
 
 main = Script(STUDY, [TABLE], draw)

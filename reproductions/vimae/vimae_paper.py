@@ -92,7 +92,8 @@ def prior_codes(config, n):
 
 
 def pixels(model, codes):
-    return np.clip(metrics.decode(model.get_layer("decoder"), codes), 0.0, 1.0)
+    images = model.loss.mean(metrics.decode(model.get_layer("decoder"), codes))
+    return np.clip(keras.ops.convert_to_numpy(images), 0.0, 1.0)
 
 
 def test_mean(run):
