@@ -370,6 +370,9 @@ def test_phase_diagram_names_its_limits_and_keeps_given_ones():
     assert named["auto-decoding limit"] == (0, 80)
     assert named["auto-encoding limit"] == (80, 0)
     assert sum(named["infeasible"]) < 80
+    # Without an entropy, nobody knows what is infeasible.
+    named = [text.get_text() for text in plots.phase_diagram(RUNS).axes[0].texts]
+    assert named == ["auto-decoding limit", "auto-encoding limit"]
     assert not plots.phase_diagram(RUNS, labelled=False).axes[0].texts
 
 
@@ -445,6 +448,10 @@ def test_codes_by_factor_draws_lines_and_heat_maps():
     np.testing.assert_allclose(heat, np.arange(3)[None, :] - np.arange(4)[:, None])
     np.testing.assert_allclose([line.get_ydata() for line in fourth.get_lines()], -0.5)
     assert first.get_title() == "position" and second.get_title() == "scale"
+    arguments = codes, factors, names
+    figure = plots.codes_by_factor(*arguments, shape_names=["square", "ellipse"])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["square", "ellipse"]
 
 
 def test_codes_by_factor_without_shape_and_position():

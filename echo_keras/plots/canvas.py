@@ -50,6 +50,16 @@ def finish(figure: mpl.Figure, path: Path | None) -> mpl.Figure:
     return figure
 
 
+def legend(
+    figure: mpl.Figure, several: np.ndarray, axes: Axes, handles: list, **style
+) -> None:
+    """One legend for several axes: beside them, or on the first of those given."""
+    if axes is None:
+        figure.legend(handles=handles, loc="outside right upper", fontsize=9, **style)
+    else:
+        several[0].legend(handles=handles, fontsize=9, **style)
+
+
 def share_limits(axes: np.ndarray, which: str) -> None:
     """Gives axes the limits in which what any of them shows lies; which: "x", "y"."""
     limits = [getattr(one, f"get_{which}lim")() for one in axes.flat]

@@ -82,6 +82,7 @@ def _discrete_channel(joint, channel, column):
     in_z.plot(codes, marginal, "o", color="C0", ms=3.5, label="$m(z)$")
     top = 1.5 * max(shares.max(), marginal.max())
     in_z.set(xlabel="z", ylabel="probability", ylim=(0, top))
+    in_z.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
 
     shown = (
         (encoder, "$e(z|x)$", "z"),
@@ -91,3 +92,4 @@ def _discrete_channel(joint, channel, column):
     for axes, (table, title, up) in zip(tables, shown, strict=True):
         axes.imshow(table, "viridis", origin="lower", aspect="auto")
         axes.set(title=title, xlabel="x", ylabel=up)
+        axes.yaxis.set_major_locator(ticker.MaxNLocator(integer=True))

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy import stats
 
-from .canvas import Axes, Path, canvas, finish, share_limits
+from .canvas import Axes, Path, canvas, finish, legend, share_limits
 
 
 def codes_in_plane(
@@ -86,11 +86,7 @@ def codes_in_plane(
             Line2D([], [], color=colors(i), marker="o", ls="", ms=5, label=str(name))
             for i, name in enumerate(found if names is None else names)
         ]
-        if axes is None:
-            place = {"loc": "outside right center"}
-            figure.legend(handles=marks, title="class", fontsize=8, **place)
-        else:
-            several[-1].legend(handles=marks, title="class", fontsize=8)
+        legend(figure, several, axes, marks, title="class")
     return finish(figure, path)
 
 
@@ -153,6 +149,7 @@ def codes_by_factor(
     path: Path | None = None,
     shape: str = "shape",
     position: tuple[str, str] = ("pos_x", "pos_y"),
+    shape_names: Sequence[str] | None = None,
     axes: Axes = None,
 ) -> Figure:
     """Draws the mean of each code dimension against each factor of the images.
@@ -168,6 +165,8 @@ def codes_by_factor(
         path: Where the PNG goes, if anywhere.
         shape: Name of the factor that has lines, if it is among `names`.
         position: Names of the factors across and down, if they are among `names`.
+        shape_names: What the legend calls the values of `shape`, from 0 up; None shows
+            the numbers.
         axes: Matplotlib axes to draw on, a row of columns for each dimension; None
             makes a figure.
 
@@ -188,7 +187,7 @@ def codes_by_factor(
     heat = heat if len(heat) == 2 else []
     others = [k for k, name in enumerate(names) if name != shape and k not in heat]
     dims, columns = codes.shape[1], bool(heat) + len(others)
-    figure, rows = canvas(axes, dims, columns, (2.2 * columns, 1.2 * dims + 0.4))
+    figure, rows = canvas(axes, dims, columns, (2.2 * columns + 0.9, 1.2 * dims + 0.4))
     bound = np.abs(codes).max()
     for dim in range(dims):
         panels = list(rows[dim])
@@ -200,12 +199,17 @@ def codes_by_factor(
             panel.imshow(grid, cmap="coolwarm", vmin=-bound, vmax=bound)
             panel.set(xticks=[], yticks=[])
         for panel, k in zip(panels, others, strict=True):
-            for means in mean_by([lines.astype(int), factors[:, k]], codes[:, dim]):
-                panel.plot(means, linewidth=1)
+            means = mean_by([lines.astype(int), factors[:, k]], codes[:, dim])
+            labels = range(len(means)) if shape_names is None else shape_names
+            for line, label in zip(means, labels, strict=True):
+                panel.plot(line, linewidth=1, label=f"{label}")
             panel.set(ylim=(-bound, bound), xticks=[])
     titles = ["position"] * bool(heat) + [names[k] for k in others]
     for panel, title in zip(rows[0], titles, strict=True):
         panel.set_title(title, fontsize=9)
+    if shape in names and others:
+        marks = rows[0, -1].get_legend_handles_labels()[0]
+        legend(figure, rows[0], axes, marks, title=shape)
     return finish(figure, path)
 
 

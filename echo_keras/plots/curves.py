@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from echo_keras.metrics.fronts import convex_front, entropy_bound, pareto_front
 
-from .canvas import Axes, Curves, Path, canvas, finish
+from .canvas import Axes, Curves, Path, canvas, finish, legend
 
 MARKERS = "osD^vPpX<>hd"
 
@@ -43,7 +43,7 @@ def training_curves(
             f"histories must hold one of {', '.join(metrics)}. Received: logs "
             f"{ {label: list(history) for label, history in histories.items()} }"
         )
-    figure, (several,) = canvas(axes, 1, len(shown), (4.2 * len(shown), 3.4))
+    figure, (several,) = canvas(axes, 1, len(shown), (4.2 * len(shown) + 1.4, 3.4))
     for one, metric in zip(several, shown, strict=True):
         for i, (label, history) in enumerate(histories.items()):
             for name, style in ((metric, "-"), (f"val_{metric}", "--")):
@@ -53,7 +53,9 @@ def training_curves(
                     one.plot(epochs, history[name], style, color=f"C{i}", label=text)
         one.set(xlabel="epoch", ylabel=f"{metric} (nats per example)")
         one.grid(alpha=0.3)
-        one.legend(title="dashed: validation", fontsize=8, title_fontsize=8)
+    lines = [line for one in several for line in one.get_legend_handles_labels()[0]]
+    handles = list({line.get_label(): line for line in lines}.values())
+    legend(figure, several, axes, handles, title="dashed: validation")
     return finish(figure, path)
 
 
@@ -143,7 +145,7 @@ def phase_diagram(
             between models of similar -ELBO are easier to see.
         labelled: If True, the ends of the diagonal bear their names: the auto-decoding
             limit, R = 0, and the auto-encoding limit, D = 0 (or the lowest D below
-            it); and so does the region below it.
+            it); and so does the infeasible region below it, if `entropy` is given.
         limits: The limits of rate and of distortion, so that several diagrams have one
             scale; None shows all runs and the whole diagonal.
         axes: Matplotlib axes to draw on, two if `skew`; None makes a figure.
@@ -164,7 +166,8 @@ def phase_diagram(
     if fronts not in ("all", "each"):
         raise ValueError(f"fronts must be 'all' or 'each'. Received: fronts={fronts!r}")
     rate, distortion = _all_points(curves)
-    entropy = entropy_bound(rate, distortion) if entropy is None else float(entropy)
+    known = entropy is not None
+    entropy = float(entropy) if known else entropy_bound(rate, distortion)
     if not np.isfinite(entropy):
         raise ValueError(
             f"entropy must be a finite number. Received: entropy={entropy}"
@@ -210,25 +213,23 @@ def phase_diagram(
         one.set(xlim=across, ylim=upwards)
         _name_axes(one, name)
     if labelled:
-        _name_limits(several[0], entropy, floor)
-    handles = several[0].get_legend_handles_labels()
-    if axes is None:
-        figure.legend(*handles, loc="outside right upper", fontsize=9)
-    else:
-        several[0].legend(*handles, fontsize=9)
+        _name_limits(several[0], entropy, floor, known)
+    legend(figure, several, axes, several[0].get_legend_handles_labels()[0])
     return finish(figure, path)
 
 
-def _name_limits(one, entropy, floor):
+def _name_limits(one, entropy, floor, known):
     """The names that Fig. 1 of Fixing a Broken ELBO has for parts of the plane."""
     style = {"textcoords": "offset points", "fontsize": 8, "color": "0.35"}
     width = entropy - floor
     inside = 0.25 * width, floor + 0.25 * width
     ends = {
         "auto-decoding limit": ((0, entropy), (4, 6), "left"),
-        "auto-encoding limit": ((width, floor), (-4, 10), "right"),
-        "infeasible": (inside, (0, 0), "center"),
+        "auto-encoding limit": ((width, floor), (-18, 2), "right"),
     }
+    # The lowest R + D of some runs is no entropy: others may lie below.
+    if known:
+        ends["infeasible"] = (inside, (0, 0), "center")
     for text, (place, offset, side) in ends.items():
         one.annotate(text, place, xytext=offset, ha=side, annotation_clip=True, **style)
 

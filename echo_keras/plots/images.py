@@ -275,11 +275,14 @@ def _draw(rows, path, limits, axes, names=None, heads=None):
                 image = 1.0 - image  # as ink on paper
             top, left = i * height, j * width
             mosaic[top : top + size[0], left : left + size[1]] = image
-    width_in, label = 0.62 * columns, 1.2 if names else 0.2
-    inches = width_in + label, width_in * mosaic.shape[0] / mosaic.shape[1] + 0.1
-    if heads:
-        inches = inches[0], inches[1] + 0.2
-    figure, ((one,),) = canvas(axes, 1, 1, inches)
+    # Room for names: letters of 10 points.
+    letters = max(
+        (len(line) for name in names or [] for line in name.split("\n")), default=0
+    )
+    across = 0.62 * columns
+    down = across * mosaic.shape[0] / mosaic.shape[1]
+    size = across + 0.08 * letters + 0.2, down + (0.3 if heads else 0.1)
+    figure, ((one,),) = canvas(axes, 1, 1, size)
     one.imshow(mosaic, interpolation="nearest")
     middle = [(n - GAP - 1) / 2 for n in (height, width)]
     one.set_yticks(
@@ -292,4 +295,5 @@ def _draw(rows, path, limits, axes, names=None, heads=None):
     )
     one.tick_params(length=0, top=False, labeltop=True, labelbottom=False)
     one.set_frame_on(False)
+    one.set_anchor("NW")  # or constrained layout cuts the names
     return finish(figure, path)
