@@ -4,7 +4,7 @@
     KERAS_BACKEND=jax python benchmarks/training_step.py --repeats=20
 
 One optimizer step of the Echo paper's network, on a batch already in memory, with
-`EchoBottleneck` in both parametrizations and with `GaussianBottleneck`, in turn in
+`EchoBottleneck` in three parametrizations and with `GaussianBottleneck`, in turn in
 one process. Prints milliseconds and the ratio to the VAE: median (min to max).
 
 Expected: a median ratio of at most 1.05 with TensorFlow on a CPU. Nearly all of
@@ -62,7 +62,7 @@ def main(_):
             f"Echo, {parametrization}": EchoBottleneck(
                 FLAGS.latent_dim, parametrization, d_max=FLAGS.d_max
             )
-            for parametrization in ("standardized", "paper")
+            for parametrization in ("scaled", "standardized", "paper")
         },
     }
     steps = [training_step(bottleneck, x) for bottleneck in bottlenecks.values()]

@@ -30,8 +30,8 @@ class Distortion(keras.losses.Loss):
             `loss.call(y_true, y_pred)` has shape (batch,).
 
     Raises:
-        ValueError: the shapes do not fit; in `mean` and `sample`, the loss is not a
-            likelihood.
+        ValueError: the shapes do not fit; in `mean` and `sample`, the loss is none of a
+            law.
     """
 
     # Where the channels of y_pred are this many times those of y_true.
@@ -240,10 +240,12 @@ class Laplace(Distortion):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class SquaredError(Distortion):
-    r"""Squared error \((y - \mu)^2\), summed over values.
+    r"""Squared error \((y - \mu)^2\), summed over values: a Gaussian of variance 1/2.
 
-    It is `Gaussian(0.5)` without its constant, \(\tfrac12 \log \pi\) nats a value:
-    the likelihood whose mean is the output and whose variance is 1/2.
+    It is \(-\log N(y; \mu, 1/2)\) in nats without its constant,
+    \(\tfrac12 \log \pi = 0.572\) for each value. So the `neg_elbo` of a model with this
+    loss is that of `Gaussian(0.5)` less the constant: models of the same data compare,
+    and pixels in [0, 1] are given far more noise than they have.
 
     Example:
 
@@ -268,6 +270,9 @@ class SquaredError(Distortion):
 class ZeroLoss(Distortion):
     """No distortion: 0 for every example, for models that other terms train alone.
 
+    Args:
+        logits: If True, outputs are logits of pixels, which `mean` turns into pixels.
+
     Example:
 
     >>> import numpy as np
@@ -278,8 +283,26 @@ class ZeroLoss(Distortion):
         BIB-AE paper, Sec. 2.3 and 4.1: the original GAN has no term C.
     """
 
+    def __init__(
+        self,
+        logits: bool = False,
+        name: str | None = None,
+        reduction: str = "sum_over_batch_size",
+        dtype: str = "float32",
+    ) -> None:
+        super().__init__(name, reduction, dtype)
+        self.logits = logits
+
     def per_element(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return ops.zeros_like(y_pred)
+
+    def mean(self, y_pred: Tensor) -> Tensor:
+        """The image of a GAN: the output, or its sigmoid."""
+        y_pred = ops.cast(y_pred, "float32")
+        return ops.sigmoid(y_pred) if self.logits else y_pred
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "logits": self.logits}
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")

@@ -1,10 +1,11 @@
 """The functional model that logs rate and distortion, and what assembles one."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import keras
-from keras import ops
+from keras import ops, tree
 
 from echo_keras.layers import (
     Channel,
@@ -13,6 +14,7 @@ from echo_keras.layers import (
     PixelCNN,
     PriorSamples,
     PseudoInputs,
+    ShuffledCodes,
 )
 from echo_keras.layers.backend import replicas_in_sync
 from echo_keras.layers.typing import Tensor
@@ -46,14 +48,18 @@ class RateDistortionModel(keras.Model):
     sum of all these. This model logs them apart, in `fit`, `evaluate` and with the
     prefix `val_`, as means over examples:
 
-    - `rate`: the sum over all channels, without beta.
     - `distortion`: the compiled loss.
+    - `rate`: the sum over all channels, without beta. For what it says of I(X; Z),
+      see `metrics.evaluate`.
     - `neg_elbo`: rate + distortion, whatever beta is.
     - each `Penalty` under its layer's name, without its weight; and the cross-entropy
       of a penalty's discriminator as "<name>_discriminator_loss".
 
-    So `loss` = `distortion` + beta `rate` for one channel and no penalties. Layers
-    of the library train as well under a plain `keras.Model`.
+    So `loss` = `distortion` + beta `rate` for one channel and no penalties. A model
+    without a channel has a code without noise, and no finite rate: `rate` and
+    `neg_elbo` are then not among its logs. To `ModelCheckpoint` and `EarlyStopping`
+    smaller is better in all of these. Layers of the library train as well under a
+    plain `keras.Model`.
 
     Args:
         inputs, outputs: As for `keras.Model`; one output.
@@ -81,14 +87,30 @@ class RateDistortionModel(keras.Model):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.rate_tracker = keras.metrics.Mean(name="rate")
         self.distortion_tracker = keras.metrics.Mean(name="distortion")
-        self.neg_elbo_tracker = keras.metrics.Mean(name="neg_elbo")
+        self.rate_tracker = self.neg_elbo_tracker = None
+        if find_layers(self, Channel):
+            self.rate_tracker = keras.metrics.Mean(name="rate")
+            self.neg_elbo_tracker = keras.metrics.Mean(name="neg_elbo")
         self.penalty_trackers = [
             keras.metrics.Mean(name=name)
             for layer in find_layers(self, Penalty)
             for name in layer.logs
         ]
+
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """As in Keras, whose callbacks learn that a smaller rate or error is better."""
+        # Keras finds this out for what was compiled, not for a model's own trackers.
+        trackers = [self.distortion_tracker, self.rate_tracker, self.neg_elbo_tracker]
+        trackers = filter(None, [*trackers, *self.penalty_trackers])
+        ours = {tracker.name for tracker in trackers}
+        call = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs)
+        callbacks = call.arguments.get("callbacks")
+        for callback in tree.flatten(getattr(callbacks, "callbacks", callbacks)):
+            monitored = getattr(callback, "monitor", "").removeprefix("val_")
+            if monitored in ours and callback.mode == "auto":
+                callback.mode = "min"
+        return super().fit(*args, **kwargs)
 
     def compute_loss(
         self,
@@ -108,12 +130,12 @@ class RateDistortionModel(keras.Model):
         # those of layers; what is logged is per example.
         added = sum((ops.sum(term) for term in self.losses), 0.0)
         distortion = loss * replicas_in_sync() - added
-        rate = sum((layer.last_rate.value for layer in find_layers(self, Channel)), 0.0)
-        logs = [
-            (self.rate_tracker, rate),
-            (self.distortion_tracker, distortion),
-            (self.neg_elbo_tracker, rate + distortion),
-        ]
+        logs = [(self.distortion_tracker, distortion)]
+        if self.rate_tracker is not None:
+            channels = find_layers(self, Channel)
+            rate = sum((layer.last_rate.value for layer in channels), 0.0)
+            logs.append((self.rate_tracker, rate))
+            logs.append((self.neg_elbo_tracker, rate + distortion))
         penalties = [
             value
             for layer in find_layers(self, Penalty)
@@ -152,7 +174,8 @@ def autoencoder(
         gan_penalty: `GANPenalty` or None: it receives the inputs, the outputs
             and, if asked for, what the decoder makes of draws from the prior.
         generated: If True, or a prior, a layer with `sample(n)`, `gan_penalty`
-            also sees decoded draws from the standard normal, or from that prior.
+            also sees decoded draws from the standard normal, or from that prior; if
+            `ShuffledCodes`, decoded draws from the codes' own marginals.
 
     Returns:
         The model, with the given models and layers as its layers.
@@ -191,8 +214,12 @@ def autoencoder(
     if gan_penalty is not None:
         images = [outputs]
         if generated:
-            prior = None if generated is True else generated
-            images.append(decoder(PriorSamples(z.shape[-1], prior)(inputs)))
+            if isinstance(generated, ShuffledCodes):
+                drawn = generated(z)
+            else:
+                prior = None if generated is True else generated
+                drawn = PriorSamples(z.shape[-1], prior)(inputs)
+            images.append(decoder(drawn))
         outputs = gan_penalty([inputs, *images])
     return RateDistortionModel(inputs, outputs)
 

@@ -9,7 +9,7 @@ from .density_ratio_penalty import DensityRatioPenalty
 from .deterministic_bottleneck import DeterministicBottleneck
 from .discriminators import conv_discriminator, dense_discriminator
 from .echo import EchoSample
-from .echo_bottleneck import EchoBottleneck, tanh16
+from .echo_bottleneck import EchoBottleneck
 from .echo_noise import max_scale
 from .flow import Flow
 from .flow_marginal import FlowMarginal, MAFMarginal
@@ -28,6 +28,10 @@ from .pixelcnn import PixelCNN
 from .prior_samples import PriorSamples
 from .quantized_bottleneck import QuantizedBottleneck
 from .scale_and_shift import Scale, Shift
+from .scaled_dense import ScaledDense
+from .shuffled_codes import ShuffledCodes
+from .spectral_normalization import SpectralNormalization
+from .standardize import Standardize
 from .total_correlation_penalty import TotalCorrelationPenalty
 from .vamp_prior import PseudoInputs, VampPrior
 from .variance_penalty import VariancePenalty
@@ -69,8 +73,12 @@ __all__ = [
     "PseudoInputs",
     "QuantizedBottleneck",
     "Scale",
+    "ScaledDense",
     "Shift",
+    "ShuffledCodes",
+    "SpectralNormalization",
     "StandardNormal",
+    "Standardize",
     "TargetRate",
     "TargetRateL1",
     "TotalCorrelationPenalty",
@@ -81,5 +89,4 @@ __all__ = [
     "conv_discriminator",
     "dense_discriminator",
     "max_scale",
-    "tanh16",
 ]

@@ -41,10 +41,14 @@ class Bottleneck(keras.layers.Layer):
             self.channel.build(codes)
 
     def head(
-        self, name: str, units: int | None = None, **arguments: Any
+        self,
+        name: str,
+        units: int | None = None,
+        kind: type[keras.layers.Dense] = keras.layers.Dense,
+        **arguments: Any,
     ) -> keras.layers.Dense:
         """A dense layer of `units`, by default one for each latent dimension."""
-        return keras.layers.Dense(
+        return kind(
             units or self.units, dtype=self.dtype_policy, name=name, **arguments
         )
 
@@ -53,7 +57,7 @@ class Bottleneck(keras.layers.Layer):
         return [ops.cast(head(features), "float32") for head in self.heads]
 
     def code(self, features: Tensors) -> Tensor:
-        """The noiseless code, float32 (batch, ..., units)."""
+        """The mean code E[z|x], float32 (batch, ..., units)."""
         raise NotImplementedError(f"{type(self).__name__} must define `code`.")
 
     def call(self, features: Tensors, training: bool | None = False) -> Tensor:

@@ -106,6 +106,11 @@ def collect_draws(
         _collecting.reset(token)
 
 
+def is_collecting() -> bool:
+    """Whether a `collect_draws` is open, in which no layer may change its state."""
+    return _collecting.get() is not None
+
+
 class Channel(Seeded, LossTerm):
     r"""Base class of the layers that turn an encoder's output into a code z.
 

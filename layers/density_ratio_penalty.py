@@ -31,7 +31,9 @@ class DensityRatioPenalty(Seeded, Penalty):
     the discriminator learns. `echo_keras.training.with_discriminator_optimizer` gives
     the discriminator an optimizer of its own.
 
-    A subclass defines `reference(inputs)`, as many samples of p as there are inputs.
+    A subclass defines `reference(inputs)`, as many samples of p as there are inputs,
+    and may define `encoder_term(ratio)`, what the encoder minimizes instead of the mean
+    of the log-ratio.
 
     Args:
         weight: Float >= 0, weight of the estimate; see `Penalty`.
@@ -131,9 +133,16 @@ class DensityRatioPenalty(Seeded, Penalty):
         self.last_discriminator_loss.assign(loss)
         self.add_loss(loss)
 
+    def encoder_term(self, ratio: Tensor) -> Tensor:
+        """What the encoder minimizes at inputs of such log-ratios, (batch,)."""
+        return ratio
+
     def call(self, inputs: Tensor) -> Tensor:
         self.add_discriminator_loss(self.discriminator_loss(inputs))
-        return super().call(inputs)
+        ratio = self.penalty(inputs)
+        self.last_value.assign(ops.mean(ratio))
+        self.add_loss(self.weight * ops.mean(self.encoder_term(ratio)))
+        return inputs
 
     def get_config(self) -> dict[str, Any]:
         return {

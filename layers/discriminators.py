@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
+from .spectral_normalization import SpectralNormalization
+
 
 def dense_discriminator(
     hidden: Sequence[int] = (1000,) * 6, slope: float = 0.2
@@ -40,10 +42,11 @@ def conv_discriminator(
 ) -> keras.Sequential:
     """A discriminator of images: strided convolutions under spectral normalization.
 
-    Each kernel is divided by an estimate of its largest singular value, so that the
-    log-ratio changes at most as fast as the image, up to the leaky ReLUs. This is the
-    only regularization: without it a discriminator of images soon classifies all of
-    them correctly, and its gradient vanishes.
+    Each kernel is divided by its largest singular value, so that no window is
+    stretched. A pixel is in (kernel / 2)^2 windows, four by default, so that each
+    convolution stretches an image at most by kernel / 2, and the log-ratio has a
+    Lipschitz constant. This is the only regularization: without it a discriminator of
+    images soon classifies all of them correctly, and its gradient vanishes.
 
     Args:
         filters: Ints, of each convolution, all of stride 2.
@@ -66,6 +69,6 @@ def conv_discriminator(
     stack = []
     for count in filters:
         convolution = layers.Conv2D(count, kernel, strides=2, padding="same")
-        stack += [layers.SpectralNormalization(convolution), layers.LeakyReLU(slope)]
-    dense = layers.SpectralNormalization(layers.Dense(1))
+        stack += [SpectralNormalization(convolution), layers.LeakyReLU(slope)]
+    dense = SpectralNormalization(layers.Dense(1))
     return keras.Sequential([*stack, layers.Flatten(), dense], name="discriminator")

@@ -1,4 +1,4 @@
-"""The Echo channel: noise from the codes of other examples, exact rate."""
+"""The Echo channel: noise from the codes of other examples."""
 
 import math
 from typing import Any
@@ -53,7 +53,7 @@ def _triple_shape(layer, names, input_shape):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class EchoSample(Channel):
-    r"""Echo channel: \(z = f(x) + S(x)\,\epsilon\) with the exact rate \(I(X; Z)\).
+    r"""Echo channel: \(z = f(x) + S(x)\,\epsilon\) and \(I(X; Z)\) as its rate.
 
     The noise is made of the other examples,
     \(\epsilon = \sum_l (\prod_{l' < l} S(x^{l'}))\, f(x^l)\), so that it has the
@@ -61,8 +61,9 @@ class EchoSample(Channel):
 
     $$I(X; Z) = -E \sum_j \log s_j(x)$$
 
-    holds without a prior wherever z has a density (Echo paper, Eq. 1-4); codes that
-    fill no volume, such as two values of f with s below 1/2, carry less. Here
+    holds without a prior wherever z has a density (Echo paper, Eq. 1-4); otherwise it
+    is only an upper bound: codes that fill no volume, such as two values of f with s
+    below 1/2, carry less, and those of n distinct inputs no more than log n. Here
     \(s = r e^{log\_s}\), where r < 1 is solved from `d_max` and `max_magnitude` such
     that the echoes left out change no coordinate of the noise by more than 2^-23
     (App. B). The lowest rate is therefore not zero but `min_rate` = -d log r.
@@ -247,22 +248,50 @@ class EchoSample(Channel):
         return Draw(self._code(z), -sum_over_latent(scale[0]), None)
 
     def code(self, f: Tensor) -> Tensor:
-        """The noiseless code in float32: f within its bound, or its exponential."""
+        """f within its bound in float32, or its exponential: z without noise.
+
+        This is not the mean of z, which `mean` gives.
+        """
         f = ops.clip(ops.cast(f, "float32"), -self.max_magnitude, self.max_magnitude)
         return ops.exp(f) if self.multiplicative else f
+
+    def mean(self, inputs: Tensors) -> Tensor:
+        r"""The mean code E[z|x] = f(x) + S(x) mu in float32, with echoes of the bank.
+
+        Echo noise has the mean of z, \(\mu = (I - E\,S)^{-1} E f\), which is not 0: f
+        alone is off-centre, and lacks what S(x) tells. The expectations are over the
+        rows of the bank; mu is 0 as long as it is empty. With `multiplicative=True`
+        the exponential of the mean of log z.
+        """
+        f, *scale = self._bounded(inputs)
+        known = ops.arange(self.bank_size) < ops.cast(self.bank_rows, "int32")
+        weights = ops.cast(known, "float32") / ops.maximum(self.bank_rows, 1.0)
+        f_bank, *scale_bank = self._split(ops.convert_to_tensor(self.bank))
+        mean_f = ops.matmul(weights, f_bank)
+        # What the series lacks after d_max echoes is below its precision.
+        if self.scale == "triangular":
+            s = ops.tensordot(weights, triangular_scale(*scale_bank, self.r), 1)
+            mu = ops.solve(ops.eye(self.dims) - s, ops.expand_dims(mean_f, 1))[:, 0]
+            z = f + ops.matmul(triangular_scale(*scale, self.r), mu)
+        else:
+            s = ops.matmul(weights, ops.exp(*scale_bank))
+            z = f + ops.exp(*scale) * mean_f / (1.0 - s)
+        z = ops.reshape(z, (-1, *self.code_shape))
+        return ops.exp(z) if self.multiplicative else z
 
     def rate(self, inputs: Tensors) -> Tensor:
         """Pointwise information -sum_j log s_j(x) in nats, shape (batch,).
 
-        Its mean over the data is I(X; Z) (Echo paper, Eq. 4 and App. D.3).
+        Its mean over the data is I(X; Z) of the population whenever q(z) has a density,
+        otherwise an upper bound (Echo paper, Eq. 4 and App. D.3).
         """
         return -sum_over_latent(self._bounded(inputs)[1])
 
     def rate_by_dimension(self, inputs: Tensors) -> Tensor:
         """What each dimension adds to the rate of each example: nats, (batch, ...).
 
-        For a diagonal S these are the rates I(X; Z_j), which add up to
-        I(X; Z) (Echo paper, App. C).
+        For a diagonal S, and a q(z) that has a density, these are the rates I(X; Z_j),
+        which add up to I(X; Z) (Echo paper, App. C).
         """
         return ops.reshape(-self._bounded(inputs)[1], (-1, *self.code_shape))
 

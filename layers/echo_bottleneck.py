@@ -10,49 +10,46 @@ from .beta import BetaRule
 from .bottleneck import Bottleneck
 from .channel import Draw
 from .echo import EchoSample
+from .scaled_dense import ScaledDense
+from .standardize import Standardize
 from .typing import Shape, Tensor
 
-PARAMETRIZATIONS = ("standardized", "paper")
-
-
-@keras.saving.register_keras_serializable(package="echo_keras")
-def tanh16(x: Tensor) -> Tensor:
-    """tanh(x / 16): bounded by 1, linear over a wider range than tanh.
-
-    The activation of f in the Echo paper, App. B.
-
-    Example:
-
-    >>> round(float(tanh16(ops.convert_to_tensor(8.0))), 3)  # tanh 0.5
-    0.462
-    """
-    return ops.tanh(x / 16.0)
+PARAMETRIZATIONS = ("scaled", "standardized", "paper", "published_code")
+# Of f = tanh(head / width) and log s = log-sigmoid(head).
+TANH_WIDTHS = {"paper": 16.0, "published_code": 64.0}
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class EchoBottleneck(Bottleneck):
     r"""Dense heads for f and log s, then `EchoSample`.
 
-    Two parametrizations, for a diagonal S with the same number of trainable weights,
+    Four parametrizations, for a diagonal S with the same number of trainable weights,
     2 (features + 1) units:
 
-    - "standardized": f is the tanh of its head. log s is the linear output of its
-      head, clipped to its bound by `EchoSample`, whose clip lets gradients that
-      lead back inside pass. z is brought to mean 0 and variance 1 in each
-      dimension by batch normalisation without weights, which is invertible and
-      leaves the rate as it is.
+    - "scaled": f is the output of a `ScaledDense`, which starts at unit scale whatever
+      the scale of the features is, clipped at +-10. log s is the linear output of its
+      head, which starts at half of its bound. Both clips let gradients that lead back
+      inside pass. The decoder receives z as it is: training and inference are the same
+      model, at any batch size.
+    - "standardized": f is the tanh of its head, and z is brought to mean 0 and
+      variance 1 in each dimension by batch normalization without weights, which leaves
+      the rate as it is. It learns fastest in the first thousand steps. But training
+      and inference are two models: in training the statistics of the batch add noise
+      that inference lacks, the more the smaller the batch and the more precise the
+      code. (A batch of one example is divided by the running statistics.)
     - "paper": f = tanh(head / 16), log s = log-sigmoid(head), and z as it comes
       (Echo paper, App. B). A model so parametrized stays at its lowest rate for
       many epochs: the sigmoid saturates there, and the decoder learns slowly
       because z is small, a few hundredths at initialization.
+    - "published_code": the same with tanh(head / 64), as in the paper's code.
 
     With scale="triangular" a third head gives what lies below the diagonal of S.
 
     Args:
         units: Int >= 1, number of latent dimensions.
-        parametrization: "standardized" or "paper".
-        d_max, max_magnitude, sampling, multiplicative, bank_size, beta, seed, scale:
-            See `EchoSample`.
+        parametrization: "scaled", "standardized", "paper" or "published_code".
+        max_magnitude: Float > 0, see `EchoSample`; None for 10 with "scaled", else 1.
+        d_max, sampling, multiplicative, bank_size, beta, seed, scale: See `EchoSample`.
         name, trainable, dtype: As in every Keras layer.
 
     Inputs:
@@ -72,16 +69,18 @@ class EchoBottleneck(Bottleneck):
     (100, 32)
 
     References:
-        Echo paper (Brekelmans et al. 2019), App. B and E.
+        Echo paper (Brekelmans et al. 2019), App. B and E. "scaled" and "standardized"
+        are additions of this library; the published code has a linear f clipped at 10
+        among its configurations.
     """
 
     def __init__(
         self,
         units: int,
-        parametrization: str = "standardized",
+        parametrization: str = "scaled",
         *,
         d_max: int = 99,
-        max_magnitude: float = 1.0,
+        max_magnitude: float | None = None,
         sampling: str = "cyclic",
         multiplicative: bool = False,
         bank_size: int | None = None,
@@ -99,6 +98,9 @@ class EchoBottleneck(Bottleneck):
                 f"Received: parametrization={parametrization!r}"
             )
         self.parametrization = parametrization
+        linear = parametrization == "scaled"
+        if max_magnitude is None:
+            max_magnitude = 10.0 if linear else 1.0
         self.channel = EchoSample(
             d_max=d_max,
             max_magnitude=max_magnitude,
@@ -111,26 +113,18 @@ class EchoBottleneck(Bottleneck):
             dtype=self.dtype_policy,
             name="channel",
         )
-        standardized = parametrization == "standardized"
-        # The standardized s starts at half of its bound r, as the sigmoid does.
-        bias = math.log(0.5) if standardized else 0.0
+        # A linear log s starts at half of its bound r, as the sigmoid does.
+        bias = 0.0 if parametrization in TANH_WIDTHS else math.log(0.5)
         self.heads = [
-            self.head("f"),
+            self.head("f", kind=ScaledDense if linear else keras.layers.Dense),
             self.head("log_s", bias_initializer=keras.initializers.Constant(bias)),
         ]
         if self.channel.scale == "triangular":
             entries = units * (units - 1) // 2
             self.heads.append(self.head("lower", entries))
         self.standardize = None
-        if standardized:
-            # A short memory: the scale of f changes fast in the first epoch.
-            self.standardize = keras.layers.BatchNormalization(
-                momentum=0.9,
-                center=False,
-                scale=False,
-                dtype=self.dtype_policy,
-                name="standardize",
-            )
+        if parametrization == "standardized":
+            self.standardize = Standardize(dtype=self.dtype_policy, name="standardize")
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
@@ -140,14 +134,18 @@ class EchoBottleneck(Bottleneck):
     def encode(self, features: Tensor) -> list[Tensor]:
         """[f, log s / r], and `lower` of a triangular S, float32."""
         f, log_s, *lower = super().encode(features)
-        if self.standardize is None:
-            return [tanh16(f), ops.log_sigmoid(log_s), *lower]
-        return [ops.tanh(f), log_s, *lower]
+        if self.parametrization in TANH_WIDTHS:
+            f = f / TANH_WIDTHS[self.parametrization]
+            log_s = ops.log_sigmoid(log_s)
+        return [f if self.parametrization == "scaled" else ops.tanh(f), log_s, *lower]
 
     def code(self, features: Tensor) -> Tensor:
-        """The noiseless code: f(x), standardized as z is."""
-        f = self.channel.code(self.encode(features)[0])
-        return f if self.standardize is None else self.standardize(f)
+        """The mean code E[z|x], standardized if z is; see `EchoSample.mean`."""
+        return self._as_z(self.channel.mean(self.encode(features)))
+
+    def signal(self, features: Tensor) -> Tensor:
+        """f(x), z without noise, standardized if z is; see `EchoSample.code`."""
+        return self._as_z(self.channel.code(self.encode(features)[0]))
 
     def call(self, features: Tensor, training: bool | None = False) -> Tensor:
         z = super().call(features, training=training)
@@ -157,12 +155,12 @@ class EchoBottleneck(Bottleneck):
 
     def draw(self, features: Tensor, echoes_from: str = "bank") -> Draw:
         draw = super().draw(features, echoes_from)
-        if self.standardize is None:
-            return draw
-        return draw._replace(z=self.standardize(draw.z))
+        return draw._replace(z=self._as_z(draw.z))
 
     def sample(self, n: int) -> Tensor:
-        z = super().sample(n)
+        return self._as_z(super().sample(n))
+
+    def _as_z(self, z):
         return z if self.standardize is None else self.standardize(z)
 
     def get_config(self) -> dict[str, Any]:

@@ -13,30 +13,42 @@ from .density_ratio_penalty import DensityRatioPenalty
 from .discriminators import conv_discriminator
 from .typing import Shape, Tensor, Tensors
 
-GENERATOR_LOSSES = ("non_saturating", "reverse_kl")
+FORMS = ("js", "non_saturating", "reverse_kl", "forward_kl", "wasserstein")
 AGAINST = ("all", "others")
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class GANPenalty(DensityRatioPenalty):
-    r"""KL of the data from the images of a model, KL[p_D(x) || p(x)]: term D.
+    r"""Divergence of the data from the images of a model: term D, by a discriminator.
 
     A discriminator tells data from the decoder's images (reconstructions, decoded draws
-    from the prior, or both) and learns \(\ell(x) = \log p_D(x) / p(x)\). Its mean over
-    the data estimates the divergence; `last_value` holds it. The data do not depend on
-    the decoder, which minimizes a function of \(\ell\) at its own images instead,
-    through frozen discriminator weights:
+    from the prior, or both) and learns \(\ell(x) = \log p_D(x) / p(x)\). The decoder
+    minimizes a function of \(\ell\) at its own images \(\hat x\), through frozen
+    discriminator weights. With an exact \(\ell\) its gradient is that of
 
-    - "non_saturating": \(E \log(1 + e^{-\ell(\hat x)})\), the generator's loss of GANs.
-    - "reverse_kl": \(-E\, \ell(\hat x)\), the estimate of KL[p(x) || p_D(x)].
+    | form | the decoder's term | divergence |
+    | --- | --- | --- |
+    | `"js"` | \(-E \log(1 + e^{\ell(\hat x)})\) | 2 JS, the original GAN |
+    | `"non_saturating"` | \(E \log(1 + e^{-\ell(\hat x)})\) | KL[p \|\| p_D] - 2 JS |
+    | `"reverse_kl"` | \(-E\, \ell(\hat x)\) | KL[p \|\| p_D] |
+    | `"forward_kl"` | \(-E\, e^{\ell(\hat x)}\) | KL[p_D \|\| p], the paper's D |
+    | `"wasserstein"` | \(-E\, \ell(\hat x)\) | Wasserstein's distance, times K |
 
-    Both have their minimum at \(p = p_D\).
+    In the last one \(\ell\) is no log-ratio but a critic, which maximizes
+    \(E\, \ell(x) - E\, \ell(\hat x)\). It needs a discriminator with a Lipschitz
+    constant, K, such as `conv_discriminator`; others diverge. `last_value` is this
+    difference for a critic, and otherwise the mean of \(\ell\) over the data, the
+    estimate of KL[p_D || p] in nats, whatever the decoder minimizes.
+
+    JS saturates: where the discriminator is sure, its gradient vanishes. The forward
+    KL covers all data, but few images carry its exponential weights; the reverse KL
+    and the non-saturating form seek modes.
 
     Args:
         weight: Float >= 0, weight of the decoder's term.
         discriminator: Keras layer or model from images to one log-ratio or two logits,
             see `DensityRatioPenalty`; `conv_discriminator()` if None.
-        generator_loss: "non_saturating" or "reverse_kl".
+        form: One of the above.
         logits: If True, images are logits, and the discriminator sees their sigmoid.
         against: "all" of the decoder's outputs, or "others" than the first, which the
             discriminator then does not see: a model can return reconstructions and be
@@ -64,25 +76,23 @@ class GANPenalty(DensityRatioPenalty):
     2
 
     References:
-        BIB-AE paper, Eq. 18, 25 and 34; Goodfellow et al., Generative Adversarial Nets
-        (2014), Sec. 3; Mohamed & Lakshminarayanan, Learning in Implicit Generative
-        Models (2016).
+        BIB-AE paper, Eq. 18, 25 and 34, and Sec. 4.2 on the forms; Goodfellow et al.,
+        Generative Adversarial Nets (2014), Sec. 3; Nowozin et al., f-GAN (2016);
+        Arjovsky et al., Wasserstein GAN (2017).
     """
 
     def __init__(
         self,
         weight: float = 1.0,
         discriminator: keras.layers.Layer | None = None,
-        generator_loss: str = "non_saturating",
+        form: str = "non_saturating",
         logits: bool = False,
         against: str = "all",
         **kwargs: Any,
     ) -> None:
         discriminator = conv_discriminator() if discriminator is None else discriminator
         super().__init__(weight=weight, discriminator=discriminator, **kwargs)
-        self.generator_loss = check_choice(
-            "generator_loss", generator_loss, GENERATOR_LOSSES
-        )
+        self.form = check_choice("form", form, FORMS)
         self.logits = bool(logits)
         self.against = check_choice("against", against, AGAINST)
 
@@ -106,16 +116,27 @@ class GANPenalty(DensityRatioPenalty):
         ratio, n = self.log_ratio(both), ops.shape(x)[0]
         of_data, of_drawn = ratio[:n], ratio[n:]
         # Data and images weigh the same, however many there are of each.
-        loss = ops.mean(ops.softplus(-of_data)) + ops.mean(ops.softplus(of_drawn))
-        self.add_discriminator_loss(0.5 * loss)
-        self.last_value.assign(ops.mean(of_data))
-        ratio = self.penalty(drawn)
-        if self.generator_loss == "non_saturating":
-            term = ops.softplus(-ratio)
+        if self.form == "wasserstein":
+            value = ops.mean(of_data) - ops.mean(of_drawn)
+            loss = -value
         else:
-            term = -ratio
-        self.add_loss(self.weight * ops.mean(term))
+            value = ops.mean(of_data)
+            loss = ops.mean(ops.softplus(-of_data)) + ops.mean(ops.softplus(of_drawn))
+            loss = 0.5 * loss
+        self.add_discriminator_loss(loss)
+        self.last_value.assign(value)
+        self.add_loss(self.weight * ops.mean(self.decoder_term(self.penalty(drawn))))
         return first
+
+    def decoder_term(self, ratio: Tensor) -> Tensor:
+        """What the decoder minimizes at images of such log-ratios, (batch,)."""
+        if self.form == "js":
+            return -ops.softplus(ratio)
+        if self.form == "non_saturating":
+            return ops.softplus(-ratio)
+        if self.form == "forward_kl":
+            return -ops.exp(ratio)
+        return -ratio
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape[1])
@@ -125,7 +146,7 @@ class GANPenalty(DensityRatioPenalty):
         del config["seed"]  # nothing is drawn here
         return {
             **config,
-            "generator_loss": self.generator_loss,
+            "form": self.form,
             "logits": self.logits,
             "against": self.against,
         }

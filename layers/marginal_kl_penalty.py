@@ -8,10 +8,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from .arguments import restored
+from .arguments import check_choice, restored
 from .density_ratio_penalty import DensityRatioPenalty
 from .marginals import StandardNormal
 from .typing import Shape, Tensor
+
+FORMS = ("kl", "non_saturating")
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
@@ -19,14 +21,23 @@ class MarginalKLPenalty(DensityRatioPenalty):
     r"""KL of the aggregate posterior from a prior, KL[q(z) || p(z)]: term B.
 
     A discriminator tells the codes of a batch from as many draws from the prior; see
-    `DensityRatioPenalty` for the two terms of the loss. With a negative weight the
-    encoder maximizes the divergence, as in the information I(X; Z) = A - B.
+    `DensityRatioPenalty` for the two terms of the loss. With \(\ell(z) =
+    \log q(z) / p(z)\) the encoder's is
+
+    - "kl": \(E\, \ell(z)\), the divergence itself. With a negative weight the encoder
+      maximizes it, as in the information I(X; Z) = A - B.
+    - "non_saturating": \(E \log(1 + e^{\ell(z)})\), the cross-entropy of codes that
+      pass for draws from the prior: the loss of adversarial autoencoders. Its gradient
+      is bounded where the discriminator is sure.
+
+    `last_value` is the mean of \(\ell\) in either.
 
     Args:
-        weight: Float, any sign.
+        weight: Float; of any sign for "kl", else >= 0.
         discriminator: See `DensityRatioPenalty`; six hidden layers of 1,000 if None.
         prior: Layer with `sample(n)`; the standard normal if None. See `Marginal`.
         seed: Int or None, for the draws from the standard normal.
+        form: "kl" or "non_saturating".
 
     Inputs:
         z, shape (batch, d).
@@ -35,8 +46,8 @@ class MarginalKLPenalty(DensityRatioPenalty):
         z.
 
     Raises:
-        ValueError: weight is not finite, or the discriminator's output is neither
-            (batch, 1) nor (batch, 2).
+        ValueError: weight or form is not as above, or the discriminator's output is
+            neither (batch, 1) nor (batch, 2).
 
     Example:
 
@@ -49,7 +60,7 @@ class MarginalKLPenalty(DensityRatioPenalty):
 
     References:
         BIB-AE paper, Eq. 12, 32 and 33; Makhzani et al., Adversarial Autoencoders
-        (2015).
+        (2015), Sec. 2.
     """
 
     signed = True
@@ -60,11 +71,18 @@ class MarginalKLPenalty(DensityRatioPenalty):
         discriminator: keras.layers.Layer | None = None,
         prior: keras.layers.Layer | None = None,
         seed: int | None = None,
+        form: str = "kl",
         **kwargs: Any,
     ) -> None:
         super().__init__(
             weight=weight, discriminator=discriminator, seed=seed, **kwargs
         )
+        self.form = check_choice("form", form, FORMS)
+        if weight < 0 and form != "kl":
+            raise ValueError(
+                f"weight must be a number >= 0 unless form is 'kl'. Received: "
+                f"weight={weight}, form={form!r}"
+            )
         if prior is None:
             prior = StandardNormal(seed=seed, dtype="float32")
         self.prior = restored(prior)
@@ -78,8 +96,13 @@ class MarginalKLPenalty(DensityRatioPenalty):
         """Draws from the prior, as many as there are codes."""
         return ops.cast(self.prior.sample(ops.shape(z)[0]), z.dtype)
 
+    def encoder_term(self, ratio: Tensor) -> Tensor:
+        """What the encoder minimizes at codes of such log-ratios, (batch,)."""
+        return ratio if self.form == "kl" else ops.softplus(ratio)
+
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
+            "form": self.form,
             "prior": keras.saving.serialize_keras_object(self.prior),
         }

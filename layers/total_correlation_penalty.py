@@ -1,9 +1,9 @@
 """FactorVAE's penalty on dependent latent dimensions."""
 
 import keras
-from keras import ops
 
 from .density_ratio_penalty import DensityRatioPenalty
+from .shuffled_codes import shuffled
 from .typing import Shape, Tensor
 
 
@@ -57,7 +57,4 @@ class TotalCorrelationPenalty(DensityRatioPenalty):
 
     def reference(self, z: Tensor) -> Tensor:
         """Codes with each dimension shuffled over the batch."""
-        keys = keras.random.uniform(
-            ops.shape(z), dtype="float32", seed=self.seed_generator
-        )
-        return ops.take_along_axis(z, ops.argsort(keys, axis=0), axis=0)
+        return shuffled(z, z.shape[1], self.seed_generator)

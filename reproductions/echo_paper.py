@@ -14,6 +14,8 @@ from echo_keras.layers import (
     PseudoInputs,
     VampPrior,
 )
+from echo_keras.layers.echo import SAMPLINGS
+from echo_keras.layers.echo_bottleneck import PARAMETRIZATIONS
 from echo_keras.studies import Study
 
 METHODS = {
@@ -29,6 +31,14 @@ METHODS = {
 }
 # The rows where the published code does something else than the paper says.
 PUBLISHED_OTHERWISE = ("vae-vamp", "iaf-vamp", "iaf-mmd")
+# The Echo channel's arguments that are flags of the scripts, with their defaults.
+ECHO = {"parametrization": "scaled", "sampling": "cyclic", "d_max": None}
+ECHO_DESCRIBED = {
+    "parametrization": "Of Echo's f and s; see echo_keras.layers.EchoBottleneck.",
+    "sampling": "How a batch provides Echo's echoes; see echo_keras.layers.EchoSample.",
+    "d_max": "Echoes that are summed. Default: batch size - 1, the paper's choice.",
+}
+ECHO_CHOICES = {"parametrization": list(PARAMETRIZATIONS), "sampling": list(SAMPLINGS)}
 LATENT_DIM = 32
 PSEUDO_INPUTS = 750
 PUBLISHED = json.loads(
@@ -46,10 +56,7 @@ def build(config, dataset):
     method, variant = config["method"], config.get("variant", "paper")
     pair, beta = (networks.conv_encoder, networks.conv_decoder), config["beta"]
     if method == "echo":
-        kind, d_max = config["parametrization"], config["d_max"]
-        return objectives.echo(
-            *pair, LATENT_DIM, beta, parametrization=kind, d_max=d_max
-        )
+        return objectives.echo(*pair, LATENT_DIM, beta, **echo_arguments(config))
     encoder, marginal = method.split("-") if "-" in method else ("vae", method)
     arguments = {"beta": beta}
     if encoder == "iaf" and marginal != "vamp":
@@ -76,13 +83,22 @@ def build(config, dataset):
     return objectives.vae(*pair, LATENT_DIM, **arguments)
 
 
+def echo_arguments(config):
+    """Those of `objectives.echo` that ECHO makes flags of."""
+    # The paper's choice of d_max, so that the batch provides all echoes.
+    d_max = config["d_max"] or config["batch_size"] - 1
+    return {**{key: config[key] for key in ECHO}, "d_max": d_max}
+
+
+def of_echo(config):
+    """The configuration, without ECHO's keys if the method is another."""
+    echo = config["method"] == "echo"
+    return {key: value for key, value in config.items() if echo or key not in ECHO}
+
+
 def configure(config):
     """Without what a method does not have."""
-    if config["method"] == "echo":
-        # The paper's choice, so that the batch provides all echoes.
-        config["d_max"] = config["batch_size"] - 1
-    else:
-        del config["parametrization"]
+    config = of_echo(config)
     if config["method"] not in PUBLISHED_OTHERWISE:
         del config["variant"]
     return config
@@ -91,8 +107,11 @@ def configure(config):
 def label(config):
     """The name of a method in tables and figures."""
     text = METHODS[config["method"]]
-    if config.get("parametrization") == "paper":
-        text += " (paper's f and s)"
+    kind = config.get("parametrization", ECHO["parametrization"])
+    if kind != ECHO["parametrization"]:
+        text += f" ({kind.replace('_', ' ')})"
+    if config.get("sampling", ECHO["sampling"]) != ECHO["sampling"]:
+        text += f" ({config['sampling'].replace('_', ' ')})"
     published = config.get("variant") == "published_code"
     return text + " (published code)" * published
 
@@ -102,18 +121,17 @@ def label(config):
 STUDY = Study(
     "echo_paper",
     build,
-    protocol={"schedule": "paper", "beta": 1.0}
-    | {"parametrization": "standardized", "variant": "paper"},
+    protocol={"schedule": "paper", "beta": 1.0, **ECHO, "variant": "paper"},
     quick={"digits": {"epochs": 40, "learning_rate": 1e-3}},
     vary={"method": list(METHODS)},
     configure=configure,
     echoes=("batch", "bank"),
     described={
-        "parametrization": "Of Echo's f and s; see echo_keras.layers.EchoBottleneck.",
+        **ECHO_DESCRIBED,
         "variant": f"Of {', '.join(PUBLISHED_OTHERWISE)}, where paper and code differ.",
     },
     choices={
-        "parametrization": ["standardized", "paper"],
+        **ECHO_CHOICES,
         "variant": ["paper", "published_code"],
     },
 )

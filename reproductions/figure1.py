@@ -3,9 +3,9 @@
     python reproductions/figure1.py
 
 z = x + s e with s = 1/2 (Sec. 2.1). Echo noise e has the distribution of z itself, and
-its rate is exactly -2 log s = 1.39 nats; Gaussian noise of the same variance in every
-direction has a shape of its own. Writes figure1.png, and figure1.md with a test of
-whether noise and output have one distribution.
+its rate is -2 log s = 1.39 nats, which is I(X; Z) if z has a density; Gaussian noise of
+the same variance in every direction has a shape of its own. Writes figure1.png, and
+figure1.md with a test of whether noise and output have one distribution.
 """
 
 import math

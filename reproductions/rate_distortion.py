@@ -14,10 +14,10 @@ import dataclasses
 
 import echo_paper
 import numpy as np
-from echo_paper import LATENT_DIM, label
+from echo_paper import ECHO, LATENT_DIM, echo_arguments, label
 
 from echo_keras import metrics, plots
-from echo_keras.layers import max_scale
+from echo_keras.layers import EchoBottleneck
 from echo_keras.metrics.fronts import area_under_front, common_interval, pareto_front
 from echo_keras.studies import Column, Option, Script, Table, points, start
 
@@ -79,7 +79,7 @@ TABLE = Table(
     STUDY,
     columns,
     title="Rate and distortion",
-    rows=("method", "parametrization", "variant", "beta", "seed"),
+    rows=("method", *ECHO, "variant", "beta", "seed"),
     note=note,
 )
 
@@ -88,8 +88,11 @@ def draw(results):
     text = TABLE.render(results.runs)
     results.path("rate_distortion.md").write_text(text + "\n")
     print(f"\n{text}\n")
-    d_max = [c["d_max"] for c in results.configs if c["method"] == "echo"]
-    lowest = -LATENT_DIM * np.log(max_scale(d_max[0])) if d_max else None
+    echo = [c for c in results.configs if c["method"] == "echo"]
+    lowest = None
+    if echo:
+        channel = EchoBottleneck(LATENT_DIM, **echo_arguments(echo[0])).channel
+        lowest = -LATENT_DIM * np.log(channel.r)
     found, path = curves(results.runs), results.path("rate_distortion.png")
     plots.rate_distortion(found, path, min_rate=lowest)
     images = metrics.evenly_spaced(results.dataset.x_test, 12)

@@ -361,9 +361,18 @@ def test_mean_of_labels_is_their_probabilities():
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_no_distortion_has_neither_mean_nor_samples():
-    for method in (losses.ZeroLoss().mean, losses.ZeroLoss().sample):
-        with pytest.raises(ValueError, match="a likelihood .* Received: loss=ZeroLoss"):
+def test_no_distortion_has_images_and_no_samples():
+    logits = np.array([[-200.0, 0.0, 200.0]], "float32")
+    np.testing.assert_array_equal(array(losses.ZeroLoss().mean(logits)), logits)
+    found = array(losses.ZeroLoss(logits=True).mean(logits))
+    np.testing.assert_allclose(found, [[0.0, 0.5, 1.0]])
+    with pytest.raises(ValueError, match="a likelihood .* Received: loss=ZeroLoss"):
+        losses.ZeroLoss().sample(outputs())
+
+
+def test_a_loss_without_a_law_has_neither_mean_nor_samples():
+    for method in (losses.Distortion().mean, losses.Distortion().sample):
+        with pytest.raises(ValueError, match="a likelihood .* loss=Distortion"):
             method(outputs())
 
 

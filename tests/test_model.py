@@ -13,6 +13,7 @@ from tools import BACKEND, array
 
 from echo_keras import losses
 from echo_keras.layers import (
+    DeterministicBottleneck,
     EchoBottleneck,
     GaussianBottleneck,
     Penalty,
@@ -222,10 +223,29 @@ def test_other_metrics_stay():
     np.testing.assert_allclose(log["error"], ((data() - bias) ** 2).mean(), rtol=1e-5)
 
 
-def test_without_a_channel_the_rate_is_zero():
-    model = autoencoder(layers.Dense(2))
-    log = evaluated(model, data())
-    assert log["rate"] == 0.0 and log["loss"] == log["distortion"] > 0.1
+@pytest.mark.parametrize("code", [layers.Dense, DeterministicBottleneck])
+def test_without_a_channel_there_is_no_rate_and_no_elbo(code, tmp_path):
+    model = autoencoder(code(2))
+    log = fitted(model, data(), validation_data=(data(7), data(7)))
+    assert set(log) == {"loss", "distortion", "val_loss", "val_distortion"}
+    model.save(tmp_path / "model.keras")
+    log = evaluated(keras.saving.load_model(tmp_path / "model.keras"), data())
+    assert set(log) == {"loss", "distortion"} and log["loss"] == log["distortion"] > 0.1
+
+
+@pytest.mark.parametrize("name", ["neg_elbo", "rate", "distortion", "power"])
+def test_callbacks_know_that_smaller_is_better(name, tmp_path):
+    inputs = keras.Input((6,))
+    logits = layers.Dense(6)(Power(name="power")(gaussian()(inputs)))
+    model = compiled(RateDistortionModel(inputs, logits))
+    path, val = tmp_path / "best.keras", f"val_{name}"
+    best = keras.callbacks.ModelCheckpoint(path, val, save_best_only=True)
+    stop = keras.callbacks.EarlyStopping(val, patience=9)
+    worst = keras.callbacks.ModelCheckpoint(path, val, save_best_only=True, mode="max")
+    callbacks = [best, stop, worst]
+    held_out = (data(7), data(7))
+    log = fitted(model, data(), 3, validation_data=held_out, callbacks=callbacks)
+    assert best.best == stop.best == min(log[val]) < max(log[val]) == worst.best
 
 
 @pytest.mark.parametrize("run", [fitted, evaluated])

@@ -7,9 +7,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 from matplotlib import figure as mpl
-from scipy import special
 
-from echo_keras import losses, plots
+from echo_keras import losses, metrics, plots
 from echo_keras.layers import GaussianSample
 from echo_keras.plots.images import GAP
 
@@ -33,8 +32,9 @@ def grey(figure, rows, columns):
 
 
 def identity(loss, shape=(8, 8, 1)):
-    """A model whose raw output is its input."""
-    model = keras.Sequential([keras.Input(shape), keras.layers.Identity()])
+    """A model whose raw output is its input, which is its code as well."""
+    decoder = keras.layers.Identity(name="decoder")
+    model = keras.Sequential([keras.Input(shape), decoder])
     model.compile(loss=loss)
     return model
 
@@ -62,7 +62,8 @@ def halves():
 )
 def test_a_perfect_model_draws_black_and_white(loss, output, tmp_path):
     model = identity(loss, output.shape[1:])
-    figure = plots.generations(model, output, loss, tmp_path / "g.png", columns=3)
+    images = metrics.images(model, output)
+    figure = plots.generations(images, tmp_path / "g.png", columns=3)
     drawn = grey(figure, 2, 3)
     assert (drawn[:, :, :4] == 1.0)[0].all() and (drawn[:, :, 4:] == 0.0).all()
     assert (drawn[1, 2] == 0.0).all()  # the sixth place is empty, and white
@@ -93,31 +94,28 @@ def test_reconstructions_are_input_one_sample_and_mean():
     assert mean.std() == pytest.approx(0.208 / np.sqrt(50), rel=0.1)
 
 
-@pytest.mark.core
-def test_generations_are_the_decoders_probabilities():
-    decoder = keras.Sequential([keras.Input((784,)), keras.layers.Reshape((28, 28, 1))])
-    codes = np.linspace(-3, 3, 7 * 784, dtype="float32").reshape(7, 784)
-    figure = plots.generations(decoder, codes, losses.Bernoulli(), columns=5)
-    expected = special.expit(codes.reshape(7, 28, 28))
-    drawn = grey(figure, 2, 5).reshape(10, 28, 28)
-    np.testing.assert_allclose(drawn[:7], expected, atol=1e-6)
+def test_generations_are_in_rows():
+    images = np.random.RandomState(0).uniform(size=(7, 4, 4, 1))
+    drawn = grey(plots.generations(images, columns=5), 2, 5).reshape(10, 4, 4)
+    np.testing.assert_allclose(drawn[:7], images[..., 0])
     assert (drawn[7:] == 0).all()
 
 
-def linear_decoder():
-    """From codes (n, 4) to images of 2 x 2 pixels, a dimension each."""
-    return keras.Sequential([keras.Input((4,)), keras.layers.Reshape((2, 2, 1))])
+def linear():
+    """A model from codes (n, 4) to images of 2 x 2 pixels, a dimension each."""
+    decoder = keras.layers.Reshape((2, 2, 1), name="decoder")
+    model = keras.Sequential([keras.Input((4,)), decoder])
+    model.compile(loss=losses.SquaredError())
+    return model
 
 
 @pytest.mark.core
 def test_a_traversal_moves_one_dimension_a_row():
-    code, loss = np.array([0.1, 0.2, 0.3, 0.4]), losses.SquaredError()
-    arguments = {"dimensions": [2, 0], "span": (0.0, 1.0), "steps": 5}
-    figure = plots.traversal(linear_decoder(), code, loss, **arguments)
+    code, values = np.array([0.1, 0.2, 0.3, 0.4]), np.linspace(0, 1, 5)
+    figure = plots.latent_traversal(linear(), code, values, dimensions=[2, 0])
     drawn = grey(figure, 2, 5).reshape(2, 5, 4)
-    moving = np.linspace(0, 1, 5)
     for row, dim in zip(drawn, (2, 0), strict=True):
-        np.testing.assert_allclose(row[:, dim], moving, atol=1e-6)
+        np.testing.assert_allclose(row[:, dim], values, atol=1e-6)
         others = np.delete(np.arange(4), dim)
         still = np.tile(code[others], (5, 1))
         np.testing.assert_allclose(row[:, others], still, atol=1e-6)
@@ -125,24 +123,22 @@ def test_a_traversal_moves_one_dimension_a_row():
     assert [t.get_text() for t in axes.get_yticklabels()] == ["z3", "z1"]
     heads = [t.get_text() for t in axes.get_xticklabels()]
     assert heads == ["0", "0.25", "0.5", "0.75", "1"]
-    # Each dimension between its own ends.
-    ends = np.array([[0.0, 0.1, 0.2, 0.3], [0.9, 0.8, 0.7, 0.6]])
-    figure = plots.traversal(linear_decoder(), code, loss, span=ends, steps=3)
+    # Each dimension with values of its own.
+    values = np.linspace([0.0, 0.1, 0.2, 0.3], [0.9, 0.8, 0.7, 0.6], 3)
+    figure = plots.latent_traversal(linear(), code, values)
     drawn = grey(figure, 4, 3).reshape(4, 3, 4)
     for dim in range(4):
-        expected = np.linspace(*ends[:, dim], 3)
-        np.testing.assert_allclose(drawn[dim, :, dim], expected, atol=1e-6)
+        np.testing.assert_allclose(drawn[dim, :, dim], values[:, dim], atol=1e-6)
+    assert not figure.axes[0].get_xticklabels()
 
 
 @pytest.mark.core
 def test_an_interpolation_goes_straight_from_code_to_code():
     start, end = np.random.RandomState(0).uniform(size=(2, 3, 4)).astype("float32")
-    loss = losses.SquaredError()
-    figure = plots.interpolation(linear_decoder(), start, end, loss, steps=5)
-    drawn = grey(figure, 3, 5).reshape(3, 5, 4)
+    drawn = grey(plots.interpolation(linear(), start, end, steps=5), 3, 5)
     for j, t in enumerate(np.linspace(0, 1, 5)):
         expected = (1 - t) * start + t * end
-        np.testing.assert_allclose(drawn[:, j], expected, atol=1e-6)
+        np.testing.assert_allclose(drawn[:, j].reshape(3, 4), expected, atol=1e-6)
 
 
 def test_rows_of_images_are_drawn_in_their_limits():
@@ -167,22 +163,20 @@ def test_rows_of_images_are_drawn_in_their_limits():
         (lambda: plots.reconstructions(identity("mse"), halves()), "'mse'$"),
         (lambda: plots.mean_reconstruction(identity("mse"), halves()), "'mse'$"),
         (
-            lambda: plots.generations(identity(None), halves(), losses.ZeroLoss()),
-            "a likelihood .* Received: loss=ZeroLoss",
-        ),
-        (
             lambda: plots.image_rows({"a": halves(), "b": halves()[:, :4]}),
             r"of one shape, .* Received: \(5, 8, 8, 1\), \(5, 4, 8, 1\)",
         ),
         (lambda: plots.image_rows({"a": halves()[..., 0]}), r"Received: \(5, 8, 8\)"),
         (
-            lambda: plots.traversal(identity(None), halves(), losses.SquaredError()),
-            r"code must have shape \(d,\). Received: shape \(5, 8, 8, 1\)",
+            lambda: plots.latent_traversal(linear(), np.eye(4), np.zeros(3)),
+            r"code must have shape \(d,\). Received: shape \(4, 4\)",
         ),
         (
-            lambda: plots.interpolation(
-                identity(None), np.eye(3), np.eye(4), losses.SquaredError()
-            ),
+            lambda: plots.latent_traversal(linear(), np.zeros(4), np.eye(3)),
+            r"shape \(n,\) or \(n, 4\). Received: shape \(3, 3\)",
+        ),
+        (
+            lambda: plots.interpolation(linear(), np.eye(3), np.eye(4)),
             r"one shape \(n, d\). Received: \(3, 3\) and \(4, 4\)",
         ),
     ],
@@ -203,18 +197,19 @@ EVERY = {
     "codes_by_factor": ((FACTORS[:, :1], FACTORS, ["a", "b"]), 2),
     "codes_in_plane": (({"a": (CODES, np.arange(60) % 3), "b": (CODES, None)},), 2),
     "discrete_channels": ((HALF / 4, {"a": (HALF, HALF / 2, HALF[0, :2])}), 5),
-    "generations": ((linear_decoder(), np.eye(4), losses.SquaredError()), 1),
+    "generations": ((halves(),), 1),
     "image_rows": (({"a": halves()},), 1),
     "information_plane": (({"a": [(1, 2, 1)]}, 2.3), 1),
-    "interpolation": ((linear_decoder(), -np.eye(4), np.eye(4), losses.Laplace()), 1),
+    "interpolation": ((linear(), -np.eye(4), np.eye(4)), 1),
+    "latent_traversal": ((linear(), np.zeros(4), np.linspace(-2, 2, 9)), 1),
     "marginal_densities": (({"a": (CODES, [1.0, 2.0])},), 1),
     "phase_diagram": (({"a": [(5, 90)]},), 1),
     "rate_by_dimension": (({"a": np.arange(3.0)},), 1),
     "rate_distortion": (({"a": [(5, 90)]},), 1),
     "reconstructions": ((identity(losses.Laplace()), halves()), 1),
+    "scatter": (({"a": [(1.0, 2.0)]}, "x", "y"), 1),
     "sorted_by": ((CODES[:, 0], {"a": CODES[:, 1]}, "key"), 1),
     "training_curves": (({"a": {"rate": [2.0, 1.0]}},), 1),
-    "traversal": ((linear_decoder(), np.zeros(4), losses.SquaredError()), 1),
 }
 
 
@@ -270,7 +265,7 @@ def test_training_curves_leave_out_what_no_model_has():
     names = [axes.get_ylabel().split()[0] for axes in figure.axes]
     assert names == ["mmd", "distortion"]
     assert [len(axes.lines) for axes in figure.axes] == [1, 2]
-    with pytest.raises(ValueError, match="one of rate. Received: logs {'AE': "):
+    with pytest.raises(ValueError, match="distortion, mmd. Received: metrics=.'rate'"):
         plots.training_curves(histories, metrics=("rate",))
 
 
@@ -376,6 +371,14 @@ def test_phase_diagram_names_its_limits_and_keeps_given_ones():
     assert not plots.phase_diagram(RUNS, labelled=False).axes[0].texts
 
 
+def test_phase_diagram_in_styles_of_ones_own():
+    styles = {"simple": {"marker": "s", "color": "k", "ms": 9}}
+    (axes,) = plots.phase_diagram(RUNS, styles=styles).axes
+    simple, other = axes.lines[:2]
+    found = simple.get_marker(), simple.get_color(), simple.get_markersize()
+    assert found == ("s", "k", 9) and other.get_color() == "C1"
+
+
 def test_a_dozen_labels_look_different():
     curves = {str(i): [(i, 90 - i)] for i in range(12)}
     figure = plots.phase_diagram(curves)
@@ -474,7 +477,7 @@ def test_codes_in_plane_draws_points_classes_and_circles():
     np.testing.assert_allclose(radii, np.outer([1, 2, 3], np.ones(100)))
     assert [axes.get_title() for axes in (one, other)] == ["one", "other"]
     assert one.get_xlim() == other.get_xlim() and one.get_ylim() == other.get_ylim()
-    figure = plots.codes_in_plane(panels, normal=False, shared=False)
+    figure = plots.codes_in_plane(panels, normal=False, share=False)
     assert not figure.axes[0].lines
     assert figure.axes[0].get_xlim()[1] < figure.axes[1].get_xlim()[1]
 
@@ -575,14 +578,14 @@ def test_discrete_channels_sort_codes_by_their_class():
     np.testing.assert_allclose(in_x.lines[0].get_ydata(), [0.4, 0.6])
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_discrete_channels_have_common_scales(shared):
+@pytest.mark.parametrize("share", [True, False])
+def test_discrete_channels_have_common_scales(share):
     joint, half = np.full((2, 2), 0.25), np.full((2, 2), 0.5)
     sharp = np.array([[0.9, 0.1], [0.1, 0.9]])
     channels = {"a": (half, half, half[0]), "b": (sharp, sharp, np.array([0.8, 0.2]))}
-    axes = plots.discrete_channels(joint, channels, shared=shared).axes[:10]
+    axes = plots.discrete_channels(joint, channels, share=share).axes[:10]
     for a, b in np.reshape(axes, (5, 2))[:2]:
-        assert (a.get_ylim() == b.get_ylim()) or not shared
+        assert (a.get_ylim() == b.get_ylim()) or not share
     for a, b in np.reshape(axes, (5, 2))[2:4]:
         found = [one.images[0].get_clim() for one in (a, b)]
-        assert found == [(0, 0.9 if shared else 0.5), (0, 0.9)]
+        assert found == [(0, 0.9 if share else 0.5), (0, 0.9)]

@@ -5,7 +5,7 @@ import functools
 
 import numpy as np
 
-from echo_keras._files import check_integer, sha256
+from echo_keras._files import SEED_MAX, check_integer, sha256
 
 from .pixels import TREATMENTS
 
@@ -62,17 +62,59 @@ class Dataset:
         check_integer(n, "n", 1, len(self.x_train))
         return self.cut(n, len(self.x_train))
 
+    def hold_out(self, n: int, seed: int = 0) -> "Dataset":
+        """The data set with `n` of its training images as its validation images.
+
+        For one that has none, such as `digits`. The others keep their order.
+
+        Args:
+            n: Int in [1, training images - 1].
+            seed: Int in [0, 2^32 - 1], of the draw.
+
+        Raises:
+            ValueError: `n` or `seed` is out of range, or there are validation images
+                already.
+
+        Example:
+
+        >>> from echo_keras import data
+        >>> held = data.load("digits").hold_out(100)
+        >>> len(held.x_train), len(held.x_valid), held.description.split("; ")[1]
+        (1197, 100, '100 of 1297 training images held out with seed 0')
+        """
+        if self.x_valid is not None:
+            raise ValueError(
+                f"x_valid must be None where images are to be held out. Received: "
+                f"{len(self.x_valid)} validation images of {self.name}"
+            )
+        whole = len(self.x_train)
+        check_integer(n, "n", 1, whole - 1)
+        check_integer(seed, "seed", 0, SEED_MAX)
+        order = np.random.RandomState(seed).permutation(whole)
+        valid, train = np.sort(order[:n]), np.sort(order[n:])
+        return dataclasses.replace(
+            self,
+            x_train=self.x_train[train],
+            x_valid=self.x_train[valid],
+            y_train=None if self.y_train is None else self.y_train[train],
+            description=self._described(
+                f"{n} of {whole} training images held out with seed {seed}"
+            ),
+        )
+
     def cut(self, n: int, whole: int) -> "Dataset":
         """As `first`, where x_train may hold but a part of `whole` images already."""
         if n == whole:
             return self
-        note = f"; first {n} of {whole} training images"
-        # The treatment of the pixels is named last.
-        treatment = f"; {TREATMENTS.get(self.binarize)}"
-        told = self.description.removesuffix(treatment)
         return dataclasses.replace(
             self,
             x_train=self.x_train[:n],
             y_train=None if self.y_train is None else self.y_train[:n],
-            description=told + note + self.description[len(told) :],
+            description=self._described(f"first {n} of {whole} training images"),
         )
+
+    def _described(self, note: str) -> str:
+        """The description with a note; the treatment of the pixels is named last."""
+        treatment = f"; {TREATMENTS.get(self.binarize)}"
+        told = self.description.removesuffix(treatment)
+        return f"{told}; {note}{self.description[len(told) :]}"

@@ -50,7 +50,8 @@ def load(
     | `omniglot_alphabets` | 19,280 / - / 13,180 | grey |
 
     Images are 28x28 where nothing else is said. The validation images of `mnist` and
-    `fashion_mnist` are the last sixth of the published training set. In
+    `fashion_mnist` are the last sixth of the published training set; a paper that
+    trains on all 60,000 has a fifth more, and `description` says so. In
     `omniglot_alphabets` the 30 alphabets of Lake's background set are for training and
     the other 20 for test. What else belongs to a data set stands in its entry of
     `data.DATASETS`, to which a program may add its own.
@@ -134,7 +135,14 @@ def load(
     if entry.validation:
         n = len(x_train) - len(x_train) // entry.validation
         x_train, x_valid = x_train[:n], x_train[n:]
-        x_valid = x_valid if len(x_valid) else None
+        if len(x_valid):
+            whole = n + len(x_valid)
+            notes.append(
+                f"{n} of {whole} training images, the last {whole - n} kept for "
+                "validation"
+            )
+        else:
+            x_valid = None
         y_train = y_train if y_train is None else y_train[:n]
     whole = raw.n_train or len(x_train)
     check_limit(name, limit, whole)
@@ -143,6 +151,7 @@ def load(
     if not entry.binary and how != "none":
         used = seed if entry.seed is None else entry.seed
         splits = binarized(how, used, splits)
+    if not entry.binary and entry.shape[-1] == 1:
         notes.append(TREATMENTS[how])
     dataset = Dataset(
         name=name,

@@ -4,6 +4,7 @@ import numpy as np
 
 BINARIZE = ("none", "static", "dynamic", "threshold")
 TREATMENTS = {
+    "none": "grey pixels",  # where there is one channel
     "static": "binary, sampled once",
     "dynamic": "grey for training, to be sampled in every epoch; else sampled once",
     "threshold": "binary, thresholded at 0.5",

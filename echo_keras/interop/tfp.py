@@ -109,8 +109,8 @@ def posterior(
     if isinstance(channel, layers.EchoSample | layers.EchoBottleneck):
         raise TypeError(
             f"channel must be a GaussianSample. Received: channel="
-            f"{type(channel).__name__}, whose noise is made of data: it has an exact "
-            f"rate but no density q(z|x)"
+            f"{type(channel).__name__}, whose noise is made of data: it has a rate "
+            f"but no density q(z|x)"
         )
     if not isinstance(channel, layers.GaussianSample):
         raise TypeError(

@@ -17,8 +17,18 @@ from .classification import (
     information_plane,
     predictive,
 )
-from .codes import decode, encode, match_gaussian, representation, squared_error
+from .codes import (
+    decode,
+    encode,
+    images,
+    law,
+    match_gaussian,
+    representation,
+    squared_error,
+)
+from .dimensions import rate_by_dimension
 from .disentanglement import dci, factor_vae_score, mig, modularity, sap
+from .divergences import divergence
 from .factor_codes import FactorGrid
 from .features import classifier_features, inception_features
 from .frechet import fid, fid_name, frechet_distance
@@ -33,7 +43,6 @@ from .information import (
     aggregate_posterior,
     generative_information,
     information_bounds,
-    marginal_kl,
     total_correlation,
 )
 from .novelty import combined_score, roc_areas, roc_auc
@@ -64,6 +73,7 @@ __all__ = [
     "decode",
     "default_batch_size",
     "disentanglement",
+    "divergence",
     "encode",
     "entropy_bound",
     "evaluate",
@@ -74,13 +84,14 @@ __all__ = [
     "frechet_distance",
     "fronts",
     "generative_information",
+    "images",
     "importance_weighted",
     "inception_features",
     "information",
     "information_bounds",
     "information_plane",
+    "law",
     "map_batches",
-    "marginal_kl",
     "match_gaussian",
     "mig",
     "modularity",
@@ -91,6 +102,7 @@ __all__ = [
     "per_example",
     "per_example_likelihood",
     "predictive",
+    "rate_by_dimension",
     "rate_distortion",
     "representation",
     "robustness",

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import numbers
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -166,12 +167,13 @@ def default_batch_size(x: Any) -> int:
     return min(max(2**18 // max(numbers, 1), 1), 1024)
 
 
-def check_integers(minimum: int, **numbers: float) -> None:
-    """Raises a ValueError that names the first number that is no integer >= minimum."""
-    for name, value in numbers.items():
-        if not value >= minimum or value != int(value):
+def check_integers(minimum: int, **values: float) -> None:
+    """Raises a ValueError that names the first value that is no integer >= minimum."""
+    for name, value in values.items():
+        whole = isinstance(value, numbers.Real) and value % 1 == 0
+        if not whole or value < minimum:
             raise ValueError(
-                f"{name} must be an integer >= {minimum}. Received: {name}={value}"
+                f"{name} must be an integer >= {minimum}. Received: {name}={value!r}"
             )
 
 

@@ -25,7 +25,7 @@ from .forward import forward_pass
 
 def forward(
     model: keras.Model, x: Any, samples: int = 1, batch_size: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray | None, np.ndarray]:
     """The rate of each example, and the logits of each of its codes.
 
     Args:
@@ -37,8 +37,8 @@ def forward(
         batch_size: Int >= 1; see `map_batches`.
 
     Returns:
-        Rates, float64 (n,), nats, averaged over codes where the channel draws them too;
-        and logits, float32 (samples, n, classes).
+        Rates, float64 (n,), nats, averaged over codes where the channel draws them too,
+        or None without a channel; and logits, float32 (samples, n, classes).
 
     Raises:
         ValueError: an argument is out of range, or there is no example.
@@ -57,12 +57,15 @@ def forward(
 
     def of_batch(x):
         drawn = [run(x) for _ in range(samples)]
-        rates = [ops.convert_to_numpy(d.rate).astype("float64") for d in drawn]
         logits = [ops.convert_to_numpy(d.output) for d in drawn]
-        return np.mean(rates, axis=0), np.stack(logits, axis=1)
+        found = {"logits": np.stack(logits, axis=1)}
+        if drawn[0].rate is not None:
+            rates = [ops.convert_to_numpy(d.rate).astype("float64") for d in drawn]
+            found["rate"] = np.mean(rates, axis=0)
+        return found
 
-    rate, logits = map_batches(of_batch, x, batch_size)
-    return rate, logits.swapaxes(0, 1)
+    found = map_batches(of_batch, x, batch_size)
+    return found.get("rate"), found["logits"].swapaxes(0, 1)
 
 
 def predictive(logits: np.ndarray) -> np.ndarray:
@@ -167,8 +170,9 @@ def information_plane(
 ) -> dict[str, float]:
     r"""What a code keeps of the inputs and what it tells of their classes, in nats.
 
-    \(I(X; Z)\) is the model's rate: the information itself for an Echo channel, and an
-    upper bound for a Gaussian one. \(I(Z; C)\) is bounded from below by
+    \(I(X; Z)\) is the model's rate: for an Echo channel the information itself whenever
+    q(z) has a density, otherwise and for a Gaussian channel an upper bound.
+    \(I(Z; C)\) is bounded from below by
 
     $$H(C) - H_\theta(C|Z) = -E \log p(c) + E \log p_\theta(c|z)$$
 
@@ -183,9 +187,10 @@ def information_plane(
         batch_size: Int >= 1; see `map_batches`.
 
     Returns:
-        A dict of floats: `rate`, I(X; Z); `label_information`, the bound on I(Z; C);
-        `distortion`, \(H_\theta(C|Z)\); `label_entropy`, H(C); and the standard error
-        of each as `rate_se` and so on, the spread over examples divided by sqrt(n).
+        A dict of floats: `rate`, I(X; Z), where there is a channel;
+        `label_information`, the bound on I(Z; C); `distortion`, \(H_\theta(C|Z)\);
+        `label_entropy`, H(C); and the standard error of each as `rate_se` and so on,
+        the spread over examples divided by sqrt(n).
 
     Raises:
         ValueError: as `forward` and `classification_metrics`.
@@ -208,7 +213,7 @@ def information_plane(
     distortion = -log_p[:, np.arange(len(y)), y].mean(axis=0)
     surprise = -np.log(np.bincount(y) / len(y))[y]
     return {
-        **with_standard_error("rate", rate),
+        **({} if rate is None else with_standard_error("rate", rate)),
         **with_standard_error("label_information", surprise - distortion),
         **with_standard_error("distortion", distortion),
         **with_standard_error("label_entropy", surprise),

@@ -5,24 +5,24 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
+from echo_keras.layers.backend import no_gradients
 from echo_keras.layers.bottleneck import Bottleneck
+from echo_keras.losses import Distortion
 
 from .batching import map_batches, with_standard_error
 
 
 def representation(
-    model: keras.Model, noisy: bool = False, seed: int = 0
+    model: keras.Model, noisy: bool = False, seed: int = 0, signal: bool = False
 ) -> Callable[[np.ndarray], np.ndarray]:
     r"""The function from images to codes that scores of codes ask for, of a model.
 
-    The code is what the decoder would receive without noise, as is usual: the mean
-    of a Gaussian channel, and f(x) of an Echo channel. (Through the flow, `exp` or
-    standardization that the channel or its bottleneck applies to z. The last brings
-    f(x) to the scale of a z of variance 1, for which the threshold of
-    `factor_vae_score` is meant; in the "paper" parametrization f(x) may be so small
-    that no dimension passes it.)
+    The code is its mean E[z|x], through the flow or `exp` that the channel applies to
+    z: the mean of a Gaussian channel, and f(x) + S(x) mu of an Echo channel, whose
+    noise has the mean mu (see `EchoSample.mean`). With `signal=True` it is f(x) alone,
+    which is off-centre and lacks what S(x) tells of x.
 
     With `noisy=True` it is a sample of z. Its Echo noise then comes from the bank of
     training rows, never from the batch. The images of a vote share the value of a
@@ -37,12 +37,14 @@ def representation(
         seed: Int, of the noise. One function draws noise afresh at each call, and a
             second one of this seed repeats what the first has drawn. The model's own
             generator is left as it is.
+        signal: If True, f(x) of an Echo channel, as Sec. 5.3 of the Echo paper draws.
 
     Returns:
         A function from images (n, ...) to codes (n, d), both NumPy arrays.
 
     Raises:
-        ValueError: the model does not have one bottleneck among its layers.
+        ValueError: the model does not have one bottleneck among its layers, or signal
+            is True beside noise or without an Echo channel.
 
     Example:
 
@@ -64,9 +66,28 @@ def representation(
             f"Received: {len(found)} bottlenecks"
         )
     (bottleneck,) = found
+    if signal:
+        if noisy:
+            raise ValueError(
+                "noisy and signal must not both be True. Received: noisy=True, "
+                "signal=True"
+            )
+        if not hasattr(bottleneck, "signal"):
+            raise ValueError(
+                "signal must be False for a model without an EchoBottleneck. Received: "
+                f"signal=True with {type(bottleneck).__name__}"
+            )
     if not noisy or bottleneck.channel is None:
-        encoder = keras.Model(model.input, bottleneck.code(bottleneck.input))
-        return encoder.predict_on_batch
+        encoder = keras.Model(model.input, bottleneck.input)
+        code = bottleneck.signal if signal else bottleneck.code
+
+        def represent(images):
+            features = encoder.predict_on_batch(images)
+            with no_gradients():
+                z = code(tree.map_structure(ops.convert_to_tensor, features))
+            return ops.convert_to_numpy(z)
+
+        return represent
     encoder = keras.Model(model.input, bottleneck.output)
     generator, own = bottleneck.channel.seed_generator, keras.random.SeedGenerator(seed)
 
@@ -134,6 +155,56 @@ def decode(
     return map_batches(lambda z: decoder(z, training=False), codes, batch_size)
 
 
+def law(model: keras.Model) -> Distortion:
+    """The loss of a model, which knows the law p(x|z) that raw outputs stand for.
+
+    Raises:
+        ValueError: the model was not compiled with a loss of `echo_keras.losses`.
+
+    Example:
+
+    >>> from echo_keras import losses, objectives
+    >>> model = objectives.vae(encoder, decoder, 2)
+    >>> model.compile(loss=losses.Bernoulli())
+    >>> np.asarray(law(model).mean(np.zeros((1, 2)))).tolist()  # logits of 0
+    [[0.5, 0.5]]
+    """
+    if not isinstance(model.loss, Distortion):
+        raise ValueError(
+            "model must be compiled with a loss of echo_keras.losses, which says what "
+            f"its outputs stand for. Received: loss={model.loss!r}"
+        )
+    return model.loss
+
+
+def images(
+    model: keras.Model, codes: np.ndarray, batch_size: int | None = None
+) -> np.ndarray:
+    """The images that codes stand for, (n, ...): the means of p(x|z).
+
+    In the data's units and not clipped: the mean of a Gaussian may lie outside [0, 1].
+
+    Args:
+        model: Model with a layer "decoder", compiled with a loss of
+            `echo_keras.losses`.
+        codes: Array (n, d), n >= 1.
+        batch_size: Int >= 1; see `map_batches`.
+
+    Raises:
+        ValueError: as `law` and `map_batches`, or there is no such layer.
+
+    Example:
+
+    >>> from echo_keras import losses, objectives
+    >>> model = objectives.vae(encoder, decoder, 2)
+    >>> model.compile(loss=losses.Bernoulli())
+    >>> images(model, np.zeros((5, 2))).shape
+    (5, 8)
+    """
+    decoder, mean = model.get_layer("decoder"), law(model).mean
+    return map_batches(lambda z: mean(decoder(z, training=False)), codes, batch_size)
+
+
 def squared_error(
     model: keras.Model,
     x: np.ndarray,
@@ -142,6 +213,8 @@ def squared_error(
     batch_size: int | None = None,
 ) -> dict[str, float]:
     """Mean of the squared error of images, summed over pixels.
+
+    Of the means of p(x|z) where the model is compiled, else of the decoder's output.
 
     Args:
         model: An autoencoder with one bottleneck and a layer "decoder" of pixels.

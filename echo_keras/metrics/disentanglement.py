@@ -49,6 +49,7 @@ def factor_vae_score(
     vote_size: int = 64,
     points: int = 10_000,
     min_std: float = 0.05,
+    used: Sequence[bool] | np.ndarray | None = None,
     batch_size: int | None = None,
     seed: int = 0,
 ) -> float:
@@ -65,7 +66,13 @@ def factor_vae_score(
     average, and one that keeps no dimension 0.
 
     The full protocol encodes 970,000 images. The threshold is absolute, so the score
-    depends on the scale of a code near it; otherwise not at all.
+    depends on the scale of a code near it; otherwise not at all. It is meant for a
+    posterior that collapses to a standard normal, whose means then have no spread. A
+    code of another scale, or an Echo code, whose dimensions carry `min_rate` at the
+    least and spread as widely when they serve nothing, loses no dimension to it. To
+    compare channels, say by `used` which dimensions count, by a rule that means the
+    same for all: for one, a rate of 0.1 nats more than the channel's least
+    (`rate_by_dimension`).
 
     Args:
         represent, dataset, batch_size, seed: See `metrics.disentanglement`.
@@ -73,12 +80,13 @@ def factor_vae_score(
         vote_size: Int >= 2, images in a vote.
         points: Int >= 2, images for the variances over all images.
         min_std: Float >= 0.
+        used: Bools (d,), the dimensions that count, in the place of `min_std`; or None.
 
     Returns:
         Float in [0, 1].
 
     Raises:
-        ValueError: See `metrics.disentanglement`.
+        ValueError: See `metrics.disentanglement`; or used is not of shape (d,).
 
     Example:
 
@@ -97,8 +105,13 @@ def factor_vae_score(
     rng = np.random.RandomState(seed)
     codes, _ = draw_varied(represent, dataset, points, batch_size, rng)
     variances = codes.var(axis=0, ddof=1)
-    # A constant dimension has no relative variance, whatever the threshold.
-    kept = (np.sqrt(variances) >= min_std) & (variances > 0)
+    kept = np.sqrt(variances) >= min_std if used is None else np.asarray(used, bool)
+    if kept.shape != variances.shape:
+        raise ValueError(
+            f"used must be None or {len(variances)} bools, one for each dimension. "
+            f"Received: shape {kept.shape}"
+        )
+    kept = kept & (variances > 0)  # a constant dimension has no relative variance
     if not kept.any():
         return 0.0
 

@@ -198,6 +198,38 @@ def _load(path, made):
 
 def _train_classifier(x, y, name, made):
     rng = np.random.RandomState(made["seed"])
+    sizes = (made[key] for key in ("epochs", "batch_size", "learning_rate", "width"))
+    features, classifier, held_out = train_classifier(
+        x, y, name, *sizes, rng, held_out=len(x) // 10
+    )
+    predicted = vectors(classifier, x[held_out], made["batch_size"], "logits")
+    return features, float(np.mean(predicted.argmax(axis=1) == y[held_out]))
+
+
+def train_classifier(
+    x: np.ndarray,
+    y: np.ndarray,
+    name: str,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    width: int,
+    rng: np.random.RandomState,
+    held_out: int = 0,
+) -> tuple[keras.Model, keras.Model, np.ndarray]:
+    """Trains the network of `classifier_features`.
+
+    Args:
+        x: Images (n, h, w, c).
+        y: Ints (n,), classes from 0, each of them there.
+        name: Of the features.
+        epochs, batch_size, learning_rate, width: See `classifier_features`.
+        rng: Draws the initial weights and the order; Keras's global seed does not.
+        held_out: How many images, drawn at random, it does not see.
+
+    Returns:
+        Two models, from images to features and to logits, and the rows held out.
+    """
     # A seed for each layer: Keras's own would not repeat.
     initial = (
         keras.initializers.GlorotUniform(int(s)) for s in rng.randint(2**31, size=5)
@@ -205,7 +237,7 @@ def _train_classifier(x, y, name, made):
     h = inputs = keras.Input(x.shape[1:])
     for factor in (1, 2, 4):
         h = layers.Conv2D(
-            factor * made["width"],
+            factor * width,
             3,
             strides=2,
             padding="same",
@@ -217,17 +249,15 @@ def _train_classifier(x, y, name, made):
     logits = layers.Dense(int(y.max()) + 1, kernel_initializer=next(initial))(h)
     classifier = keras.Model(inputs, logits)
     classifier.compile(
-        keras.optimizers.Adam(made["learning_rate"]),
+        keras.optimizers.Adam(learning_rate),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     order = rng.permutation(len(x))
-    held_out, train = order[: len(x) // 10], order[len(x) // 10 :]
-    for _ in range(made["epochs"]):
+    for _ in range(epochs):
         # Shuffled here: how Keras shuffles depends on its global seed.
-        rows, batch_size = rng.permutation(train), made["batch_size"]
+        rows = rng.permutation(order[held_out:])
         classifier.fit(x[rows], y[rows], batch_size, shuffle=False, verbose=0)
-    predicted = vectors(classifier, x[held_out], made["batch_size"], "logits")
-    return features, float(np.mean(predicted.argmax(axis=1) == y[held_out]))
+    return features, classifier, order[:held_out]
 
 
 def inception_features(

@@ -12,8 +12,8 @@ from echo_keras.layers import collect_draws
 from echo_keras.layers.backend import compiled
 from echo_keras.layers.typing import Tensor
 
-# For each model, by where echoes come from and whether there is a distortion: the
-# loss and the compiled function. Neither holds the model, which may be collected.
+# For each model, by where echoes come from, whether there is a distortion, and by the
+# mode: the loss and the compiled function. Neither holds the model, which may be freed.
 _functions: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
@@ -22,22 +22,26 @@ class Forward(NamedTuple):
 
     Attributes:
         output: The model's output.
-        rate: The sum of the rates of all channels, (batch,), nats; 0 without channels.
+        rate: The sum of the rates of all channels, (batch,), nats; None without a
+            channel.
         log_ratio: The sum over channels of log q(z|x) - log m(z) at the codes that were
-            drawn, (batch,), nats; None if one of them has no density.
+            drawn, (batch,), nats; None without a channel, or if one has no density.
         distortion: What the model's loss says, (batch,), nats; None if not asked for.
     """
 
     output: Any
-    rate: Tensor
+    rate: Tensor | None
     log_ratio: Tensor | None
     distortion: Tensor | None
 
 
 def forward_pass(
-    model: keras.Model, echoes_from: str = "bank", distortion: bool = True
+    model: keras.Model,
+    echoes_from: str = "bank",
+    distortion: bool = True,
+    training: bool = False,
 ) -> Callable[..., Forward]:
-    """A function of inputs and targets that runs a model as at inference.
+    """A function of inputs and targets that runs a model and trains nothing.
 
     It is compiled once for a model, and again when the model gets another loss. The
     model's weights stay as they are; its noise moves on.
@@ -46,6 +50,8 @@ def forward_pass(
         model: Model of one output, compiled with a loss of `echo_keras.losses`.
         echoes_from: "bank" or "batch"; see `echo_keras.layers.collect_draws`.
         distortion: If False the loss is not needed and not computed.
+        training: If True the model runs as it does in training, with the statistics of
+            the batch and with dropout; else as at inference.
 
     Returns:
         A function of inputs (batch, ...), an array or a list or dict of arrays, and of
@@ -69,7 +75,8 @@ def forward_pass(
         # The name of a loss, a function, or a model that was not compiled.
         _refuse(loss)
     functions = _functions.setdefault(model, {})
-    known, function = functions.get((echoes_from, distortion), (None, None))
+    key = echoes_from, distortion, training
+    known, function = functions.get(key, (None, None))
     if function is None or known() is not loss:
         function = None
         known = weakref.ref(loss) if distortion else lambda: None
@@ -87,34 +94,44 @@ def forward_pass(
         if function is None:
             if not model.built:
                 model(x, training=False)
-            function = compiled(
-                _traceable(weakref.ref(model), echoes_from, distortion),
-                model.variables,
-            )
-            functions[echoes_from, distortion] = known, function
+            function = compiled(_traceable(weakref.ref(model), *key), model.variables)
+            functions[key] = known, function
         return function(x, y)
 
     return run
 
 
-def _traceable(model_ref, echoes_from, distortion):
+def _traceable(model_ref, echoes_from, distortion, training):
     def pass_through(x, y):
         model = model_ref()
         with collect_draws(echoes_from) as draws:
-            output = model(x, training=False)
-        rates, log_ratios = zip(*draws, strict=True) if draws else ((), ())
-        nothing = ops.zeros((ops.shape(tree.flatten(output)[0])[0],))
-        found = Forward(
-            output,
-            sum(rates, nothing),
-            None if any(r is None for r in log_ratios) else sum(log_ratios, nothing),
-            model.loss.call(y, output) if distortion else None,
-        )
-        if distortion and len(found.distortion.shape) != 1:
-            _refuse(model.loss, found.distortion)
-        return found
+            output = _as_in_training(model, x) if training else model(x, training=False)
+        rate = log_ratio = None
+        if draws:
+            rates, log_ratios = zip(*draws, strict=True)
+            rate = sum(rates)
+            log_ratio = None if any(r is None for r in log_ratios) else sum(log_ratios)
+        error = model.loss.call(y, output) if distortion else None
+        if distortion and len(error.shape) != 1:
+            _refuse(model.loss, error)
+        return Forward(output, rate, log_ratio, error)
 
     return pass_through
+
+
+def _as_in_training(model, x):
+    """The output in training mode; of all state only the noise moves on."""
+    state = model.non_trainable_variables
+    output, after = model.stateless_call(
+        [ops.convert_to_tensor(v) for v in model.trainable_variables],
+        [ops.convert_to_tensor(v) for v in state],
+        x,
+        training=True,
+    )
+    for variable, value in zip(state, after, strict=True):
+        if variable.name == "seed_generator_state":
+            variable.assign(value)
+    return output
 
 
 def _refuse(loss, found=None):

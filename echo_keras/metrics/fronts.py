@@ -1,4 +1,9 @@
-"""Rate-distortion curves: Pareto fronts, a number to rank them by, what they bound."""
+"""Rate-distortion curves: Pareto fronts, a number to rank them by, what they bound.
+
+A rate is a mean divergence, never below 0 (Fixing a Broken ELBO, Sec. 2). A Monte Carlo
+estimate of a small one may be: it counts as 0 here, so that no model is on a front, or
+has the lowest -ELBO, by the error of its rate alone.
+"""
 
 from collections.abc import Sequence
 
@@ -15,7 +20,7 @@ def pareto_front(rate: Numbers, distortion: Numbers) -> np.ndarray:
     one of them smaller. Of equal points the first stays.
 
     Args:
-        rate, distortion: Sequences (n,), nats per example.
+        rate, distortion: Sequences (n,), nats per example. Rates below 0 count as 0.
 
     Returns:
         Int array; along it rates rise and distortions fall.
@@ -27,6 +32,8 @@ def pareto_front(rate: Numbers, distortion: Numbers) -> np.ndarray:
 
     >>> pareto_front([1.0, 2.0, 3.0, 2.5], [9.0, 5.0, 4.0, 6.0]).tolist()
     [0, 1, 2]
+    >>> pareto_front([-0.02, 0.0], [9.0, 8.9]).tolist()
+    [1]
     """
     rate, distortion = _points(rate, distortion)
     front, best = [], np.inf
@@ -88,9 +95,7 @@ def area_under_front(
     4.0
     """
     hull = convex_front(rate, distortion)
-    rate, distortion = (
-        np.asarray(values, float)[hull] for values in (rate, distortion)
-    )
+    rate, distortion = (values[hull] for values in _points(rate, distortion))
     if not low < high:
         raise ValueError(f"low must be below high. Received: low={low}, high={high}")
     if low < rate[0]:
@@ -181,4 +186,4 @@ def _points(rate, distortion):
         raise ValueError(
             "rate and distortion must be finite numbers. Received: NaN or infinity"
         )
-    return rate, distortion
+    return np.maximum(rate, 0.0), distortion

@@ -10,6 +10,12 @@ from known ones.
 | `rate` | A, \(KL[q(z\|x) \,\|\, m(z)]\) | a channel |
 | `neg_elbo` | A + C | a channel |
 | `data` | D, \(-\log p_D(x) / p(x)\) as its discriminator learned it | a `GANPenalty` |
+| `marginal` | B, \(-E \log q(z) / p(z)\) likewise | a `MarginalKLPenalty` |
+
+No term needs to be higher where an image is novel. The rate often is lower: an encoder
+that sees nothing it knows stays near the prior. On MNIST with one known digit the rate
+of a VAE has areas under the ROC curve of .2 to .9, and `combined_score` therefore
+counts how unusual each term is, whether high or low.
 
 References:
     Voloshynovskiy et al., Information Bottleneck through Variational Glasses (2019),
@@ -24,7 +30,7 @@ import numpy as np
 from keras import ops
 from sklearn.metrics import roc_auc_score
 
-from echo_keras.layers import Channel, GANPenalty
+from echo_keras.layers import Channel, GANPenalty, MarginalKLPenalty
 from echo_keras.model import find_layers
 
 from .batching import map_batches
@@ -33,7 +39,7 @@ from .rate_distortion import per_example
 Scores = dict[str, np.ndarray]
 
 # What `combined_score` averages. `neg_elbo` is a sum of others.
-TERMS = ("distortion", "rate", "data")
+TERMS = ("distortion", "rate", "data", "marginal")
 
 
 def scores(
@@ -43,21 +49,22 @@ def scores(
 
     Args:
         model: A `RateDistortionModel`, compiled with a loss of `echo_keras.losses`,
-            with at most one `GANPenalty`.
+            with at most one `GANPenalty` and one `MarginalKLPenalty`.
         x: Images, shape (n, ...).
-        samples: Int >= 1, codes drawn for each image, over which rate and distortion
-            are averaged.
+        samples: Int >= 1, codes drawn for each image, over which all terms but D are
+            averaged.
         batch_size: Int >= 1; see `map_batches`.
 
     Returns:
         A dict of arrays (n,), in nats: `distortion`; where the model has a channel,
-        `rate` and their sum `neg_elbo`; and where it has a `GANPenalty`, `data`,
-        minus what its discriminator says of the image itself, which the autoencoder
-        has not touched.
+        `rate` and their sum `neg_elbo`; where it has a `GANPenalty`, `data`, minus what
+        its discriminator says of the image itself, which the autoencoder has not
+        touched; and where it has a `MarginalKLPenalty`, `marginal`, minus what its
+        discriminator says of the image's code.
 
     Raises:
         ValueError: an argument is out of range, there are no images, the model has
-            several discriminators of images, or its loss does not give one number for
+            several discriminators of a kind, or its loss does not give one number for
             each example.
 
     Example:
@@ -72,40 +79,56 @@ def scores(
     References:
         BIB-AE paper, Sec. 4.3.
     """
-    discriminators = find_layers(model, GANPenalty)
-    if len(discriminators) > 1:
-        raise ValueError(
-            f"model must have at most one GANPenalty. Received: {len(discriminators)}"
-        )
+    of_images, of_codes = _only(model, GANPenalty), _only(model, MarginalKLPenalty)
     rate, distortion = per_example(model, x, samples=samples, batch_size=batch_size)
     found = {"distortion": distortion}
     if find_layers(model, Channel):
         found |= {"rate": rate, "neg_elbo": rate + distortion}
 
-    for discriminator in discriminators:
+    def log_ratio(x):
+        return of_images.log_ratio(ops.convert_to_tensor(x, "float32"))
 
-        def log_ratio(x, of=discriminator.log_ratio):
-            return of(ops.convert_to_tensor(x, "float32"))
-
+    if of_images is not None:
         found["data"] = -map_batches(log_ratio, x, batch_size).astype("float64")
+    if of_codes is not None:
+        encoder = keras.Model(model.inputs, of_codes.input)
+
+        def log_ratio_of_codes(x):
+            x = ops.convert_to_tensor(x, "float32")
+            drawn = [encoder(x, training=False) for _ in range(samples)]
+            return sum(map(of_codes.log_ratio, drawn)) / samples
+
+        ratio = map_batches(log_ratio_of_codes, x, batch_size)
+        found["marginal"] = -ratio.astype("float64")
     return found
 
 
-def combined_score(scores: Scores, reference: Scores) -> np.ndarray:
-    r"""One score of several: the mean of the terms, each in its own standard units.
+def _only(model, kind):
+    """The model's one layer of a kind, or None."""
+    found = find_layers(model, kind)
+    if len(found) > 1:
+        raise ValueError(
+            f"model must have at most one {kind.__name__}. Received: {len(found)}"
+        )
+    return found[0] if found else None
 
-    $$\frac1T \sum_{t=1}^T \frac{s_t(x) - \mu_t}{\sigma_t}$$
+
+def combined_score(scores: Scores, reference: Scores) -> np.ndarray:
+    r"""One score of several: how many standard deviations the terms are from usual.
+
+    $$\frac1T \sum_{t=1}^T \frac{|s_t(x) - \mu_t|}{\sigma_t}$$
 
     over the terms `TERMS` that the model has, where \(\mu_t\) and \(\sigma_t\) are mean
     and standard deviation of \(s_t\) over training images. So all terms weigh the same,
-    however many nats they have, and nothing but known images says how.
+    however many nats they have, nothing but known images says how, and a term that is
+    unusually low counts as well: known images cannot say which side novel ones are on.
 
     Args:
         scores: What `scores` returned for images, arrays (n,).
         reference: What it returned for training images, arrays (m,), m >= 2.
 
     Returns:
-        Array (n,), without unit. Over the reference itself its mean is 0.
+        Array (n,) >= 0, without unit: 0 for an image whose terms are the means.
 
     Raises:
         ValueError: the two do not have the same terms, or a term of the reference is
@@ -114,9 +137,9 @@ def combined_score(scores: Scores, reference: Scores) -> np.ndarray:
     Example:
 
     >>> train = {"distortion": np.array([80.0, 100.0]), "rate": np.array([9.0, 11.0])}
-    >>> x = {"distortion": np.array([120.0]), "rate": np.array([10.0])}
-    >>> combined_score(x, train).tolist()  # three deviations and none
-    [1.5]
+    >>> x = {"distortion": np.array([120.0]), "rate": np.array([9.0])}
+    >>> combined_score(x, train).tolist()  # three deviations and one
+    [2.0]
     """
     terms = [term for term in TERMS if term in reference]
     if not terms or terms != [term for term in TERMS if term in scores]:
@@ -134,7 +157,7 @@ def combined_score(scores: Scores, reference: Scores) -> np.ndarray:
                 f"a standard deviation of {spread} over {len(reference[term])}. Leave "
                 f"the term out of both."
             )
-        standardised.append((scores[term] - mean) / spread)
+        standardised.append(np.abs(scores[term] - mean) / spread)
     return np.mean(standardised, axis=0)
 
 
@@ -188,7 +211,8 @@ def roc_areas(
         reference: Training images, for `combined_score`.
 
     Returns:
-        From each label to a dict from each score, and "combined", to its `roc_auc`.
+        From each label to a dict from each score, and "deviation", which is
+        `combined_score`, to its `roc_auc`.
 
     Raises:
         ValueError: as `scores` and `combined_score`.
@@ -200,13 +224,13 @@ def roc_areas(
     >>> model.compile(loss=losses.SquaredError())
     >>> x = np.random.RandomState(0).rand(20, 8)
     >>> sorted(roc_areas(model, {"bright": x + 9}, x, x)["bright"])
-    ['combined', 'distortion', 'neg_elbo', 'rate']
+    ['deviation', 'distortion', 'neg_elbo', 'rate']
     """
     of_reference = scores(model, reference, samples, batch_size)
 
     def all_scores(x):
         found = scores(model, x, samples, batch_size)
-        return {**found, "combined": combined_score(found, of_reference)}
+        return {**found, "deviation": combined_score(found, of_reference)}
 
     of_known = all_scores(known)
     return {

@@ -1,11 +1,15 @@
 """Rate, distortion, -ELBO and likelihood of a trained model on held-out data."""
 
 import math
+import warnings
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
+
+from echo_keras.layers import Channel, EchoSample, GaussianSample
+from echo_keras.model import find_layers
 
 from .batching import (
     check_integers,
@@ -29,8 +33,20 @@ def evaluate(
     echoes: str = "bank",
     batch_size: int | None = None,
     bits: bool = False,
+    training: bool = False,
+    training_set: bool = False,
 ) -> dict[str, float]:
     r"""Means over examples, each with its standard error.
+
+    What the rate says of the information I(X; Z) depends on the channel:
+
+    - Gaussian: an upper bound, under the channel's marginal.
+    - Echo: I(X; Z) of the population that the examples are drawn from, whenever q(z)
+      has a density. Otherwise (few distinct inputs, codes that fill no volume) only an
+      upper bound: on n distinct examples no information exceeds
+      \(H(X) \le \log n\). `training_set=True` gives log n beside the rate.
+    - Noise of fixed variance: an upper bound, and so is the channel's `capacity`.
+    - Without a channel a continuous code has no finite rate, so that none is given.
 
     Args:
         model: A `RateDistortionModel`, compiled with a loss of `echo_keras.losses`.
@@ -51,16 +67,30 @@ def evaluate(
         batch_size: Int >= 1. None for 100, the Echo paper's, where echoes come from the
             batch, else for `default_batch_size`; and for batches, which have their own.
         bits: If True, bits per example instead of nats.
+        training: If True the model runs as in training: echoes, and the statistics of
+            layers that normalize by them, come from the batch, and dropout and
+            `InputNoise` act. Nothing is updated. Against the result at inference this
+            shows whether the two are one model.
+        training_set: If True, x is what the model was trained on, or a part of it, and
+            `log_n` is given.
 
     Returns:
-        A dict with `rate`, `distortion`, `neg_elbo`, and the standard error of each
-        as `rate_se` and so on: the spread over examples divided by sqrt(n). The keys
-        end in `_bits` if bits is True.
+        A dict with `distortion`; where the model has a channel `rate` and their sum
+        `neg_elbo`; and the standard error of each as `rate_se` and so on: the spread
+        over examples divided by sqrt(n). Besides `capacity`, if all channels have
+        noise of fixed variance below 1: what they can carry as long as the variance of
+        a code, summed over its d dimensions, is at most d (see
+        `GaussianSample.capacity`). And `log_n` of a training set: the log of the number
+        of distinct inputs in x. The keys end in `_bits` if bits is True.
 
     Raises:
-        ValueError: an argument is out of range, there is no example, a model of
-            several inputs gets no targets, batches have sample weights or targets
-            beside them, or the model's loss does not give one number for each example.
+        ValueError: an argument is out of range, there is no example, inputs or targets
+            are not finite, a model of several inputs gets no targets, batches have
+            sample weights or targets beside them, or the model's loss does not give
+            one number for each example.
+
+    Warns:
+        UserWarning: the rate of an Echo channel exceeds log n of a training set.
 
     Example:
 
@@ -71,15 +101,45 @@ def evaluate(
     >>> sorted(result)  # doctest: +NORMALIZE_WHITESPACE
     ['distortion', 'distortion_se', 'neg_elbo', 'neg_elbo_se', 'rate', 'rate_se']
     """
-    rate, distortion = per_example(
-        model, x, y, samples=samples, echoes=echoes, batch_size=batch_size
-    )
+    terms = _terms(model, x, y, samples, echoes, batch_size, training, training_set)
+    keys = terms.pop("key", None)
+    if "rate" in terms:
+        terms["neg_elbo"] = terms["rate"] + terms["distortion"]
     unit, suffix = (math.log(2), "_bits") if bits else (1.0, "")
-    return {
-        **with_standard_error(f"rate{suffix}", rate / unit),
-        **with_standard_error(f"distortion{suffix}", distortion / unit),
-        **with_standard_error(f"neg_elbo{suffix}", (rate + distortion) / unit),
-    }
+    result = {}
+    for name, values in terms.items():
+        result |= with_standard_error(f"{name}{suffix}", values / unit)
+    capacity = _capacity(model)
+    if capacity is not None:
+        result[f"capacity{suffix}"] = capacity / unit
+    if training_set:
+        n = len(np.unique(keys))
+        result[f"log_n{suffix}"] = math.log(n) / unit
+        if find_layers(model, EchoSample):
+            _warn_above_log_n(terms["rate"].mean(), n)
+    return result
+
+
+def _capacity(model):
+    """Of all channels together, nats; None if it is not known without data."""
+    channels = find_layers(model, Channel)
+    fixed = [
+        c.capacity()
+        for c in channels
+        if isinstance(c, GaussianSample) and c.dims and (c.noise_variance or 1.0) < 1.0
+    ]
+    return sum(fixed) if channels and len(fixed) == len(channels) else None
+
+
+def _warn_above_log_n(rate, n):
+    if rate > math.log(n):
+        warnings.warn(
+            f"The rate, {rate:.2f} nats, is above log n = {math.log(n):.2f} of these "
+            f"n = {n} distinct examples, of which no code tells more than log n. For "
+            f"them alone it is only an upper bound; it is I(X; Z) of the population "
+            f"that they are drawn from, whenever q(z) has a density.",
+            stacklevel=3,
+        )
 
 
 def per_example(
@@ -90,7 +150,7 @@ def per_example(
     samples: int = 1,
     echoes: str = "bank",
     batch_size: int | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray | None, np.ndarray]:
     """Rate and distortion of each example in nats, averaged over codes.
 
     Args:
@@ -98,7 +158,7 @@ def per_example(
 
     Returns:
         Two float64 arrays (n,), in the order of x or of its batches. Without a channel
-        the rate is 0.
+        the rate is None.
 
     Raises:
         ValueError: as `evaluate`.
@@ -112,26 +172,42 @@ def per_example(
     >>> rate.shape, distortion.shape
     ((20,), (20,))
     """
+    terms = _terms(model, x, y, samples, echoes, batch_size)
+    return terms.get("rate"), terms["distortion"]
+
+
+def _terms(model, x, y, samples, echoes, batch_size, training=False, keys=False):
+    """Distortion of each example; its rate, if it has one; its key, if asked for."""
     check_integers(1, samples=samples)
     if echoes not in ECHOES:
         raise ValueError(
             f"echoes must be one of {', '.join(ECHOES)}. Received: echoes={echoes!r}"
         )
+    echoes = "batch" if training else echoes
     order = None
     if echoes == "batch" and is_arrays(x):
         order = np.random.RandomState(0).permutation(count(x))
         batch_size = 100 if batch_size is None else batch_size
-    run = forward_pass(model, echoes)
+    run = forward_pass(model, echoes, training=training)
 
     def means(x, y):
-        rate = distortion = 0.0
-        for _ in range(samples):
-            found = run(x, y)
-            rate = rate + _float64(found.rate)
-            distortion = distortion + _float64(found.distortion)
-        return rate / samples, distortion / samples
+        drawn = [run(x, y) for _ in range(samples)]
+        terms = {"distortion": [found.distortion for found in drawn]}
+        if drawn[0].rate is not None:
+            terms["rate"] = [found.rate for found in drawn]
+        terms = {
+            name: sum(map(_float64, term)) / samples for name, term in terms.items()
+        }
+        return {**terms, "key": _keys(x)} if keys else terms
 
     return _map_pairs(means, x, y, batch_size, order)
+
+
+def _keys(x):
+    """A number for each example of a batch: the same where examples are."""
+    arrays = [ops.convert_to_numpy(a) for a in tree.flatten(x)]
+    rows = [[row.tobytes() for row in a] for a in arrays]
+    return np.array([hash(row) for row in zip(*rows, strict=True)])
 
 
 def importance_weighted(
@@ -153,8 +229,8 @@ def importance_weighted(
 
     Args:
         model: A `RateDistortionModel`, compiled with a loss of `echo_keras.losses`
-            that is a likelihood (`SquaredError` is none). Every channel needs a
-            density q(z|x); Echo has none.
+            that is a likelihood (`SquaredError` is one but for its constant). Every
+            channel needs a density q(z|x); Echo has none.
         x, y, batch_size: See `evaluate`.
         samples: Int >= 1, K.
 
@@ -231,9 +307,16 @@ def _map_pairs(function, x, y, batch_size=None, order=None):
                 "x must give inputs, or inputs and targets. Received: batches with "
                 "sample weights, which are not used here"
             )
+        for name, arrays in (("x", x), ("y", y)):
+            if not all(map(_is_finite, tree.flatten(arrays))):
+                raise ValueError(f"{name} must be finite. Received: NaN or infinity")
         return function(x, y)
 
     return map_batches(of_batch, data, batch_size, order)
+
+
+def _is_finite(x):
+    return x is None or bool(np.isfinite(ops.convert_to_numpy(x)).all())
 
 
 def _float64(x):

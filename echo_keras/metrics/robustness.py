@@ -138,6 +138,8 @@ def svm_accuracy(
     corruptions: Sequence[tuple[str, float]] = CORRUPTIONS,
     seed: int = 0,
     batch_size: int | None = None,
+    labelled: int | None = None,
+    draws: int = 1,
     **svc: Any,
 ) -> dict[str, float]:
     r"""Accuracy of a support vector machine on codes, of clean and corrupted images.
@@ -155,23 +157,27 @@ def svm_accuracy(
         y_train: Their classes (n,), at least two.
         x_test, y_test: Images and classes to test on.
         corruptions: Pairs (kind, amount) for `corrupt`, applied to test images.
-        seed: Int in [0, 2^32 - 1], of the corruptions. The same for two models, it
-            shows them the same images.
+        seed: Int in [0, 2^32 - 1], of the corruptions and of the labelled sets. The
+            same for two models, it shows them the same images.
         batch_size: Int >= 1, most images that `represent` receives at once; see
             `map_batches`.
+        labelled: Int, how many of the labelled images train a machine, drawn by
+            `stratified_subset`; all if None.
+        draws: Int >= 1, machines, each of labelled images of its own. Which ones are
+            drawn moves an accuracy by more than the number of test images does.
         **svc: Arguments of `SVC` in place of its own defaults, such as `C`.
 
     Returns:
         A dict of floats: "clean" and, for each corruption, "<kind> <amount>", such as
-        "gaussian 0.2", the share of test images classified correctly, in [0, 1]; and
-        "clean_se" and so on, the binomial standard error
-        \(\sqrt{p (1 - p) / n}\) over the test images. It leaves out the choice of
-        labelled images.
+        "gaussian 0.2", the share of test images classified correctly, in [0, 1], the
+        mean over draws; "clean_se" and so on, the binomial standard error
+        \(\sqrt{p (1 - p) / n}\) over the test images; and, of several draws,
+        "clean_sd" and so on, the standard deviation over the labelled sets.
 
     Raises:
-        ValueError: images and labels do not fit, there is one class only, codes are
-            not finite vectors, or a corruption is unknown, out of range or twice
-            there.
+        ValueError: images and labels do not fit, there is one class only, labelled or
+            draws is out of range, codes are not finite vectors, or a corruption is
+            unknown, out of range or twice there.
 
     Example:
 
@@ -198,14 +204,23 @@ def svm_accuracy(
         if name in named:
             raise ValueError(f"corruptions must hold each once. Received: {name} twice")
         named[name] = kind, amount
-    machine = make_pipeline(StandardScaler(), SVC(**svc))
-    machine.fit(vectors(represent, x_train, batch_size, "represent"), y_train)
+    check_integers(1, draws=draws)
+    n = len(y_train) if labelled is None else labelled
+    machines = []
+    for draw in range(draws):
+        rows = stratified_subset(y_train, n, seed + draw)
+        machine = make_pipeline(StandardScaler(), SVC(**svc))
+        codes = vectors(represent, x_train[rows], batch_size, "represent")
+        machines.append(machine.fit(codes, y_train[rows]))
     result = {}
     for name, corruption in {"clean": None, **named}.items():
         x = x_test if corruption is None else corrupt(x_test, *corruption, seed)
-        p = machine.score(vectors(represent, x, batch_size, "represent"), y_test)
-        result[name] = float(p)
+        codes = vectors(represent, x, batch_size, "represent")
+        found = [machine.score(codes, y_test) for machine in machines]
+        p = result[name] = float(np.mean(found))
         result[f"{name}_se"] = math.sqrt(p * (1.0 - p) / len(y_test))
+        if draws > 1:
+            result[f"{name}_sd"] = float(np.std(found, ddof=1))
     return result
 
 

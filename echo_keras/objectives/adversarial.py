@@ -28,8 +28,13 @@ def aae(
     discriminator: keras.layers.Layer | None = None,
     prior: keras.layers.Layer | None = None,
     stochastic: bool = False,
+    form: str = "kl",
 ) -> RateDistortionModel:
     r"""Adversarial autoencoder: \(C + \lambda\, KL[q(z) \,\|\, p(z)]\), terms B and C.
+
+    A discriminator that learns as fast as the encoder wins, and codes stay far from the
+    prior. Adam at 1e-3 for the autoencoder and 2e-4 for the discriminator, both with
+    beta_1 = .5, learns both; see `training.with_discriminator_optimizer`.
 
     Args:
         encoder, decoder, latent_dim: See `echo_keras.objectives`.
@@ -37,6 +42,8 @@ def aae(
         discriminator, prior: See `MarginalKLPenalty`.
         stochastic: If True, the encoder gives mean and variance of a Gaussian, whose
             rate has no weight; else it is deterministic.
+        form: "kl", or "non_saturating" for the loss of the paper of 2015; see
+            `MarginalKLPenalty`.
 
     Returns:
         A `RateDistortionModel`; the term is the layer "marginal_kl".
@@ -54,7 +61,9 @@ def aae(
     bottleneck = DeterministicBottleneck(latent_dim, name="bottleneck")
     if stochastic:
         bottleneck = GaussianBottleneck(latent_dim, beta=0.0, name="bottleneck")
-    divergence = MarginalKLPenalty(weight, discriminator, prior, name="marginal_kl")
+    divergence = MarginalKLPenalty(
+        weight, discriminator, prior, form=form, name="marginal_kl"
+    )
     return autoencoder(encoder, bottleneck, decoder, [divergence])
 
 
@@ -65,7 +74,7 @@ def gan(
     prior: keras.layers.Layer | None = None,
     weight: float = 1.0,
     discriminator: keras.layers.Layer | None = None,
-    generator_loss: str = "non_saturating",
+    form: str = "non_saturating",
     logits: bool = False,
 ) -> RateDistortionModel:
     """Generative adversarial network: D of images decoded from the prior.
@@ -74,11 +83,14 @@ def gan(
     it has the term C of Eq. 25 as well: of each image given the code that happened to
     be drawn for it.
 
+    Against a convolutional discriminator a dense decoder collapses to one image. With
+    `networks.wae_decoder` and Adam at 5e-4 with beta_1 = .5 for both it learns.
+
     Args:
         decoder, latent_dim: See `echo_keras.objectives`.
         image_shape: (height, width, channels).
         prior: Layer with `sample(n)`; the standard normal if None.
-        weight, discriminator, generator_loss, logits: See `GANPenalty`.
+        weight, discriminator, form, logits: See `GANPenalty`.
 
     Returns:
         A `RateDistortionModel` from images, of which there are as many generated, to
@@ -100,9 +112,7 @@ def gan(
     z = PriorSamples(latent_dim, prior, name="prior")(inputs)
     if not isinstance(decoder, keras.layers.Layer):
         decoder = decoder(latent_dim)
-    penalty = GANPenalty(
-        weight, discriminator, generator_loss, logits, name="gan_penalty"
-    )
+    penalty = GANPenalty(weight, discriminator, form, logits, name="gan_penalty")
     return RateDistortionModel(inputs, penalty([inputs, decoder(z)]))
 
 
@@ -115,7 +125,7 @@ def vae_gan(
     bottleneck: keras.layers.Layer | None = None,
     weight: float = 1.0,
     discriminator: keras.layers.Layer | None = None,
-    generator_loss: str = "non_saturating",
+    form: str = "non_saturating",
     logits: bool = False,
 ) -> RateDistortionModel:
     """VAE/GAN: terms A, C and D.
@@ -127,7 +137,7 @@ def vae_gan(
             prior, or "both".
         bottleneck: Layer from features to codes; `GaussianBottleneck(latent_dim)` if
             None.
-        weight, discriminator, generator_loss, logits: See `GANPenalty`.
+        weight, discriminator, form, logits: See `GANPenalty`.
 
     Returns:
         A `RateDistortionModel`; D is the layer "gan_penalty".
@@ -154,7 +164,7 @@ def vae_gan(
     """
     if bottleneck is None:
         bottleneck = GaussianBottleneck(latent_dim, beta=beta, name="bottleneck")
-    arguments = weight, discriminator, generator_loss, logits
+    arguments = weight, discriminator, form, logits
     return with_gan_penalty(encoder, bottleneck, decoder, [], images, *arguments)
 
 
@@ -167,7 +177,7 @@ def bib_ae(
     images: str = "both",
     weight: float = 1.0,
     discriminator: keras.layers.Layer | None = None,
-    generator_loss: str = "non_saturating",
+    form: str = "non_saturating",
     logits: bool = False,
 ) -> RateDistortionModel:
     r"""Bounded information bottleneck autoencoder: \(\beta (A - B) + C + D\).
@@ -177,7 +187,7 @@ def bib_ae(
         beta: Float >= 0, weight of A and of -B.
         code_discriminator: The discriminator of B; see `MarginalKLPenalty`.
         images: As for `vae_gan`.
-        weight, discriminator, generator_loss, logits: Of D; see `GANPenalty`.
+        weight, discriminator, form, logits: Of D; see `GANPenalty`.
 
     Returns:
         A `RateDistortionModel`; B is the layer "marginal_kl", D "gan_penalty".
@@ -204,7 +214,7 @@ def bib_ae(
     """
     divergence = MarginalKLPenalty(-beta, code_discriminator, name="marginal_kl")
     bottleneck = GaussianBottleneck(latent_dim, beta=beta, name="bottleneck")
-    arguments = weight, discriminator, generator_loss, logits
+    arguments = weight, discriminator, form, logits
     return with_gan_penalty(
         encoder, bottleneck, decoder, [divergence], images, *arguments
     )
@@ -218,10 +228,14 @@ def with_gan_penalty(
     images: str,
     weight: float,
     discriminator: keras.layers.Layer | None,
-    generator_loss: str,
+    form: str,
     logits: bool,
+    samples: keras.layers.Layer | None = None,
 ) -> RateDistortionModel:
-    """An autoencoder with term D on the named images, as `vae_gan` describes them."""
+    """An autoencoder with term D on the named images, as `vae_gan` describes them.
+
+    `samples` is what `autoencoder` takes as `generated`, the standard normal if None.
+    """
     if images not in IMAGES:
         raise ValueError(
             f"images must be one of {', '.join(IMAGES)}. Received: images={images!r}"
@@ -229,7 +243,7 @@ def with_gan_penalty(
     penalty = GANPenalty(
         weight,
         discriminator,
-        generator_loss,
+        form,
         logits,
         against="others" if images == "samples" else "all",
         name="gan_penalty",
@@ -240,5 +254,5 @@ def with_gan_penalty(
         decoder,
         penalties,
         gan_penalty=penalty,
-        generated=images != "reconstructions",
+        generated=images != "reconstructions" and (samples or True),
     )

@@ -2,7 +2,7 @@ r"""Objectives of compression: the rate is the length of a quantized code."""
 
 import keras
 
-from echo_keras.layers import BetaRule, QuantizedBottleneck
+from echo_keras.layers import BetaRule, QuantizedBottleneck, ShuffledCodes
 
 from ..model import RateDistortionModel, autoencoder
 from ..networks import Decoder, Encoder
@@ -76,7 +76,7 @@ def generative_compression(
     images: str = "reconstructions",
     weight: float = 1.0,
     discriminator: keras.layers.Layer | None = None,
-    generator_loss: str = "non_saturating",
+    form: str = "non_saturating",
     logits: bool = False,
 ) -> RateDistortionModel:
     r"""Generative compression: \(\beta R_Q + C + D\), noise added to the codewords.
@@ -87,8 +87,9 @@ def generative_compression(
         groups, update, commitment, temperature, dead_code_threshold, initializer: See
             `VectorQuantizer`.
         images: What is compared with the data; see `vae_gan`. "samples" are decoded
-            draws from N(0, I), which the codewords do not follow of themselves.
-        weight, discriminator, generator_loss, logits: Of D; see `GANPenalty`.
+            draws from the codebook's own law, each group of codewords by its frequency
+            and with the dither; see `ShuffledCodes`.
+        weight, discriminator, form, logits: Of D; see `GANPenalty`.
 
     Returns:
         A `RateDistortionModel`; D is the layer "gan_penalty".
@@ -126,5 +127,5 @@ def generative_compression(
         initializer=initializer,
         name="bottleneck",
     )
-    arguments = weight, discriminator, generator_loss, logits
+    arguments = weight, discriminator, form, logits, ShuffledCodes(groups)
     return with_gan_penalty(encoder, bottleneck, decoder, [], images, *arguments)

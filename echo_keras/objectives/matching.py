@@ -13,6 +13,7 @@ from echo_keras.layers import (
     MMDPenalty,
     VariancePenalty,
 )
+from echo_keras.layers.mmd_penalty import WAE_SCALES
 
 from ..model import RateDistortionModel, autoencoder
 from ..networks import Decoder, Encoder
@@ -20,6 +21,8 @@ from ..networks import Decoder, Encoder
 # The InfoMax paper's priors, all of variance 1.
 PRIORS = ("normal", "logistic")
 UNIT_LOGISTIC = math.sqrt(3) / math.pi
+VARIANTS = ("paper", "published_code")
+WAE_ERROR_WEIGHT = 0.05  # of the squared error, in the code of Tolstikhin et al.
 
 
 def wae(
@@ -101,7 +104,10 @@ def vim(
     latent_dim: int,
     weight: float = 10.0,
     prior: str = "normal",
-    input_noise: float = 0.01,
+    input_noise: float | None = None,
+    kernel: str = "imq",
+    squared: bool = True,
+    variant: str = "paper",
 ) -> RateDistortionModel:
     r"""Variational InfoMax autoencoder: \(C + \lambda\, MMD^2[q(z), p(z)]\).
 
@@ -113,14 +119,23 @@ def vim(
         weight: Float >= 0, \(\lambda\).
         prior: "normal" or "logistic", both of variance 1 in each dimension.
         input_noise: Float >= 0, bound of the noise on the encoder's input in training;
-            see `InputNoise`. The distortion compares with the image as it is.
+            see `InputNoise`. The distortion compares with the image as it is. None for
+            the paper's .01, or the published code's .02.
+        kernel: "imq", that of Wasserstein autoencoders, or "rbf"; see `MMDPenalty`.
+        squared: If False the term is MMD, as in the paper's Eq. 13, instead of the
+            square that Wasserstein autoencoders minimize.
+        variant: "paper", or "published_code": what the code of Wasserstein
+            autoencoders does, whose settings the paper takes over. It weighs the
+            squared error by .05, which is here \(\lambda / .05\) beside an error of
+            weight 1, sums the kernel over seven scales, and its noise has a standard
+            deviation of .01, cut at .02. (It also pretrains the encoder to match the
+            prior's mean and covariance, which is left to the caller.)
 
     Returns:
-        A `RateDistortionModel`; the penalty is the layer "mmd", with the inverse
-        multiquadric kernel of Wasserstein autoencoders.
+        A `RateDistortionModel`; the penalty is the layer "mmd".
 
     Raises:
-        ValueError: the prior is unknown.
+        ValueError: the prior, the kernel or the variant is unknown.
 
     Example:
 
@@ -134,10 +149,20 @@ def vim(
         raise ValueError(
             f"prior must be one of {', '.join(PRIORS)}. Received: prior={prior!r}"
         )
+    if variant not in VARIANTS:
+        raise ValueError(
+            f"variant must be one of {', '.join(VARIANTS)}. Received: "
+            f"variant={variant!r}"
+        )
+    published = variant == "published_code"
+    if input_noise is None:
+        input_noise = 0.02 if published else 0.01
     penalty = MMDPenalty(
-        weight,
-        kernel="imq",
+        weight / WAE_ERROR_WEIGHT if published else weight,
+        kernel=kernel,
         estimator="unbiased",
+        scales=WAE_SCALES if published else (1.0,),
+        squared=squared,
         prior=Logistic(UNIT_LOGISTIC, name="logistic") if prior == "logistic" else None,
         name="mmd",
     )

@@ -77,20 +77,21 @@ def echo(
     penalties: Sequence[keras.layers.Layer] = (),
     d_max: int = 99,
     sampling: str = "cyclic",
-    parametrization: str = "standardized",
+    parametrization: str = "scaled",
     scale: str = "diagonal",
     bank_size: int | None = None,
     seed: int | None = None,
+    max_magnitude: float | None = None,
 ) -> RateDistortionModel:
-    r"""Echo autoencoder: \(C + \beta\, I(X; Z)\), with the information exact.
+    r"""Echo autoencoder: \(C + \beta\, I(X; Z)\), without a prior.
 
-    The channel's rate is A - B for the marginal that the channel itself has, so that no
-    prior is chosen.
+    The channel's rate is A - B for the marginal that the channel itself has, whenever
+    this has a density; else it is an upper bound (see `metrics.evaluate`).
 
     Args:
         encoder, decoder, latent_dim, penalties: See `echo_keras.objectives`.
         beta: Float >= 0, or a rule; see `EchoSample`.
-        d_max, sampling, parametrization, scale, bank_size, seed: See
+        d_max, sampling, parametrization, scale, bank_size, seed, max_magnitude: See
             `EchoBottleneck` and `EchoSample`.
 
     Returns:
@@ -112,6 +113,7 @@ def echo(
         parametrization=parametrization,
         scale=scale,
         bank_size=bank_size,
+        max_magnitude=max_magnitude,
         seed=seed,
         name="bottleneck",
     )
@@ -175,8 +177,8 @@ def information_bottleneck(
     Args:
         encoder: See `echo_keras.objectives`.
         bottleneck: Layer from features to codes, whose `beta` is the reciprocal of the
-            paper's: `EchoBottleneck`, whose rate is I(X; Z), or `GaussianBottleneck`,
-            whose rate bounds it.
+            paper's: `EchoBottleneck`, whose rate is I(X; Z) if q(z) has a density, or
+            `GaussianBottleneck`, whose rate bounds it.
         classes: Int >= 2, number of classes.
 
     Returns:

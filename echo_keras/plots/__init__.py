@@ -18,6 +18,7 @@ from .curves import (
     information_plane,
     phase_diagram,
     rate_distortion,
+    scatter,
     sorted_by,
     training_curves,
 )
@@ -25,9 +26,9 @@ from .images import (
     generations,
     image_rows,
     interpolation,
+    latent_traversal,
     mean_reconstruction,
     reconstructions,
-    traversal,
 )
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "image_rows",
     "information_plane",
     "interpolation",
+    "latent_traversal",
     "marginal_densities",
     "mean_by",
     "mean_reconstruction",
@@ -47,7 +49,7 @@ __all__ = [
     "rate_by_dimension",
     "rate_distortion",
     "reconstructions",
+    "scatter",
     "sorted_by",
     "training_curves",
-    "traversal",
 ]

@@ -2,16 +2,15 @@
 
 import numpy as np
 from matplotlib import ticker
-from matplotlib.figure import Figure
 
-from .canvas import Axes, Path, canvas, finish, share_limits
+from ._figure import Axes, Figure, Path, canvas, finish, share_limits
 
 
 def discrete_channels(
     joint: np.ndarray,
     channels: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
     path: Path | None = None,
-    shared: bool = True,
+    share: bool = True,
     axes: Axes = None,
 ) -> Figure:
     """Draws models of a discrete x with a discrete code, a column for each.
@@ -24,8 +23,8 @@ def discrete_channels(
         joint: Probabilities of class and x, (2, n).
         channels: From a title to probabilities: e(z|x) and d(x|z), both (codes, n), and
             m(z), (codes,).
-        path: Where the PNG goes, if anywhere.
-        shared: If True, all panels of a row have the same scale.
+        path: Where a PNG of it goes, or None.
+        share: If True, all panels of a row have the same scale.
         axes: Matplotlib axes to draw on, 5 for each column; None makes a figure.
 
     Raises:
@@ -44,13 +43,13 @@ def discrete_channels(
     for column, (title, channel) in zip(grid.T, channels.items(), strict=True):
         _discrete_channel(joint, channel, column)
         column[0].set_title(title)
-    for row in grid[:2] if shared else []:
+    for row in grid[:2] if share else []:
         share_limits(row, "y")
     for row in grid[2:]:
         images = [one.images[0] for one in row]
         tops = [image.get_array().max() for image in images]
         for one, image, top in zip(row, images, tops, strict=True):
-            image.set_clim(0, max(tops) if shared else top)
+            image.set_clim(0, max(tops) if share else top)
             place = {"ax": one, "pad": 0.02, "ticks": ticker.MaxNLocator(4)}
             one.figure.colorbar(image, **place)
     grid[0, 0].legend(fontsize=8)

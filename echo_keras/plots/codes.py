@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy import stats
 
-from .canvas import Axes, Path, canvas, finish, legend, share_limits
+from ._figure import Axes, Figure, Path, canvas, finish, legend, share_limits
 
 
 def codes_in_plane(
@@ -16,7 +15,7 @@ def codes_in_plane(
     path: Path | None = None,
     normal: bool = True,
     names: Sequence[str] | None = None,
-    shared: bool = True,
+    share: bool = True,
     axes: Axes = None,
 ) -> Figure:
     """Draws codes of two dimensions, a panel for each model, coloured by class.
@@ -26,12 +25,12 @@ def codes_in_plane(
     Args:
         panels: Dict from a title to a pair: codes (n, 2), and classes (n,), ints, or
             None.
-        path: Where the PNG goes, if anywhere.
+        path: Where a PNG of it goes, or None.
         normal: If True, circles of one, two and three standard deviations of a standard
             normal.
         names: The classes' names in the legend, in the order of their numbers; None
             shows the numbers.
-        shared: If True, all panels have the same scale.
+        share: If True, all panels have the same scale.
         axes: Matplotlib axes to draw on, one for each panel; None makes a figure.
 
     Raises:
@@ -78,7 +77,7 @@ def codes_in_plane(
                 circle = radius * np.cos(angle), radius * np.sin(angle)
                 one.plot(*circle, color="0.5", lw=0.6)
         one.set(title=title, aspect="equal")
-    if shared:
+    if share:
         share_limits(several, "x")
         share_limits(several, "y")
     if 0 < len(found) <= 20:
@@ -94,7 +93,7 @@ def code_histograms(
     panels: dict[str, np.ndarray],
     path: Path | None = None,
     bins: int = 60,
-    shared: bool = True,
+    share: bool = True,
     axes: Axes = None,
 ) -> Figure:
     """Draws a histogram of each code dimension, a row for each model.
@@ -103,9 +102,9 @@ def code_histograms(
 
     Args:
         panels: Dict from a label to codes (n, d), d the same for all.
-        path: Where the PNG goes, if anywhere.
+        path: Where a PNG of it goes, or None.
         bins: Int >= 1.
-        shared: If True, all panels have the same scale.
+        share: If True, all panels have the same scale.
         axes: Matplotlib axes to draw on, d for each label; None makes a figure.
 
     Raises:
@@ -136,7 +135,7 @@ def code_histograms(
             if label == list(panels)[-1]:
                 one.set_xlabel(f"z{j + 1}")
         row[0].set_ylabel(label)
-    if shared:
+    if share:
         share_limits(grid, "x")
         share_limits(grid, "y")
     return finish(figure, path)
@@ -162,7 +161,7 @@ def codes_by_factor(
         codes: Array (n, d), of images that cover the factors.
         factors: Int array (n, k), the factors of these images.
         names: The k factors' names.
-        path: Where the PNG goes, if anywhere.
+        path: Where a PNG of it goes, or None.
         shape: Name of the factor that has lines, if it is among `names`.
         position: Names of the factors across and down, if they are among `names`.
         shape_names: What the legend calls the values of `shape`, from 0 up; None shows
@@ -248,7 +247,7 @@ def clouds(
     Args:
         rows: From a kind to a dict from a panel's title to points (n, 2); each kind
             has as many panels.
-        path: Where the PNG goes, if anywhere.
+        path: Where a PNG of it goes, or None.
         size: The panels reach from -size to size in both directions.
         axes: Matplotlib axes to draw on, one for each panel; None makes a figure.
 
@@ -275,17 +274,17 @@ def marginal_densities(
     panels: dict[str, tuple[np.ndarray, np.ndarray]],
     path: Path | None = None,
     points: int = 20_000,
-    shared: bool = True,
+    share: bool = True,
     axes: Axes = None,
 ) -> Figure:
     """Densities of the dimensions of codes, by Gaussian kernels with Scott's rule.
 
     Args:
         panels: From a title to codes (n, d) and the rates of their dimensions, nats.
-        path: Where the PNG goes, if anywhere.
+        path: Where a PNG of it goes, or None.
         points: At most so many codes are used: the cost grows with them, the shape
             hardly changes.
-        shared: If True, all panels have the same scale.
+        share: If True, all panels have the same scale.
         axes: Matplotlib axes to draw on, one for each panel; None makes a figure.
 
     Raises:
@@ -309,7 +308,7 @@ def marginal_densities(
             one.plot(x, density(x), lw=1, label=f"{rate:.2f} nats")
         one.set(title=title, xlabel="z_j", ylabel="density")
         one.legend(fontsize=6, ncols=2)
-    if shared:
+    if share:
         share_limits(grid, "x")
         share_limits(grid, "y")
     return finish(figure, path)
@@ -324,9 +323,9 @@ def rate_by_dimension(
 
     Args:
         rates: Dict from a label, of a model, to nats of each dimension, (d,), or of
-            each example and dimension, (n, d), of which the mean is shown, such as
-            `bottleneck.rate_by_dimension(encoder(x))`.
-        path: Where the PNG goes, if anywhere.
+            each example and dimension, (n, d), of which the mean is shown: what
+            `metrics.rate_by_dimension` and a bottleneck's method of this name return.
+        path: Where a PNG of it goes, or None.
         axes: Matplotlib axes to draw on; None makes a figure.
 
     Raises:

@@ -1,13 +1,13 @@
 """Curves and planes: training, rate and distortion, information."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from echo_keras.metrics.fronts import convex_front, entropy_bound, pareto_front
 
-from .canvas import Axes, Curves, Path, canvas, finish, legend
+from ._figure import Axes, Curves, Figure, Path, Points, canvas, finish, legend
 
 MARKERS = "osD^vPpX<>hd"
 
@@ -23,7 +23,7 @@ def training_curves(
     Args:
         histories: Dict from a label to logs: `fit`'s `history.history`, or a list
             with a dict for each epoch.
-        path: Where the PNG goes, if anywhere.
+        path: Where a PNG of it goes, or None.
         metrics: Names of logs; the validation's twin begins with `val_`. What no model
             has, as a rate without a channel, has no panel.
         axes: Matplotlib axes to draw on, one for each panel; None makes a figure.
@@ -37,11 +37,12 @@ def training_curves(
     >>> figure = training_curves({"Echo": history})
     """
     histories = {label: _by_metric(history) for label, history in histories.items()}
-    shown = [m for m in metrics if any(m in history for history in histories.values())]
+    logged = {name.removeprefix("val_") for logs in histories.values() for name in logs}
+    shown = [metric for metric in metrics if metric in logged]
     if not shown:
         raise ValueError(
-            f"histories must hold one of {', '.join(metrics)}. Received: logs "
-            f"{ {label: list(history) for label, history in histories.items()} }"
+            f"metrics must be names of logs, such as {', '.join(sorted(logged))}. "
+            f"Received: metrics={metrics}"
         )
     figure, (several,) = canvas(axes, 1, len(shown), (4.2 * len(shown) + 1.4, 3.4))
     for one, metric in zip(several, shown, strict=True):
@@ -82,7 +83,7 @@ def rate_distortion(
 
     Args:
         curves: Dict from a label to points (rate, distortion), nats per example.
-        path: Where the PNG goes, if anywhere.
+        path: Where a PNG of it goes, or None.
         min_rate: The lowest rate of an Echo channel, drawn dashed, or None.
         reference: Dict from a label to one more point (rate, distortion), such as a
             published number, drawn as a star; or None.
@@ -122,6 +123,7 @@ def phase_diagram(
     fronts: str = "all",
     entropy: float | None = None,
     skew: bool = False,
+    styles: Mapping[str, Mapping[str, Any]] | None = None,
     labelled: bool = True,
     limits: tuple[tuple[float, float], tuple[float, float]] | None = None,
     axes: Axes = None,
@@ -136,13 +138,15 @@ def phase_diagram(
     Args:
         curves: Dict from a label, such as a family of models, to points (rate,
             distortion), nats per example.
-        path: Where the PNG goes, if anywhere.
+        path: Where a PNG of it goes, or None.
         fronts: "all", as above; or "each", a stepwise front for each label in its
             colour, and neither black front nor hull. To compare encoders, decoders
             and marginals, group the same runs by each and call three times.
         entropy: Number \(\hat H\), in nats; the lowest R + D of all runs if None.
         skew: If True, a second panel shows -ELBO = R + D against R, where differences
             between models of similar -ELBO are easier to see.
+        styles: Dict from a label to properties of a `matplotlib.lines.Line2D`, such as
+            its marker, where it shall not have one of twelve markers and ten colours.
         labelled: If True, the ends of the diagonal bear their names: the auto-decoding
             limit, R = 0, and the auto-encoding limit, D = 0 (or the lowest D below
             it); and so does the infeasible region below it, if `entropy` is given.
@@ -196,12 +200,13 @@ def phase_diagram(
         # What is drawn at (R, D) stands at (R, D + slope R).
         for i, (label, points) in enumerate(curves.items()):
             r, d = np.transpose(points)
-            color, marker = f"C{i % 10}", MARKERS[i % len(MARKERS)]
-            style = {"color": color, "alpha": 0.7, "ms": 5, "mew": 0, "zorder": 3}
-            one.plot(r, d + slope * r, marker, label=label, **style)
+            style = {"color": f"C{i % 10}", "marker": MARKERS[i % len(MARKERS)]}
+            style |= {"alpha": 0.7, "ms": 5, "mew": 0, "zorder": 3, "linestyle": ""}
+            style |= (styles or {}).get(label, {})
+            one.plot(r, d + slope * r, label=label, **style)
             if fronts == "each":
                 x, y = _staircase(r, d, 2 * far, 2 * high - low)
-                one.plot(x, y + slope * x, color=color, lw=1.3)
+                one.plot(x, y + slope * x, color=style["color"], lw=1.3)
         if fronts == "all":
             hull = convex_front(rate, distortion)
             x, y = rate[hull], distortion[hull]
@@ -276,7 +281,7 @@ def information_plane(
         curves: From a label, of a channel, to points (beta, I(X; Z), I(Z; C)), nats per
             example, a model each.
         entropy: H(C) in nats, the most that a code can tell.
-        path: Where the PNG goes, if anywhere.
+        path: Where a PNG of it goes, or None.
         axes: Matplotlib axes to draw on; None makes a figure.
 
     Example:
@@ -319,7 +324,7 @@ def sorted_by(
         key: What examples are sorted by, (n,).
         panels: From a title to values (n,).
         name: What the key is called.
-        path: Where the PNG goes, if anywhere.
+        path: Where a PNG of it goes, or None.
         axes: Matplotlib axes to draw on, one for each panel; None makes a figure.
 
     Raises:
@@ -340,4 +345,42 @@ def sorted_by(
         mean = np.convolve(values[order], np.ones(window) / window, mode="valid")
         one.plot(np.arange(len(mean)) + window / 2, mean, color="C1")
         one.set(xlabel=f"test images, sorted by {name}", title=title)
+    return finish(figure, path)
+
+
+def scatter(
+    groups: dict[str, Points],
+    x_name: str,
+    y_name: str,
+    path: Path | None = None,
+    wanted: float | None = None,
+    axes: Axes = None,
+) -> Figure:
+    """Draws one measured number of models against another, a colour for each group.
+
+    What a penalty of weight lambda costs is fair to compare at an equal measured value
+    of what it holds, not at an equal lambda.
+
+    Args:
+        groups: From a label to points (x, y), one for each model.
+        x_name, y_name: Names of the axes.
+        path: Where a PNG of it goes, or None.
+        wanted: The x that models were asked for, drawn dashed, or None.
+        axes: Matplotlib axes to draw on; None makes a figure.
+
+    Example:
+
+    >>> figure = scatter({"VCAE": [(2.0, 0.04), (1.9, 0.05)]}, "variance", "error")
+
+    References:
+        Variance Constrained Autoencoding, App. B.3.2.
+    """
+    figure, ((one,),) = canvas(axes, 1, 1, (5.4, 4.0))
+    for i, (label, points) in enumerate(groups.items()):
+        one.plot(*np.transpose(points), MARKERS[i % len(MARKERS)], ms=4, label=label)
+    if wanted is not None:
+        one.axvline(wanted, ls="--", color="0.6", label="asked for")
+    one.set(xlabel=x_name, ylabel=y_name)
+    one.grid(alpha=0.3)
+    one.legend()
     return finish(figure, path)

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 from keras import ops
-from matplotlib.figure import Figure
 
+from echo_keras import metrics
 from echo_keras.layers.backend import no_gradients
-from echo_keras.losses import Distortion
 
-from .canvas import Axes, Path, canvas, finish
+from ._figure import Axes, Figure, Path, canvas, finish
 
 Limits = tuple[float, float]
 
@@ -33,7 +32,7 @@ def reconstructions(
         model: Model from images to the raw output of a decoder, compiled with a loss
             of `echo_keras.losses`.
         x: Images, shape (n, height, width, 1 or 3), a column for each.
-        path: Where the PNG goes, if anywhere.
+        path: Where a PNG of it goes, or None.
         samples: Codes drawn for the mean.
         limits: Values that are drawn as white and as black, with colours as black and
             as white; what lies outside is cut.
@@ -49,7 +48,7 @@ def reconstructions(
     >>> model.compile(loss=SquaredError())
     >>> figure = reconstructions(model, np.random.uniform(size=(5, 8, 8, 1)))
     """
-    drawn = [_mean(model, x, _loss(model)) for _ in range(samples)]
+    drawn = [_means(model, x) for _ in range(samples)]
     rows = {
         "input": x,
         "one sample": drawn[0],
@@ -59,122 +58,118 @@ def reconstructions(
 
 
 def generations(
-    decoder: keras.Model,
-    codes: np.ndarray,
-    loss: Distortion,
+    images: np.ndarray,
     path: Path | None = None,
     columns: int = 10,
     limits: Limits = (0.0, 1.0),
     axes: Axes = None,
 ) -> Figure:
-    """Draws decoded codes, such as `bottleneck.sample(100)`, on a grid.
+    """Draws images on a grid, such as decoded draws from q(z).
 
     Args:
-        decoder: Model from codes to its raw output.
-        codes: Shape (n, d).
-        loss: The loss that the decoder was trained by, which knows the mean of p(x|z).
-        path: Where the PNG goes, if anywhere.
+        images: Shape (n, height, width, 1 or 3); see `metrics.images`.
+        path: Where a PNG of it goes, or None.
         columns: Images in a row.
         limits: See `reconstructions`.
         axes: Matplotlib axes to draw on; None makes a figure.
 
     Raises:
-        ValueError: the loss has no mean.
+        ValueError: images are not of that shape.
 
     Example:
 
-    >>> from echo_keras import losses, networks
-    >>> decoder = networks.dense_decoder(2, (8, 8, 1), (16,))
-    >>> codes = np.random.normal(size=(20, 2))
-    >>> figure = generations(decoder, codes, losses.Bernoulli())
+    >>> figure = generations(np.ones((20, 4, 4, 1)))
     """
-    images = _mean(decoder, codes, loss)
     rows = [images[i : i + columns] for i in range(0, len(images), columns)]
     return _draw(rows, path, limits, axes)
 
 
-def traversal(
-    decoder: keras.Model,
+def latent_traversal(
+    model: keras.Model,
     code: np.ndarray,
-    loss: Distortion,
+    values: np.ndarray,
     path: Path | None = None,
-    dimensions: Sequence[int] | None = None,
-    span: tuple[float | np.ndarray, float | np.ndarray] = (-2.0, 2.0),
-    steps: int = 9,
+    dimensions: Sequence[int] | np.ndarray | None = None,
     limits: Limits = (0.0, 1.0),
     axes: Axes = None,
 ) -> Figure:
-    """Draws what one dimension of a code after the other changes, a row for each.
+    """Draws what becomes of an image as one dimension of its code moves, row by row.
 
     Args:
-        decoder: Model from codes to its raw output.
-        code: Shape (d,), the values of the dimensions that stand still.
-        loss: The loss that the decoder was trained by.
-        path: Where the PNG goes, if anywhere.
+        model: Compiled model with a layer "decoder"; see `metrics.images`.
+        code: The code that is varied, (d,), such as a row of `metrics.encode`.
+        values: What a dimension is set to in turn, a column for each: (n,), or (n, d)
+            with values of its own for each dimension, such as quantiles of codes.
+        path: Where a PNG of it goes, or None.
         dimensions: Ints from 0 up, in the order of the rows, such as
             `np.argsort(rates)[::-1][:8]`; None takes all.
-        span: The first and the last value of the dimension that moves: numbers, or
-            arrays (d,) such as quantiles of the codes.
-        steps: Images in a row.
         limits: See `reconstructions`.
         axes: Matplotlib axes to draw on; None makes a figure.
 
     Raises:
-        ValueError: code is not of that shape, or the loss has no mean.
+        ValueError: code or values are not of that shape, or as `metrics.images`.
 
     Example:
 
     >>> from echo_keras import losses, networks
     >>> decoder = networks.dense_decoder(3, (8, 8, 1), (16,))
-    >>> figure = traversal(decoder, np.zeros(3), losses.Bernoulli())
+    >>> model = keras.Sequential([keras.Input((3,)), decoder])
+    >>> model.compile(loss=losses.Bernoulli())
+    >>> figure = latent_traversal(model, np.zeros(3), np.linspace(-2, 2, 9))
+
+    References:
+        Variance Constrained Autoencoding, Fig. 4 and 9.
     """
-    code = np.asarray(code, "float32")
+    code, values = np.asarray(code, "float32"), np.asarray(values, "float32")
     if code.ndim != 1:
         raise ValueError(f"code must have shape (d,). Received: shape {code.shape}")
-    rows = range(len(code)) if dimensions is None else list(dimensions)
-    # (steps, d): every dimension has its own values.
-    values = np.linspace(*(np.broadcast_to(end, code.shape) for end in span), steps)
-    moved = np.tile(code, (len(rows), steps, 1))
-    for row, dim in zip(moved, rows, strict=True):
-        row[:, dim] = values[:, dim]
-    images = _mean(decoder, moved.reshape(-1, len(code)), loss)
-    images = images.reshape(len(rows), steps, *images.shape[1:])
-    names = [f"z{dim + 1}" for dim in rows]
-    same = np.ndim(span[0]) == np.ndim(span[1]) == 0
-    heads = [f"{value:.3g}" for value in values[:, 0]] if same else None
-    return _draw(images, path, limits, axes, names, heads)
+    if values.ndim != 1 and values.shape[1:] != code.shape:
+        raise ValueError(
+            f"values must have shape (n,) or (n, {len(code)}). Received: shape "
+            f"{values.shape}"
+        )
+    heads = [f"{value:.3g}" for value in values] if values.ndim == 1 else None
+    values = np.stack([values] * len(code), axis=1) if heads else values
+    shown = list(range(len(code)) if dimensions is None else dimensions)
+    codes = np.tile(code, (len(shown), len(values), 1))
+    for row, dimension in zip(codes, shown, strict=True):
+        row[:, dimension] = values[:, dimension]
+    images = metrics.images(model, codes.reshape(-1, len(code)))
+    rows = images.reshape(len(shown), len(values), *images.shape[1:])
+    names = [f"z{dimension + 1}" for dimension in shown]
+    return _draw(rows, path, limits, axes, names, heads)
 
 
 def interpolation(
-    decoder: keras.Model,
+    model: keras.Model,
     start: np.ndarray,
     end: np.ndarray,
-    loss: Distortion,
     path: Path | None = None,
-    steps: int = 9,
+    steps: int = 10,
     limits: Limits = (0.0, 1.0),
     axes: Axes = None,
 ) -> Figure:
-    """Draws images on the straight lines from codes to other codes, a row for each.
+    """Draws images on the straight line between two codes, a row for each pair.
 
     Args:
-        decoder: Model from codes to its raw output.
+        model: Compiled model with a layer "decoder"; see `metrics.images`.
         start: Codes of the first column, shape (n, d).
         end: Codes of the last one, of the same shape.
-        loss: The loss that the decoder was trained by.
-        path: Where the PNG goes, if anywhere.
-        steps: Images in a row, both ends included.
+        path: Where a PNG of it goes, or None.
+        steps: Int >= 2, images in a row, both ends included.
         limits: See `reconstructions`.
         axes: Matplotlib axes to draw on; None makes a figure.
 
     Raises:
-        ValueError: the shapes are others, or the loss has no mean.
+        ValueError: the shapes are others, or as `metrics.images`.
 
     Example:
 
     >>> from echo_keras import losses, networks
     >>> decoder = networks.dense_decoder(3, (8, 8, 1), (16,))
-    >>> figure = interpolation(decoder, -np.eye(3), np.eye(3), losses.Bernoulli())
+    >>> model = keras.Sequential([keras.Input((3,)), decoder])
+    >>> model.compile(loss=losses.Bernoulli())
+    >>> figure = interpolation(model, -np.eye(3), np.eye(3))
     """
     start, end = (np.asarray(codes, "float32") for codes in (start, end))
     if start.ndim != 2 or start.shape != end.shape:
@@ -183,7 +178,7 @@ def interpolation(
             f"{end.shape}"
         )
     codes = np.linspace(start, end, steps, axis=1)
-    images = _mean(decoder, codes.reshape(-1, start.shape[1]), loss)
+    images = metrics.images(model, codes.reshape(-1, start.shape[1]))
     rows = images.reshape(len(start), steps, *images.shape[1:])
     return _draw(rows, path, limits, axes)
 
@@ -199,7 +194,7 @@ def image_rows(
     Args:
         rows: Dict from a label to images (n, height, width, 1 or 3), in the units of
             `limits`.
-        path: Where the PNG goes, if anywhere.
+        path: Where a PNG of it goes, or None.
         limits: See `reconstructions`.
         axes: Matplotlib axes to draw on; None makes a figure.
 
@@ -235,25 +230,14 @@ def mean_reconstruction(
     >>> float(mean_reconstruction(model, np.ones((5, 8, 8, 1))).max())
     1.0
     """
-    loss = _loss(model)
-    return np.mean([_mean(model, x, loss) for _ in range(samples)], axis=0)
+    return np.mean([_means(model, x) for _ in range(samples)], axis=0)
 
 
-def _loss(model):
-    loss = getattr(model, "loss", None)
-    if not isinstance(loss, Distortion):
-        raise ValueError(
-            f"model must be compiled with a loss of echo_keras.losses, which knows the "
-            f"mean of p(x|z). Received: loss={loss!r}"
-        )
-    return loss
-
-
-def _mean(model, inputs, loss):
-    """The mean of p(x|z), NumPy, of a model's output."""
+def _means(model, x):
+    """What the law of a model's output has as its mean: images, not raw outputs."""
     with no_gradients():
-        inputs = ops.convert_to_tensor(inputs, "float32")
-        return ops.convert_to_numpy(loss.mean(model(inputs, training=False)))
+        output = model(x, training=False)
+        return ops.convert_to_numpy(metrics.law(model).mean(output))
 
 
 def _draw(rows, path, limits, axes, names=None, heads=None):

@@ -1,7 +1,10 @@
 """Many runs: what varies, their records and tables, and where they run."""
 
 from . import measures, records, runners
+from .claim import Claim, compare
+from .evaluation import evaluated
 from .factor_study import FactorStudy, scores
+from .numbers import every_number, write_numbers
 from .runners import RunsFailed, run_all
 from .script import Command, Option, Results, Script, parse, start
 from .study import Run, Study
@@ -18,6 +21,7 @@ from .table import (
 )
 
 __all__ = [
+    "Claim",
     "Column",
     "Command",
     "FactorStudy",
@@ -29,6 +33,9 @@ __all__ = [
     "Study",
     "Table",
     "cell",
+    "compare",
+    "evaluated",
+    "every_number",
     "markdown",
     "mean",
     "measures",
@@ -42,4 +49,5 @@ __all__ = [
     "scores",
     "spread",
     "start",
+    "write_numbers",
 ]

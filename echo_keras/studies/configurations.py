@@ -2,16 +2,20 @@
 
 import itertools
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from echo_keras import data
 from echo_keras._files import check_integer
 
 from .records import Record
 
 Config = dict[str, Any]
+
+LIMITED = r"first (\d+) of (\d+) training"
 
 
 class Configurations:
@@ -145,8 +149,43 @@ class Configurations:
             if value != paper_value or (value is not None and not told)
         ]
         if not changes:
-            return "the paper's protocol"
+            return "the paper's protocol" + _kept_for_validation(config)
         return "reduced or changed protocol: " + ", ".join(changes)
+
+    def extent(self, runs: Sequence[Record]) -> str | None:
+        """How many of the paper's updates runs have made, as a sentence.
+
+        An update is a batch. The paper's batches are those of all examples that the
+        data set has for training; None where no paper gives a protocol.
+        """
+        shares = sorted({self.share_of_updates(run) for run in runs} - {None})
+        if not shares or not self.paper:
+            return None
+        if shares[0] >= 1:
+            return "All of the paper's updates."
+        least, most = (f"{100 * share:.2g}" for share in (shares[0], shares[-1]))
+        found = least if least == most else f"{least} to {most}"
+        return f"**{found} % of the paper's updates.**"
+
+    def share_of_updates(self, record: Record) -> float | None:
+        """Updates of a run as a part of the paper's; None where they are not known."""
+        config = record["config"]
+        if config.get("dataset") in self.quick:  # no paper has it
+            return None
+        paper = self.protocol_of(config)
+        keys = [key for key in ("steps", "epochs") if key in paper and key in config]
+        keys = [key for key in keys if key not in self.unstated]
+        if not keys:
+            return None
+        share = config[keys[0]] / paper[keys[0]]
+        if keys[0] == "epochs":
+            # A limit other than the paper's is in the description of the data.
+            found = re.search(LIMITED, record["data"]["description"])
+            if found and config.get("train_limit") != paper.get("train_limit"):
+                share *= int(found[1]) / int(found[2])
+            size = paper["batch_size"]
+            share *= size / config.get("batch_size", size)
+        return share
 
     def order(self, record: Record) -> Any:
         """What rows of tables are sorted by: what varies, in its order, then seeds."""
@@ -158,6 +197,16 @@ class Configurations:
             numbers = [v for v in (value if many else [value]) if _is_number(v)]
             place += [known.index(value) if value in known else len(known), numbers]
         return [*place, config["seed"]]
+
+
+def _kept_for_validation(config: Config) -> str:
+    """What part of the published training images the library trains on."""
+    entry = data.DATASETS.get(config.get("dataset"))
+    if entry is None or not entry.validation or not entry.counts:
+        return ""
+    whole = entry.counts[0]
+    used = whole - whole // entry.validation
+    return f", on {used:,} of {whole:,} training images"
 
 
 def _keys(keys: Any) -> Sequence[str]:

@@ -10,6 +10,8 @@ from echo_keras import data, metrics
 
 from .study import Config, Run
 
+FEATURES = ("labels", "inception")
+
 
 def feature_network(
     config: Config,
@@ -19,15 +21,26 @@ def feature_network(
 ) -> tuple[Any, dict[str, Any]]:
     """The network in whose features images of a data set are compared.
 
-    A classifier trained on all the labelled training images, whatever a run has of
-    them, so that distances compare; it is kept in `out`/features. Without labels it is
-    InceptionV3. Given as `Study(prepare=...)`, it is trained once before the runs.
+    With "labels", the default of a configuration's key `features`, a classifier trained
+    on all the labelled training images, whatever a run has of them, so that distances
+    compare; it is kept in `out`/features. Where there are no labels, and with
+    "inception" always, it is InceptionV3, whose weights Keras downloads: distances of
+    different networks do not compare, and records name theirs. Given as
+    `Study(prepare=...)`, it is trained once before the runs.
+
+    Raises:
+        ValueError: `features` is neither.
 
     Returns:
         The network, and a dict that describes it for records.
     """
-    name = config["dataset"]
-    if dataset.y_train is None:
+    name, kind = config["dataset"], config.get("features", "labels")
+    if kind not in FEATURES:
+        raise ValueError(
+            f"features must be one of {', '.join(FEATURES)}. Received: "
+            f"features={kind!r}"
+        )
+    if kind == "inception" or dataset.y_train is None:
         model = metrics.inception_features(dataset.x_train.shape[1:])
         return model, {"features": metrics.fid_name(model)}
     dataset = data.load(name, data_dir)  # without limit, nor the study's transform

@@ -7,13 +7,16 @@ A record of schema 2 has these keys:
 | `schema` | 2 |
 | `study` | the study's name |
 | `config` | everything that was chosen: data set, method, seed, protocol |
-| `data` | source, description, checksum, numbers of examples |
+| `data` | source, description, checksum, numbers of examples, `validation`: on what `val_` logs were computed |
 | `versions`, `device` | what it ran on |
 | `parameters`, `dense_parameters` | trainable weights: those that autoregressive masks leave, and all |
 | `seconds` | of training |
-| `test` | from each way of evaluating ("bank", "batch") to rate, distortion, neg_elbo in nats per example and their standard errors |
+| `test` | from each way of evaluating ("bank", "batch") to distortion and, of models with a channel, rate and neg_elbo in nats per example, with their standard errors; the same in `training_mode` and of the `training_set`; `rate_by_dimension`: see `evaluated` |
 | `measures` | from the name of each other measure to what it gave |
 | `history` | Keras's logs of each epoch, with its seconds |
+
+Records that were made before `training_mode`, `training_set`, `rate_by_dimension` and
+`validation` were kept lack these keys; their validation images were test images.
 """  # noqa: E501
 
 import importlib.metadata

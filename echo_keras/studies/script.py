@@ -12,6 +12,7 @@ from absl import app, flags
 from echo_keras import data, training
 
 from . import records, runners
+from .numbers import write_numbers
 from .study import Study
 from .table import Table
 
@@ -303,6 +304,9 @@ class Script:
             finished = [r for r in records.read(out) if r["study"] == study.name]
             for table in self.tables if finished else ():
                 print(f"\n{table.write(finished, out)}\n")
+            if finished:
+                path = write_numbers(finished, study, out)
+                print(f"Every number, standard errors too: {path}")
         if self.draw is not None:
             self.draw(Results(study, configs, runs, out, options))
 

@@ -10,12 +10,13 @@ import keras
 
 from echo_keras import data, losses, metrics, training
 from echo_keras._files import write_json
+from echo_keras.data.pixels import binarize
 
 from . import records, runners
 from .configurations import Config, Configurations, differing
+from .evaluation import TRAINING_EXAMPLES, evaluated, validation
 from .records import Record
 
-VALIDATION_EXAMPLES = 2000
 SAVE_SECONDS = 20.0  # to save a model of short epochs takes longer than to train it
 
 
@@ -321,32 +322,31 @@ class Study(Configurations):
             "checksum": dataset.checksum,
             "training_examples": len(dataset.x_train),
             "test_examples": len(dataset.x_test),
+            "validation": validation(dataset)[1],
         }
 
     def feed(self, config: Config, dataset: Any) -> dict[str, Any]:
         """What `training.train` is given of the data: x, epochs, validation."""
-        # About as many as are trained on, or the logs would take longer than training;
-        # and from all over the file, which may be sorted.
-        count = min(VALIDATION_EXAMPLES, len(dataset.x_train))
         return {
             "x": dataset.x_train,
             "epochs": config["epochs"],
             "binarize": dataset.binarize == "dynamic",
-            "validation": dataset.x_test[:: max(1, len(dataset.x_test) // count)],
+            "validation": validation(dataset)[0],
         }
 
-    def test(self, run: Run) -> dict[str, dict[str, float]]:
-        """Rate, distortion and -ELBO on test data, for each way of evaluating."""
-        return {
-            way: metrics.evaluate(
-                run.model,
-                run.dataset.x_test,
-                samples=run.config["samples"],
-                echoes=way,
-                batch_size=run.config["batch_size"],
-            )
-            for way in self.echoes
-        }
+    def test(self, run: Run) -> dict[str, Any]:
+        """What a record says of test and training data; see `evaluated`."""
+        x_train = metrics.evenly_spaced(run.dataset.x_train, TRAINING_EXAMPLES)
+        if run.dataset.binarize == "dynamic":
+            (x_train,) = binarize("static", run.config["seed"], [x_train])
+        return evaluated(
+            run.model,
+            run.dataset.x_test,
+            x_train,
+            echoes=self.echoes,
+            samples=run.config["samples"],
+            batch_size=run.config["batch_size"],
+        )
 
     def steps_per_epoch(self, config: Config, dataset: Any) -> int:
         """Batches of an epoch, for schedules inside a model."""

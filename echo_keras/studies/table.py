@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import records
+from .claim import Claim
 from .records import Record
 from .study import Study
 
@@ -94,7 +95,8 @@ def points(
     Args:
         runs: Records.
         label: Function from a configuration to its curve's label.
-        *paths: Where the numbers stand, such as "test.bank.rate".
+        *paths: Where the numbers stand, such as "test.bank.rate". A record that lacks
+            one of them, as a model without a channel lacks a rate, gives no point.
 
     Example:
 
@@ -105,7 +107,8 @@ def points(
     found: dict[str, list[tuple[float, ...]]] = {}
     for run in runs:
         values = tuple(records.get(run, path) for path in paths)
-        found.setdefault(label(run["config"]), []).append(values)
+        if None not in values:
+            found.setdefault(label(run["config"]), []).append(values)
     return found
 
 
@@ -212,6 +215,7 @@ class Table:
         apart: Keys of the protocol that do not tell sections apart.
         keep: Function from a row's runs to those over which paths are averaged.
         note: What stands under each section, or a function of its records.
+        claims: What the paper says of it, a line for each that a section bears on.
 
     Example:
 
@@ -225,6 +229,8 @@ class Table:
     # mine
     <BLANKLINE>
     ## digits: the paper's protocol
+    <BLANKLINE>
+    All of the paper's updates.
     <BLANKLINE>
     | beta | Rate |
     | --- | ---: |
@@ -244,6 +250,7 @@ class Table:
     apart: Sequence[str] = ()
     keep: Callable[[Runs], Runs] | None = None
     note: str | Callable[[Runs], str] = ""
+    claims: Sequence[Claim] = ()
 
     def sections(self, runs: Runs) -> list[list[Runs]]:
         """Runs by section, and in each by row."""
@@ -278,9 +285,13 @@ class Table:
             parts += [
                 f"## {config.get('dataset', self.study.name)}: "
                 f"{self.study.deviations(config, self.rows)}",
+                *filter(None, [self.study.extent(section)]),
                 markdown(header, body),
                 f"{note} {records.provenance(section)}".strip(),
             ]
+            lines = (claim.line(section) for claim in self.claims)
+            said = "\n".join(f"- {line}" for line in lines if line)
+            parts += [said] * bool(said)
         return "\n\n".join(parts)
 
     def lines(self, runs: Runs) -> list[dict[str, Any]]:

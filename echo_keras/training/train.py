@@ -55,7 +55,9 @@ def train(
         optimizer: Function from the learning-rate schedule to a Keras optimizer.
         seed: Int >= 0 for initialisation, order of the data and noise.
         binarize: See `Batches`; only for an array x.
-        validation: Images on which `val_` logs are computed after every epoch.
+        validation: Images on which `val_` logs are computed after every epoch, in one
+            random order: terms that compare a batch with a prior, as `MMDPenalty`
+            does, need batches of independent examples, and files may be sorted.
         tensorboard: If True, writes TensorBoard logs into `directory`/tensorboard.
         verbose: As in `fit`; a bar on a terminal, a line per epoch elsewhere if None.
         save_seconds: Float, see `Checkpoint`: short epochs need not all be saved.
@@ -139,7 +141,10 @@ def train(
         callbacks.append(keras.callbacks.TensorBoard(directory / "tensorboard"))
     if verbose is None:
         verbose = 1 if sys.stdout.isatty() else 2
-    held_out = None if validation is None else (validation, validation)
+    held_out = None
+    if validation is not None:
+        order = np.random.RandomState(seed).permutation(len(validation))
+        held_out = (validation[order], validation[order])
     if done < epochs:
         try:
             model.fit(

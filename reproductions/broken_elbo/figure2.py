@@ -17,6 +17,8 @@ no density: it is read as exp[-(w x - b)^2], normalised. Decoders:
     per_bin   w and b for each bin. With w = 0 every d(x|z) can be p*(x)
 
 Any tight model with R >= 0.5 minimises D + |0.5 - R|: training decides which is found.
+So does where the bins lie, which the paper does not say: here in [0, 1]. In [-1, 1] the
+decoder `table` puts .40 +- .03 of the codes' probability on class 1, not .31 +- .01.
 """
 
 import collections
@@ -32,7 +34,16 @@ from keras import ops
 from scipy import optimize, special, stats
 
 from echo_keras import plots
-from echo_keras.studies import Column, Command, Option, Study, Table, published, start
+from echo_keras.studies import (
+    Claim,
+    Column,
+    Command,
+    Option,
+    Study,
+    Table,
+    published,
+    start,
+)
 from echo_keras.studies.records import make, read
 from echo_keras.studies.table import plus_minus
 from echo_keras.training import write_json
@@ -235,9 +246,69 @@ def note(runs):
         "the class of which it carries more. Class 1: probability of its codes, "
         f"{PRIOR[1]} in truth. Agreement: probability that a code is of the class that "
         f"made x; {PRIOR[0]} without x, {best:.3f} by Bayes's rule. Parity of the bin: "
-        "made by hand, optimal for both, blind to the class."
+        "made by hand, optimal for both, blind to the class. Bins lie in [0, 1]: in "
+        "[-1, 1], and the paper does not say where, class 1 of the decoder table at a "
+        "target rate is 0.40 ± 0.03 (ten seeds)."
     )
 
+
+def trained(runs, name):
+    """Each number's values over the seeds of a model."""
+    found = [run["found"] for run in runs if run["config"]["model"] == name]
+    return found and {key: np.array([one[key] for one in found]) for key in found[0]}
+
+
+def unused(runs):
+    """The model of the ELBO: p*(x), and no code."""
+    elbo = trained(runs, "elbo")
+    if not elbo:
+        return None
+    here = (
+        f"R = {elbo['rate'].mean():.4f}, TV {elbo['variation'].mean():.4f}, "
+        f"class 1 has {elbo['class_1'].mean():.2f} of the codes' probability"
+    )
+    agrees = max(elbo["rate"].max(), elbo["variation"].max()) < 0.01
+    return here, bool(agrees)
+
+
+def clusters(runs):
+    """The model of the target rate: p*(x), and two clusters of codes."""
+    target = trained(runs, "target")
+    if not target:
+        return None
+    near = abs(target["class_1"] - PRIOR[1]) < 0.05
+    here = (
+        f"R = {target['rate'].mean():.4f}, TV {target['variation'].mean():.4f}, "
+        f"class 1 has {target['class_1'].mean():.2f} of the codes' probability, within "
+        f".05 of {PRIOR[1]} for {near.sum()} of {len(near)} seeds"
+    )
+    on_target = max(abs(target["rate"] - RATE).max(), target["variation"].max()) < 0.01
+    return here, bool(on_target and near.all())
+
+
+def reproduced(runs):
+    """What the target model knows of the class, of what the engineered one knows."""
+    target, best = trained(runs, "target"), trained(runs, "engineered")
+    if not target or not best:
+        return None
+    share = target["class_information"].mean() / best["class_information"].mean()
+    here = f"{share:.0%} of the information that the engineered code has of the class"
+    return here, bool(share >= 0.9)
+
+
+CLAIMS = [
+    Claim(
+        "the ELBO finds p*(x) with a rate of .0002 nats and a single cluster (Sec. 4, "
+        "Fig. 2b)",
+        unused,
+    ),
+    Claim(
+        "a target rate finds p*(x) with R = .4999 and two clusters of about 70 and 30 "
+        "percent, whatever the initialization (Sec. 4, Fig. 2c)",
+        clusters,
+    ),
+    Claim("it nearly perfectly reproduces the true process (Sec. 4)", reproduced),
+]
 
 TABLE = Table(
     STUDY,
@@ -260,6 +331,7 @@ TABLE = Table(
     split=split,
     sort=lambda record: list(NAMES).index(record["config"]["model"]),
     note=note,
+    claims=CLAIMS,
 )
 
 

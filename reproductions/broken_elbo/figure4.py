@@ -14,9 +14,9 @@ import pathlib
 
 import keras
 import numpy as np
-from broken_elbo_paper import FAMILIES, POINT, STUDY, category, label
+from broken_elbo_paper import DATASETS, FAMILIES, POINT, STUDY, has_code, kind, label
 
-from echo_keras import data, metrics, plots
+from echo_keras import metrics, plots
 from echo_keras.layers import PixelCNN
 from echo_keras.layers.backend import no_gradients
 from echo_keras.studies import Command, Option, start
@@ -36,7 +36,7 @@ def select_runs(options):
         runs = [run for run in runs if run["config"]["family"] == options.family]
     elif options.show == "families":
         runs = [run for run in runs if run["config"].get("beta") == 1]
-    elif runs:
+    elif runs := [run for run in runs if run["config"]["family"] != "+"]:
         front = metrics.pareto_front(*np.transpose([point(run) for run in runs]))
         runs = [runs[i] for i in front]
     return sorted(runs, key=point)
@@ -44,7 +44,7 @@ def select_runs(options):
 
 def codes(model, x):
     """Codes of the images, and as many from the marginal; None without a code."""
-    if "bottleneck" not in [layer.name for layer in model.layers]:
+    if not has_code(model):
         return {"reconstructions": None, "generations": None}
     bottleneck = model.get_layer("bottleneck")
     encoded = keras.Model(model.input, bottleneck.output)(x, training=False)
@@ -75,16 +75,18 @@ def show(options):
             f"{options.dataset}. Received: no such record. figure3.py makes them."
         )
     out, many = pathlib.Path(options.out_dir), options.averaged
-    x = metrics.evenly_spaced(data.load(options.dataset, options.data_dir).x_test, 12)
+    dataset = STUDY.load(runs[0]["config"], options.data_dir)
+    x = metrics.evenly_spaced(dataset.x_test, 12)
     pictures = {"reconstructions": {"data": x}, "generations": {}}
-    tested = {STUDY.run_name(run["config"]): point(run) for run in runs}
+    tested = {STUDY.run_name(run["config"]): run for run in runs}
     for config, model in STUDY.models(out, [run["config"] for run in runs]):
-        rate, distortion = tested[STUDY.run_name(config)]
-        kind = f"R {rate:.1f}, D {distortion:.1f}: {category(rate, distortion)}"
+        run = tested[STUDY.run_name(config)]
+        rate, distortion = point(run)
+        numbers = f"R {rate:.1f}, D {distortion:.1f}: {kind([run])}"
         with no_gradients():
             for name, z in codes(model, x).items():
                 drawn = [draw(model, z, len(x)) for _ in range(many)]
-                pictures[name][f"{label(config)}\n{kind}"] = drawn[0]
+                pictures[name][f"{label(config)}\n{numbers}"] = drawn[0]
                 mean = f"{label(config)}: mean of {many}"
                 pictures[name][mean] = np.mean(drawn, axis=0)
     which = options.family if options.show == "sweep" else options.show
@@ -96,7 +98,7 @@ def show(options):
 
 KINDS = ["sweep", "families", "frontier"]
 OPTIONS = [
-    Option("dataset", "digits", "Data set.", choices=data.names()),
+    Option("dataset", "digits", "Data set.", choices=DATASETS),
     Option("show", "sweep", "Which models.", choices=KINDS),
     Option("family", "-+v", "The family of --show=sweep.", choices=FAMILIES),
     Option(

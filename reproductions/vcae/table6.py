@@ -45,7 +45,7 @@ def table(method, number):
         STUDY,
         [
             Column("lambda", "config.weight", "g"),
-            Column("seed", "config.seed", "g"),
+            Column("runs", len, "d"),
             Column("Train", "measures.train.error"),
             Column("Test", "test.bank.distortion"),
             Column(features, "measures.fid.prior"),
@@ -57,7 +57,7 @@ def table(method, number):
         ],
         title=f"Tables {number} and {number + 2} of VCAE: {METHODS[method]}",
         name=f"table{number}",
-        rows=("method", "weight", "seed"),
+        rows=("method", "weight"),
         sort=lambda run: (run["config"]["weight"], run["config"]["seed"]),
         select=lambda run: run["config"]["method"] == method,
         note="Squared error summed over pixels, with noise on the code.",

@@ -15,8 +15,8 @@ import numpy as np
 from echo_keras import metrics, networks, objectives
 from echo_keras.layers import Logistic
 from echo_keras.losses import SquaredError
-from echo_keras.studies import Column, Study, Table, mean, published
-from echo_keras.studies.measures import feature_network, frechet
+from echo_keras.studies import Column, Study, Table, mean, published, spread
+from echo_keras.studies.measures import FEATURES, feature_network, frechet
 
 PUBLISHED = json.loads(
     (pathlib.Path(__file__).parents[1] / "published" / "vimae.json").read_text()
@@ -31,18 +31,43 @@ METHODS = {
 # App., MNIST and Omniglot; CelebA and CIFAR-10. beta_A is of Sec. 5.2.
 DENSE = {"latent_dim": 8, "beta_high": 10.0, "beta_low": 0.2, "weight": 10.0}
 DENSE |= {"epochs": 80, "learning_rate": 1e-3}
+DENSE |= {"kernel": "imq", "divergence": "mmd2", "variant": "paper"}
+DENSE["input_noise"] = None
 PROTOCOL = {**DENSE, "filters": 128, "labelled": 1000, "compared": 10_000}
+PROTOCOL |= {"label_draws": 10, "features": "labels"}
 COLOUR = {"latent_dim": 64, "beta_high": 100.0, "beta_low": 0.4, "weight": 100.0}
 COLOUR = {**PROTOCOL, **COLOUR, "epochs": 60}
 CORRUPTIONS = [("gaussian", 0.2), ("gaussian", 0.3), ("gaussian", 0.4)]
 CORRUPTIONS += [("mask", 0.2), ("mask", 0.5)]
 PARZEN_IMAGES = 1000
+CODES = {"sampled": True, "mean": False}
 DESCRIBED = {
     "beta_high": "beta of beta_H-VAE.",
     "beta_low": "beta of beta_A-VAE.",
     "weight": "Weight on the MMD of VIMAE.",
+    "kernel": "Of the MMD of VIMAE.",
+    "divergence": "Of VIMAE: MMD, the paper's Eq. 13, or its square, as WAE has it.",
+    "variant": "Of VIMAE: the paper's words, or what the code of WAE does.",
+    "input_noise": "Bound of the noise on VIMAE's input. Default: .01, code .02.",
+    "features": "Network of the Frechet distance; see echo_keras.studies.measures.",
     "labelled": "Labelled examples that train the SVM.",
+    "label_draws": "Machines, each with labelled examples of its own.",
 }
+
+
+CHOICES = {
+    "kernel": ["imq", "rbf"],
+    "divergence": ["mmd2", "mmd"],
+    "variant": ["paper", "published_code"],
+    "features": list(FEATURES),
+}
+OF_VIMAE = ("weight", "kernel", "divergence", "variant", "input_noise")
+
+
+def configure(config):
+    """Without what a method does not have."""
+    vimae = config["method"].startswith("vimae")
+    return {key: v for key, v in config.items() if vimae or key not in OF_VIMAE}
 
 
 def objective(config, encoder, decoder):
@@ -50,7 +75,15 @@ def objective(config, encoder, decoder):
     method, code = config["method"], (encoder, decoder, config["latent_dim"])
     if method.startswith("vimae"):
         prior = {"n": "normal", "l": "logistic"}[method[-1]]
-        return objectives.vim(*code, weight=config["weight"], prior=prior)
+        return objectives.vim(
+            *code,
+            weight=config["weight"],
+            prior=prior,
+            input_noise=config["input_noise"],
+            kernel=config["kernel"],
+            squared=config["divergence"] == "mmd2",
+            variant=config["variant"],
+        )
     betas = {"vae": 1.0, "beta-h": config["beta_high"], "beta-a": config["beta_low"]}
     return objectives.vae(*code, beta=betas[method])
 
@@ -92,8 +125,7 @@ def prior_codes(config, n):
 
 
 def pixels(model, codes):
-    images = model.loss.mean(metrics.decode(model.get_layer("decoder"), codes))
-    return np.clip(keras.ops.convert_to_numpy(images), 0.0, 1.0)
+    return np.clip(metrics.images(model, codes), 0.0, 1.0)
 
 
 def test_mean(run):
@@ -127,18 +159,30 @@ def parzen(run):
 
 
 def accuracy(run):
-    """Of an SVM on codes; None without labels."""
-    represent = functools.partial(metrics.encode, run.model, noisy=False)
+    """Of an SVM on codes, by which codes it sees; None without labels.
+
+    The paper's are samples of q(z|x + nu) (Sec. 5.3); the means are beside them.
+    """
+    dataset = run.dataset
+    if dataset.y_train is None:
+        return None
+    return {name: accuracy_on(run, noisy) for name, noisy in CODES.items()}
+
+
+def accuracy_on(run, noisy):
+    """Accuracies on samples or on means of q(z|x)."""
+    represent = functools.partial(metrics.encode, run.model, noisy=noisy)
     dataset, seed = run.dataset, run.config["seed"]
     if dataset.name == "omniglot_alphabets":
         return accuracy_on_characters(represent, dataset, seed)
-    if dataset.y_train is None:
-        return None
-    n = min(run.config["labelled"], len(dataset.y_train))
-    rows = metrics.stratified_subset(dataset.y_train, n, seed=seed)
-    labelled = dataset.x_train[rows], dataset.y_train[rows]
-    test = dataset.x_test, dataset.y_test
-    return metrics.svm_accuracy(represent, *labelled, *test, CORRUPTIONS, seed=seed)
+    return metrics.svm_accuracy(
+        represent,
+        *(dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test),
+        CORRUPTIONS,
+        seed=seed,
+        labelled=min(run.config["labelled"], len(dataset.y_train)),
+        draws=run.config["label_draws"],
+    )
 
 
 def accuracy_on_characters(represent, dataset, seed):
@@ -158,11 +202,11 @@ def accuracy_on_characters(represent, dataset, seed):
             sides += rotated(dataset.x_test[part], dataset.y_test[part])
         one = metrics.svm_accuracy(represent, *sides, CORRUPTIONS, seed=draw)
         for key, value in one.items():
-            if not key.endswith("_se"):
+            if not key.endswith(("_se", "_sd")):
                 found[key].append(value)
     means = {key: float(np.mean(values)) for key, values in found.items()}
     for key, values in found.items():
-        means[f"{key}_se"] = float(np.std(values, ddof=1) / np.sqrt(len(values)))
+        means[f"{key}_sd"] = float(np.std(values, ddof=1))
     return means
 
 
@@ -179,17 +223,35 @@ STUDY = Study(
     | {"parzen": parzen, "accuracy": accuracy},
     prepare=feature_network,
     described=DESCRIBED,
+    choices=CHOICES,
+    configure=configure,
 )
 
 
-SEED = Column("seed", "config.seed", "g")
+def label(config):
+    """A method, and in what it departs from the defaults."""
+    changed = [
+        f"{key.replace('_', ' ')} {config[key]}"
+        for key in OF_VIMAE
+        if key in config and config[key] != STUDY.protocol_of(config).get(key)
+    ]
+    return ", ".join([METHODS[config["method"]], *changed])
 
 
-def table(name, columns, note, study=STUDY):
-    """A table or figure of the paper: a row for each run."""
-    first = [Column("Method", lambda runs: METHODS[runs[0]["config"]["method"]])]
+def table(name, columns, note, study=STUDY, claims=()):
+    """A table or figure of the paper: a row for each method, means over runs."""
+    first = [Column("Method", lambda runs: label(runs[0]["config"]))]
+    first.append(Column("runs", len, "d"))
     title = f"{name[:-1].title()} {name[-1]} of The Variational InfoMax Autoencoder"
-    return Table(study, [*first, *columns], title, name, note=note)
+    return Table(
+        study,
+        [*first, *columns],
+        title,
+        name,
+        rows=("method", *OF_VIMAE),
+        note=note,
+        claims=claims,
+    )
 
 
 def of_paper(number, column=None):
@@ -197,19 +259,89 @@ def of_paper(number, column=None):
     return published(PUBLISHED[f"table{number}"], "dataset", "method", column=column)
 
 
-def percent(label, runs):
-    value = mean(runs, ("measures", "accuracy", label))
-    return None if value is None else 100 * value
+def percent(codes, label, runs):
+    """Percent right, and the deviation over runs and labelled sets."""
+    path = ("measures", "accuracy", codes)
+    value = mean(runs, (*path, label))
+    if value is None:
+        return None
+    over_sets, over_runs = (
+        mean(runs, (*path, f"{label}_sd")),
+        spread(runs, (*path, label)),
+    )
+    # The mean over labelled sets of a run varies by sd / sqrt(sets) on its own.
+    error = [e for e in (over_sets, over_runs) if e is not None]
+    return f"{100 * value:.1f}" + (f" ± {100 * max(error):.1f}" if error else "")
 
 
-def accuracy_table(number, corrupted, note=""):
+def accuracy_table(number, corrupted, note="", claims=()):
     """Tables 2 to 4: accuracies by what test images have suffered."""
-    columns = [SEED]
-    columns += [Column(x, functools.partial(percent, x), ".1f") for x in corrupted]
+    columns = []
+    for codes in CODES:
+        columns += [
+            Column(f"{x}, {codes}", functools.partial(percent, codes, x))
+            for x in corrupted
+        ]
     for i, name in enumerate(corrupted):
         columns.append(Column(f"paper's {name}", of_paper(number, i), ".0f"))
     text = (
-        "Percent right of an SVM on codes without noise; noise of the given standard "
+        "Percent right of an SVM on codes: samples of q(z|x), as in the paper, and "
+        "their means; a code of VIMAE has no noise, so that both are one. Noise of the "
+        "given deviation on each pixel, or the given share of pixels set to 0. After ± "
+        "is the standard deviation over labelled sets, or over runs where that is "
+        "larger. The machine is inductive: it does not see the test images' codes, as "
+        "the paper's transductive one may."
     )
-    text += "deviation on each pixel, or the given share of pixels set to 0."
-    return table(f"table{number}", columns, text + note)
+    more = note if callable(note) else lambda runs: note
+    return table(
+        f"table{number}", columns, lambda runs: text + more(runs), claims=claims
+    )
+
+
+def leads(*columns, codes="sampled"):
+    """A verdict on both VIMAE above all others, in each of these columns."""
+
+    def verdict(runs):
+        said, ahead = [], []
+        for label in columns:
+            value = {
+                method: mean(
+                    [run for run in runs if run["config"]["method"] == method],
+                    ("measures", "accuracy", codes, label),
+                )
+                for method in METHODS
+            }
+            if None in value.values():
+                return None
+            ours = min(value["vimae-n"], value["vimae-l"])
+            best = max(v for m, v in value.items() if not m.startswith("vimae"))
+            said.append(f"{label}: {100 * ours:.1f} against {100 * best:.1f}")
+            ahead.append(ours > best)
+        return "; ".join(said), all(ahead)
+
+    return verdict
+
+
+def lowest(path, *methods, sign=1, form=".2f"):
+    """A verdict on these methods having the lowest of a number (highest, sign -1)."""
+
+    def verdict(runs):
+        value = {
+            method: mean([r for r in runs if r["config"]["method"] == method], path)
+            for method in METHODS
+        }
+        if None in value.values():
+            return None
+        said = ", ".join(f"{METHODS[m]} {v:{form}}" for m, v in value.items())
+        ours = max(sign * value[method] for method in methods)
+        others = min(sign * v for m, v in value.items() if m not in methods)
+        return said, ours < others
+
+    return verdict
+
+
+def collapse_of_beta_a(runs):
+    """Whether the codes of beta_A-VAE tell little more than chance at noise .4."""
+    of_method = [run for run in runs if run["config"]["method"] == "beta-a"]
+    value = mean(of_method, ("measures", "accuracy", "sampled", "gaussian 0.4"))
+    return None if value is None else (f"{100 * value:.1f} percent", value < 0.3)

@@ -224,7 +224,8 @@ def test_keras_mnist_is_the_published_one(
     assert d.checksum == published.checksum and len(d.x_valid) == 10_000
     assert d.y_train[-1] == 49_999 and d.y_test.dtype == np.int64
     assert d.source == "keras.datasets.mnist, the published images"
-    assert d.description == "MNIST"
+    kept = "50000 of 60000 training images, the last 10000 kept for validation"
+    assert d.description == f"MNIST; {kept}; grey pixels"
     assert asked == ([] if local else [("storage.googleapis.com", 443, 2.5)])
 
 

@@ -86,8 +86,12 @@ def test_a_new_data_set_is_one_entry(tmp_path, monkeypatch):
     np.testing.assert_array_equal(d.x_train[..., 0], x[2:7] > 0.5)
     np.testing.assert_array_equal(d.x_valid[..., 0], x[8:] > 0.5)
     assert len(d.x_test) == 2 and "dots" in data.names()
-    first = "first 5 of 6 training images"
-    assert d.description == f"Dots; drawn by hand; {first}; binary, thresholded at 0.5"
+    assert d.description == (
+        "Dots; drawn by hand; 6 of 8 training images, the last 2 kept for validation; "
+        "first 5 of 6 training images; binary, thresholded at 0.5"
+    )
+    grey = data.load("dots", tmp_path).description
+    assert grey.endswith("the last 2 kept for validation; grey pixels")
     with pytest.raises(FileNotFoundError, match="must hold dots: dots.npy"):
         data.load("dots", tmp_path.parent)
 
@@ -345,3 +349,37 @@ def test_mnist_in_place_of_fashion_is_noticed(tmp_path, shared_data):
     path.write_bytes(bytes(content))
     d = data.load("mnist", tmp_path)
     assert "pixels differ from the published ones" in d.description
+
+
+def test_training_images_are_held_out_where_there_are_no_others():
+    d = data.load("digits")
+    held = d.hold_out(97, seed=3)
+    assert len(held.x_train) == len(held.y_train) == 1200 and len(held.x_valid) == 97
+    rows = np.random.RandomState(3).permutation(1297)
+    np.testing.assert_array_equal(held.x_valid, d.x_train[np.sort(rows[:97])])
+    np.testing.assert_array_equal(held.x_train, d.x_train[np.sort(rows[97:])])
+    np.testing.assert_array_equal(held.y_train, d.y_train[np.sort(rows[97:])])
+    np.testing.assert_array_equal(held.x_test, d.x_test)
+    assert held.checksum != d.checksum
+    assert (
+        "; 97 of 1297 training images held out with seed 3; binary" in held.description
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"n": 0}, r"n must be an integer in \[1, 1296\]. Received: n=0"),
+        ({"n": 1297}, "Received: n=1297"),
+        ({"n": 5, "seed": -1}, "seed must be .* Received: seed=-1"),
+    ],
+)
+def test_held_out_images_out_of_range_raise(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        data.load("digits").hold_out(**arguments)
+
+
+def test_nothing_is_held_out_beside_validation_images():
+    held = data.load("digits").hold_out(97)
+    with pytest.raises(ValueError, match="Received: 97 validation images of digits"):
+        held.hold_out(5)

@@ -16,20 +16,20 @@ from echo_keras.layers import (
     IAFBlock,
     VampPrior,
     collect_draws,
-    tanh16,
 )
+from echo_keras.layers.echo_bottleneck import PARAMETRIZATIONS
 from echo_keras.layers.marginals import Logistic
 from echo_keras.layers.numerics import log_softplus
 
 pytestmark = pytest.mark.core
 
 # Every kind, with channels small enough for batches of a few rows.
+ECHO = {"d_max": 3, "bank_size": 8}
 KINDS = {
-    "standardized": (EchoBottleneck, {"d_max": 3, "bank_size": 8}),
-    "paper": (
-        EchoBottleneck,
-        {"d_max": 3, "bank_size": 8, "parametrization": "paper"},
-    ),
+    **{
+        kind: (EchoBottleneck, {**ECHO, "parametrization": kind})
+        for kind in ("scaled", "standardized", "paper", "published_code")
+    },
     "gaussian": (GaussianBottleneck, {}),
 }
 
@@ -51,11 +51,6 @@ def model_of(bottleneck, channels=5):
     return model
 
 
-def test_tanh16():
-    x = np.array([-1e4, -16.0, 0.0, 0.16, 1e4], "float32")
-    np.testing.assert_allclose(array(tanh16(x)), np.tanh(x / 16), rtol=1e-6)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("channels, units", [(5, 2), (7, 1)])
 def test_trainable_weights_are_those_of_the_two_heads(kind, channels, units):
@@ -69,19 +64,33 @@ def test_trainable_weights_are_those_of_the_two_heads(kind, channels, units):
 # What the layers compute
 
 
-def test_paper_is_dense_heads_and_a_channel_by_hand():
-    layer = make("paper", seed=3)
+@pytest.mark.parametrize("kind, width", [("paper", 16), ("published_code", 64)])
+def test_paper_is_dense_heads_and_a_channel_by_hand(kind, width):
+    layer = make(kind, seed=3)
     by_hand = EchoSample(d_max=3, bank_size=8, seed=3)
     x = features(scale=8.0)
     for training in (True, False):
         z = array(layer(x, training=training))
         u, v = (x @ array(head.kernel) + array(head.bias) for head in layer.heads)
-        code = [np.tanh(u / 16), -np.logaddexp(0, -v)]
+        code = [np.tanh(u / width), -np.logaddexp(0, -v)]
         expected = array(by_hand(code, training=training))
         np.testing.assert_allclose(z, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(
         array(layer.rate(x)), array(by_hand.rate(code)), rtol=1e-5
     )
+
+
+def test_scaled_is_scaled_and_dense_heads_and_a_channel_by_hand():
+    layer = make("scaled", seed=3)
+    by_hand = EchoSample(d_max=3, max_magnitude=10.0, bank_size=8, seed=3)
+    x = 4 + features(scale=0.02)
+    for training in (True, False):
+        z = array(layer(x, training=training))
+        f = (x - x.mean(0)) @ array(layer.heads[0].kernel)
+        f = f / np.sqrt(np.square(f).mean())  # the variance of this batch, for good
+        code = [f, x @ array(layer.heads[1].kernel) + np.log(0.5)]
+        expected = array(by_hand(code, training=training))
+        np.testing.assert_allclose(z, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_standardized_is_dense_heads_and_a_channel_by_hand_then_standardized():
@@ -92,7 +101,7 @@ def test_standardized_is_dense_heads_and_a_channel_by_hand_then_standardized():
     u, v = (x @ array(head.kernel) + array(head.bias) for head in layer.heads)
     code = [np.tanh(u), v]
     raw = array(by_hand(code, training=True))
-    # Keras adds 0.001 to the variance before it divides.
+    # 0.001 is added to the variance before it divides.
     expected = (raw - raw.mean(0)) / np.sqrt(raw.var(0) + 1e-3)
     np.testing.assert_allclose(z, expected, rtol=1e-3, atol=1e-4)
     # Standardizing is invertible, so the rate is that of the raw code.
@@ -113,7 +122,7 @@ def test_gaussian_is_dense_heads_and_a_channel_by_hand():
 
 
 def test_standardized_code_has_mean_zero_and_variance_one_in_training():
-    layer = EchoBottleneck(4, d_max=15, seed=0)
+    layer = EchoBottleneck(4, "standardized", d_max=15, seed=0)
     z = array(layer(features((64, 5), scale=3.0), training=True))
     np.testing.assert_allclose(z.mean(0), 0.0, atol=1e-5)
     # 0.001 is added to the variance of the raw code, which is above 0.2.
@@ -125,7 +134,7 @@ def test_standardized_code_has_mean_zero_and_variance_one_in_training():
 
 
 def test_standardized_inference_follows_the_training_batches():
-    layer = EchoBottleneck(3, d_max=15, seed=0)
+    layer = EchoBottleneck(3, "standardized", d_max=15, seed=0)
     # A raw code of variance 0.1, so that the initial statistics would show.
     x = features((256, 5), scale=0.3)
     for _ in range(60):  # 0.9^60 = 0.002 of the initial statistics is left
@@ -136,8 +145,8 @@ def test_standardized_inference_follows_the_training_batches():
 
 
 def test_first_scale_is_half_of_its_bound():
-    # log s = log 0.5 at zero features, in both parametrizations.
-    for kind in ("standardized", "paper"):
+    # log s = log 0.5 at zero features, in all parametrizations.
+    for kind in PARAMETRIZATIONS:
         layer = make(kind)
         zeros = np.zeros((3, 5), "float32")
         layer(zeros)
@@ -160,10 +169,11 @@ def test_rate_loss_and_last_rate(kind):
     np.testing.assert_allclose(array(layer.losses[0]), 0.25 * rate.mean(), rtol=1e-5)
 
 
-def test_samples_are_standardized_as_the_code_is():
+@pytest.mark.parametrize("kind", ["scaled", "standardized"])
+def test_samples_have_the_law_of_the_code(kind):
     # Noise and code have one law (Lemma 2.1), so their moments agree: the bank
     # holds 256 rows, and 4 standard errors of the mean of 256 are 0.25.
-    layer = EchoBottleneck(3, d_max=15, bank_size=256, seed=0)
+    layer = EchoBottleneck(3, kind, d_max=15, bank_size=256, seed=0)
     x = features((256, 5), scale=2.0)
     for _ in range(60):
         layer(x, training=True)
@@ -447,23 +457,60 @@ def test_fixed_noise_variance_has_one_head():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_code_is_z_without_noise(kind):
+def test_a_layer_never_trained_adds_no_echo(kind):
     layer = make(kind)
     x = np.random.RandomState(0).normal(size=(8, 5)).astype("float32")
     layer.build(x.shape)
-    expected = array(layer.heads[0](x))
-    if kind == "paper":
-        expected = np.tanh(expected / 16)
-    if kind == "standardized":
-        expected = np.tanh(expected)  # moving mean 0 and variance 1 at first
-        np.testing.assert_allclose(array(layer.code(x)), expected, rtol=2e-3)
-        # A layer that was never trained adds no noise.
-        np.testing.assert_allclose(array(layer(x)), array(layer.code(x)), rtol=1e-5)
-        return
-    np.testing.assert_allclose(array(layer.code(x)), expected, rtol=1e-5)
+    f = array(layer.heads[0](x))  # gain 1, moving mean 0 and variance 1 at first
+    widths = {"standardized": 1, "paper": 16, "published_code": 64}
+    if kind in widths:
+        f = np.tanh(f / widths[kind])
+    np.testing.assert_allclose(array(layer.code(x)), f, rtol=2e-3)
+    if kind != "gaussian":
+        np.testing.assert_allclose(array(layer(x)), f, rtol=2e-3)
+        np.testing.assert_allclose(array(layer.signal(x)), f, rtol=2e-3)
 
 
-@pytest.mark.parametrize("kind", ["standardized", "paper"])
+@pytest.mark.parametrize("kind", PARAMETRIZATIONS)
+@pytest.mark.parametrize("scale", ["diagonal", "triangular"])
+def test_code_is_the_mean_of_z(kind, scale):
+    # Biases of f that differ by dimension, as those of a trained model: the noise has
+    # a mean of up to 1 then, by which f(x) is off.
+    layer = EchoBottleneck(
+        3, kind, d_max=31, bank_size=128, scale=scale, seed=0, max_magnitude=1.0
+    )
+    layer.build((None, 5))
+    layer.heads[0].bias.assign([0.3, 0.6, -0.6])
+    for head in layer.heads[1:]:
+        head.kernel.assign(features(head.kernel.shape, 3, 0.3))
+    x = features((128, 5))
+    for _ in range(40):
+        layer(x, training=True)
+    code = array(layer.code(x))
+    draws = np.array([array(layer.draw(x).z) for _ in range(400)])
+    # The mean of 400 draws, each within 5 of its standard errors; the rows of a bank
+    # are not independent, which shifts a mean by about one part in 128.
+    within = 5 * draws.std(axis=0) / np.sqrt(400) + 0.03 * code.std()
+    assert np.all(np.abs(draws.mean(axis=0) - code) < within)
+    assert np.any(np.abs(array(layer.signal(x)) - code) > 2 * within)
+
+
+def test_scaled_training_and_inference_are_one_model_at_any_batch_size():
+    x = 3 + features((2000, 6), scale=0.01)
+    layer = EchoBottleneck(4, d_max=15, seed=0)
+    for batch in (64, 1, 7, 500, 64):  # more than the 1,000 rows that set the gain
+        for start in range(0, 600, batch):
+            layer(x[start : start + batch], training=True)
+    # One law whatever the batch: its mean within 5 standard errors of the code's.
+    for batch in (1, 2, 50, 2000):
+        rows = x[:batch]
+        z = np.array([array(layer(rows, training=True))[0] for _ in range(200)])
+        within = 5 * z.std(axis=0) / np.sqrt(200) + 0.15
+        assert np.all(np.abs(z.mean(axis=0) - array(layer.code(rows))[0]) < within)
+        assert np.square(z).mean() > 0.01
+
+
+@pytest.mark.parametrize("kind", PARAMETRIZATIONS)
 def test_draw_is_a_call_without_side_effects(kind):
     x = features()
     called, drawn = make(kind, seed=3), make(kind, seed=3)
@@ -495,7 +542,8 @@ def test_draw_is_a_call_without_side_effects(kind):
         (
             EchoBottleneck,
             {"units": 2, "parametrization": "tanh"},
-            "^parametrization must be one of standardized, paper. "
+            "^parametrization must be one of scaled, standardized, "
+            "paper, published_code. "
             "Received: parametrization='tanh'$",
         ),
         (EchoBottleneck, {"units": 2, "beta": -1}, "Received: beta=-1$"),

@@ -4,10 +4,12 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from scipy import stats
 from tools import array, gradients
 
 from echo_keras import losses, training
 from echo_keras.layers import GANPenalty, PriorSamples, dense_discriminator
+from echo_keras.layers.gan_penalty import FORMS
 from echo_keras.model import RateDistortionModel
 
 pytestmark = pytest.mark.core
@@ -37,20 +39,86 @@ def softplus(x):
     return np.logaddexp(0, x)
 
 
-@pytest.mark.parametrize("generator_loss", ["non_saturating", "reverse_kl"])
-def test_gan_penalty_is_its_formula(generator_loss):
-    layer = gan_penalty(weight=3.0, generator_loss=generator_loss)
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+# The decoder's term of each form, as a function of its log-ratios.
+TERMS = {
+    "js": lambda ratio: np.log(1 - sigmoid(ratio)),
+    "non_saturating": lambda ratio: -np.log(sigmoid(ratio)),
+    "reverse_kl": lambda ratio: -ratio,
+    "forward_kl": lambda ratio: -np.exp(ratio),
+    "wasserstein": lambda ratio: -ratio,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_gan_penalty_is_its_formula(form):
+    layer = gan_penalty(weight=3.0, form=form)
     x, first, other = images(seed=0), images(seed=1), images(seed=2)
     output = layer([x, first, other])
     np.testing.assert_array_equal(array(output), first)
     of_data = ratio(layer, x)
     drawn = np.concatenate([ratio(layer, first), ratio(layer, other)])
-    discriminator = 0.5 * (softplus(-of_data).mean() + softplus(drawn).mean())
-    term = softplus(-drawn) if generator_loss == "non_saturating" else -drawn
+    if form == "wasserstein":
+        value = of_data.mean() - drawn.mean()
+        discriminator = -value
+    else:
+        value = of_data.mean()
+        discriminator = 0.5 * (softplus(-of_data).mean() + softplus(drawn).mean())
     found = [float(array(loss)) for loss in layer.losses]
-    np.testing.assert_allclose(found, [discriminator, 3 * term.mean()], rtol=1e-4)
-    assert float(layer.last_value.value) == pytest.approx(of_data.mean(), rel=1e-4)
+    expected = [discriminator, 3 * TERMS[form](drawn).mean()]
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert float(layer.last_value.value) == pytest.approx(value, rel=1e-4)
     np.testing.assert_allclose(array(layer.log_ratio(x)), of_data, rtol=1e-4)
+
+
+def divergences(mean, of_data=1.0):
+    """Between N(of_data, 1), p_D, and N(mean, 1), p, by integration."""
+    x = np.linspace(-12, 12, 20_001)
+    p_d, p = (stats.norm.pdf(x, m) for m in (of_data, mean))
+
+    def kl(p, q):
+        return np.trapezoid(p * np.log(p / q), x)
+
+    half = (p_d + p) / 2
+    twice_js = kl(p_d, half) + kl(p, half)
+    return {
+        "js": twice_js,
+        "non_saturating": kl(p, p_d) - twice_js,
+        "reverse_kl": kl(p, p_d),
+        "forward_kl": kl(p_d, p),
+        "wasserstein": np.trapezoid(
+            np.abs(stats.norm.cdf(x, of_data) - stats.norm.cdf(x, mean)), x
+        ),
+    }
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_gradient_is_that_of_the_divergence(form):
+    """Of normals with a known log-ratio, at images that stand for all of theirs."""
+    mean, step = 0.2, 1e-4
+    layer = GANPenalty(discriminator=linear_discriminator(), form=form)
+    layer.build([(None, 1, 1, 1)] * 2)
+    # log N(x; 1, 1) - log N(x; mean, 1); the best critic of slope 1 is x itself.
+    kernel, bias = 1.0 - mean, (mean**2 - 1.0) / 2
+    if form == "wasserstein":
+        kernel, bias = 1.0, 0.0
+    layer.discriminator.set_weights([np.array([[kernel]]), np.array([bias])])
+    noise = stats.norm.ppf((np.arange(20_000) + 0.5) / 20_000).astype("float32")
+    noise = ops.convert_to_tensor(noise.reshape(-1, 1, 1, 1))
+
+    def term(mean):
+        layer([noise + 1.0, mean + noise])
+        return layer.losses[-1]
+
+    (found,) = gradients(term, np.array(mean, "float32"))
+    above, below = divergences(mean + step), divergences(mean - step)
+    expected = (above[form] - below[form]) / (2 * step)
+    assert found == pytest.approx(expected, rel=5e-3)
+    value = {"wasserstein": 1.0 - mean}.get(form, divergences(mean)["forward_kl"])
+    assert float(layer.last_value.value) == pytest.approx(value, rel=1e-3)
 
 
 def test_only_the_others_are_compared_if_so_asked():
@@ -74,7 +142,7 @@ def test_logits_are_seen_as_their_sigmoid():
 
 
 def test_the_decoder_moves_along_its_own_term_alone():
-    layer = gan_penalty(weight=3.0, generator_loss="reverse_kl")
+    layer = gan_penalty(weight=3.0, form="reverse_kl")
     x, drawn = images(seed=0), images(seed=1)
 
     def total(a, b):
@@ -88,18 +156,26 @@ def test_the_decoder_moves_along_its_own_term_alone():
     assert not np.any(of_data)
 
 
-def test_the_discriminator_moves_along_its_cross_entropy_alone():
+@pytest.mark.parametrize("form", FORMS)
+def test_the_discriminator_moves_along_its_own_loss_alone(form):
+    layer = gan_penalty(weight=50.0, form=form)
+    state = [ops.convert_to_tensor(v) for v in layer.non_trainable_variables]
     x, drawn = images(seed=0), images(seed=1)
-    steps = []
-    for weight in (0.0, 50.0):
-        inputs = keras.Input((8, 8, 1)), keras.Input((8, 8, 1))
-        keras.utils.set_random_seed(1)
-        layer = GANPenalty(weight, discriminator=linear_discriminator())
-        model = keras.Model(inputs, layer(inputs))
-        model.compile(keras.optimizers.SGD(0.1), loss=losses.ZeroLoss())
-        model.train_on_batch([x, drawn], x)
-        steps.append(layer.discriminator.get_weights()[0])
-    np.testing.assert_allclose(steps[0], steps[1], atol=1e-6)
+
+    def total(*weights):
+        inputs = [ops.convert_to_tensor(a) for a in (x, drawn)]
+        return sum(layer.stateless_call(weights, state, inputs, return_losses=True)[2])
+
+    weights = [array(w) for w in layer.trainable_variables]
+    of_data, of_drawn = ratio(layer, x), ratio(layer, drawn)
+    flat = [a.reshape(len(a), -1) for a in (x, drawn)]
+    of_kernel, _ = gradients(total, *weights)
+    if form == "wasserstein":
+        slopes = -np.ones(6), np.ones(6)
+    else:
+        slopes = -sigmoid(-of_data) / 2, sigmoid(of_drawn) / 2
+    expected = sum(s @ a for s, a in zip(slopes, flat, strict=True)) / 6
+    np.testing.assert_allclose(of_kernel[:, 0], expected, rtol=1e-3, atol=1e-5)
 
 
 def test_term_d_converges_to_the_closed_form():
@@ -134,7 +210,7 @@ def test_a_gan_learns_mean_and_spread():
     discriminator = keras.Sequential(
         [layers.Flatten(), *dense_discriminator((32, 32)).layers]
     )
-    outputs = GANPenalty(discriminator=discriminator, generator_loss="reverse_kl")(
+    outputs = GANPenalty(discriminator=discriminator, form="reverse_kl")(
         [inputs, drawn]
     )
     model = RateDistortionModel(inputs, outputs)
@@ -165,7 +241,7 @@ def test_inputs_that_cannot_be_compared_raise(shapes, against):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"generator_loss": "kl"}, "generator_loss must be one of .* Received: .*'kl'"),
+        ({"form": "kl"}, "form must be one of 'js', .* Received: form='kl'"),
         ({"against": "none"}, "against must be one of 'all', 'others'. Rec.*='none'"),
         ({"weight": -1.0}, "weight must be a finite number >= 0"),
     ],

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from tools import array, normal
+from tools import array, gradients, normal
 
 from echo_keras import losses
 from echo_keras.layers import Logistic, MarginalKLPenalty, dense_discriminator
@@ -26,6 +26,27 @@ def test_the_weight_has_a_sign(weight):
     )
 
 
+def test_an_encoder_without_saturation_wants_its_codes_taken_for_draws():
+    discriminator = keras.Sequential([layers.Dense(1)])
+    layer = MarginalKLPenalty(2.0, discriminator, seed=0, form="non_saturating")
+    z = normal(50, 3)
+    layer(z)
+    kernel, bias = (array(w) for w in discriminator.get_weights())
+    ratio = (z @ kernel + bias)[:, 0]
+    prior = 1 / (1 + np.exp(ratio))  # the probability that it is one
+    expected = -2 * np.log(prior).mean()
+    assert float(array(layer.losses[1])) == pytest.approx(expected, rel=1e-3)
+    assert float(layer.last_value.value) == pytest.approx(ratio.mean(), rel=1e-3)
+
+    def term(z):
+        layer(z)
+        return layer.losses[-1]
+
+    (found,) = gradients(term, z)
+    slope = 2 / 50 * (1 - prior)[:, None] * kernel[:, 0]
+    np.testing.assert_allclose(found, slope, rtol=1e-3, atol=1e-6)
+
+
 def test_codes_are_compared_with_the_prior():
     layer = MarginalKLPenalty(
         prior=Logistic(3.0, seed=1), discriminator=dense_discriminator((4,))
@@ -36,9 +57,17 @@ def test_codes_are_compared_with_the_prior():
     np.testing.assert_allclose(drawn.var(axis=0), 9 * np.pi**2 / 3, rtol=0.06)
 
 
-def test_a_weight_that_is_not_finite_raises():
-    with pytest.raises(ValueError, match="weight must be a finite number"):
-        MarginalKLPenalty(float("nan"))
+@pytest.mark.parametrize(
+    ("weight", "form", "sentence"),
+    [
+        (float("nan"), "kl", "weight must be a finite number"),
+        (-1.0, "non_saturating", "weight must be a number >= 0 unless form is 'kl'. R"),
+        (1.0, "js", "form must be one of 'kl', 'non_saturating'. Received: form='js'"),
+    ],
+)
+def test_bad_arguments_raise(weight, form, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        MarginalKLPenalty(weight, form=form)
 
 
 def test_the_estimate_converges_to_the_closed_form():

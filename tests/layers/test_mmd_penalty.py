@@ -136,6 +136,45 @@ def test_unbiased_estimate_of_one_example_is_zero():
     assert float(array(layer.last_value)) > 0
 
 
+def test_scales_are_added_up_and_leave_out_the_diagonal():
+    z, scales = normal(7, 3), (0.1, 0.5, 5.0)
+    for kernel in ("rbf", "imq"):
+        for estimator in ("biased", "unbiased"):
+            arguments = {"estimator": estimator, "prior": Given()}
+            several = MMDPenalty(1.0, kernel, 1.5, scales=scales, **arguments)
+            several.build(z.shape)
+            expected = 0.0
+            for scale in scales:
+                one = MMDPenalty(1.0, kernel, 1.5 * scale**0.5, **arguments)
+                one.build(z.shape)
+                expected += float(array(one.penalty(z)))
+            found = float(array(several.penalty(z)))
+            assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_the_root_of_the_estimate_and_its_gradient():
+    layer, root = (
+        MMDPenalty(1.0, "imq", 1.5, prior=Given(), squared=squared)
+        for squared in (True, False)
+    )
+    z = normal(6, 2) + 0.5
+    for each in (layer, root):
+        each.build(z.shape)
+    square = float(array(layer.penalty(z)))
+    assert float(array(root.penalty(z))) == pytest.approx(square**0.5, rel=1e-5)
+    (of_square,), (of_root,) = (gradients(each.penalty, z) for each in (layer, root))
+    np.testing.assert_allclose(of_root, of_square / (2 * square**0.5), rtol=1e-3)
+
+
+def test_the_root_of_a_negative_estimate_is_zero_with_a_gradient_of_zero():
+    root = MMDPenalty(estimator="unbiased", prior=Given(), squared=False)
+    root.build((5, 3))
+    z = array(root.prior.sample(5))  # the prior's own draws
+    assert float(array(root.penalty(z))) == 0.0
+    (gradient,) = gradients(root.penalty, z)
+    np.testing.assert_array_equal(gradient, 0.0)
+
+
 def test_another_prior():
     layer = MMDPenalty(estimator="unbiased", bandwidth=2.0, prior=Logistic(0.5, seed=1))
     layer.build((None, 2))
@@ -162,6 +201,8 @@ def test_half_precision_computes_in_float32():
         ({"kernel": "linear"}, "one of 'rbf', 'imq'. Received: kernel='linear'"),
         ({"estimator": "fast"}, "one of 'biased', 'unbiased'. Rec.*estimator='fast'"),
         ({"bandwidth": 0.0}, "bandwidth must be a finite number > 0.*bandwidth=0.0"),
+        ({"scales": ()}, r"scales must be finite numbers > 0.*scales=\(\)"),
+        ({"scales": (1.0, 0.0)}, "scales must be finite numbers > 0, at least one"),
         ({"weight": -1.0}, "weight must be a finite number >= 0"),
     ],
 )

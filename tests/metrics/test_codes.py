@@ -47,16 +47,17 @@ def autoencoder(bottleneck):
 
 def set_heads(bottleneck, first, second):
     for head, (kernel, bias) in zip(bottleneck.heads, (first, second), strict=True):
-        head.set_weights([np.asarray(kernel), np.asarray(bias)])
+        head.kernel.assign(kernel)
+        head.bias.assign(bias)
 
 
-def echo_model(parametrization="standardized", d_max=15, **arguments):
+def echo_model(parametrization="scaled", d_max=15, **arguments):
     """s at half of its bound; the bank is full of random images."""
     bottleneck = EchoBottleneck(
         2, parametrization, d_max=d_max, bank_size=64, name="bottleneck", **arguments
     )
     model = autoencoder(bottleneck)
-    level = math.log(0.5) if parametrization == "standardized" else 0.0
+    level = 0.0 if parametrization == "paper" else math.log(0.5)
     set_heads(
         bottleneck, (np.eye(2) * 0.3, [-0.5, -0.5]), (np.zeros((2, 2)), [level] * 2)
     )
@@ -108,23 +109,38 @@ def test_pseudo_inputs_do_no_harm():
     assert representation(model, noisy=True)(x).shape == (32, 2)
 
 
-def test_the_code_of_echo_is_its_first_head():
+def test_the_code_of_echo_is_its_mean_and_its_signal_is_its_first_head():
     x = images()
     model, bottleneck = echo_model("paper")
     head = array(bottleneck.heads[0](flat(x)))
-    found = representation(model)(x)
+    found = representation(model, signal=True)(x)
     np.testing.assert_allclose(found, np.tanh(head / 16), rtol=1e-5, atol=1e-6)
+    mean = representation(model)(x)
+    np.testing.assert_allclose(mean, array(bottleneck.code(flat(x))), rtol=1e-5)
+    represent = representation(model, noisy=True)
+    draws = np.array([represent(x) for _ in range(400)])
+    error = draws.std(axis=0) / np.sqrt(400)
+    assert np.all(np.abs(draws.mean(axis=0) - mean) < 5 * error + 1e-3)
 
     model, bottleneck = echo_model("standardized")
-    found = representation(model)(x)
+    found = representation(model, signal=True)(x)
     norm = bottleneck.standardize
-    mean, variance = array(norm.moving_mean), array(norm.moving_variance)
-    expected = (np.tanh(head) - mean) / np.sqrt(variance + norm.epsilon)
+    expected = (np.tanh(head) - array(norm.mean)) / np.sqrt(array(norm.variance) + 1e-3)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
     model, bottleneck = echo_model("paper", multiplicative=True, max_magnitude=0.01)
     expected = np.exp(np.clip(np.tanh(head / 16), -0.01, 0.01))
-    np.testing.assert_allclose(representation(model)(x), expected, rtol=1e-5)
+    found = representation(model, signal=True)(x)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_only_echo_has_a_signal_and_codes_are_one_of_three():
+    model = autoencoder(GaussianBottleneck(2, name="bottleneck"))
+    with pytest.raises(ValueError, match="signal must be False .*GaussianBottleneck"):
+        representation(model, signal=True)
+    model, _ = echo_model()
+    with pytest.raises(ValueError, match="noisy and signal must not both be True"):
+        representation(model, noisy=True, signal=True)
 
 
 def test_noise_from_the_batch_does_not_vary_where_a_factor_is_fixed():
@@ -133,7 +149,7 @@ def test_noise_from_the_batch_does_not_vary_where_a_factor_is_fixed():
     model, bottleneck = echo_model("paper")
     grid = FactorGrid(4, 4)
     x = grid.images(grid.sample_given(0, 2, 64, np.random.RandomState(0)))
-    noiseless = representation(model)(x)
+    noiseless = representation(model, signal=True)(x)
     encoder = keras.Model(model.input, bottleneck.output)
     with collect_draws("batch"):
         batch = array(encoder(x, training=False)) - noiseless

@@ -225,6 +225,20 @@ def test_only_active_dimensions_are_named():
     assert factor_vae_score(code, FactorGrid(3, 3), **FEW) == 1.0
 
 
+def test_dimensions_can_be_left_out_that_spread_and_serve_nothing():
+    # The first moves for one combination alone: most votes hold it still, whatever
+    # factor is fixed, and its standard deviation is 3.
+    code = coded(
+        lambda v: np.stack([10.0 * (v.sum(axis=1) == 4), v[:, 0], v[:, 1]], axis=1)
+    )
+    grid = FactorGrid(3, 3)
+    assert factor_vae_score(code, grid, **FEW) < 0.8
+    assert factor_vae_score(code, grid, used=[False, True, True], **FEW) == 1.0
+    assert factor_vae_score(code, grid, used=[False] * 3, **FEW) == 0.0
+    with pytest.raises(ValueError, match="None or 3 bools.*Received: shape \\(2,\\)"):
+        factor_vae_score(code, grid, used=[True, True], **FEW)
+
+
 def noise(images):
     """Five dimensions of noise that knows nothing of the images."""
     return RANDOM.normal(size=(len(images), 5))

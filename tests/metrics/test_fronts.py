@@ -86,6 +86,17 @@ def test_common_interval_is_where_all_have_points():
     assert common_interval(curves) == (2, 5)
 
 
+def test_a_rate_below_zero_wins_nothing():
+    # As Monte Carlo estimates of posterior collapse have it: two models of rate 0.
+    rate, distortion = [-0.04, -0.01, 3.0], [92.70, 92.60, 91.0]
+    assert pareto_front(rate, distortion).tolist() == [1, 2]
+    assert convex_front(rate, distortion).tolist() == [1, 2]
+    assert entropy_bound(rate, distortion) == 92.6
+    assert area_under_front([-0.5, 2], [4, 0], 0, 2) == pytest.approx(4)
+    curves = {"a": list(zip(rate, distortion, strict=True)), "b": [(-1, 95), (2, 93)]}
+    assert common_interval(curves) == (0, 2)
+
+
 @pytest.mark.parametrize("of", [pareto_front, entropy_bound])
 @pytest.mark.parametrize(
     ("rate", "distortion", "says"),

@@ -1,10 +1,13 @@
 """Tests of evaluate: means, standard errors, samples, units and echoes."""
 
 import math
+import re
 
 import keras
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from keras import layers, ops
 from linear_gaussian import BIAS, VARIANCE, WEIGHTS, linear_data, linear_model
 from scipy import stats
@@ -12,11 +15,14 @@ from tools import BACKEND, array
 
 from echo_keras import losses
 from echo_keras.layers import (
+    DeterministicBottleneck,
     EchoBottleneck,
+    EchoSample,
     GaussianBottleneck,
+    Logistic,
+    QuantizedBottleneck,
 )
-from echo_keras.layers.marginals import Logistic
-from echo_keras.metrics import rate_distortion
+from echo_keras.metrics import rate_by_dimension, rate_distortion
 from echo_keras.metrics.forward import Forward
 from echo_keras.metrics.rate_distortion import (
     evaluate,
@@ -144,6 +150,159 @@ def test_leaves_the_model_as_it_was():
     after = [array(w) for w in model.weights if "last_rate" not in w.path]
     for old, new in zip(before, after, strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+# What a rate says
+
+
+def test_without_a_channel_there_is_no_rate():
+    model = deaf_autoencoder(DeterministicBottleneck(2))
+    expected = array(losses.Bernoulli().call(data(), model(data())))
+    assert evaluate(model, data(), training_set=True) == {
+        "distortion": pytest.approx(expected.mean(), rel=1e-5),
+        "distortion_se": pytest.approx(expected.std(ddof=1) / math.sqrt(10), rel=1e-4),
+        "log_n": pytest.approx(math.log(len(np.unique(data(), axis=0)))),
+    }
+    assert per_example(model, data())[0] is None
+    with pytest.raises(ValueError, match="needs a density q.z.x. of every channel"):
+        importance_weighted(model, data())
+
+
+def three_inputs():
+    """An Echo model with a rate of 6.21, of three distinct inputs, 100 times each."""
+    bottleneck = EchoBottleneck(2, d_max=7, bank_size=16)
+    model = deaf_autoencoder(bottleneck)
+    x = np.tile(np.eye(3, 6, dtype="float32"), (100, 1))
+    bottleneck(x, training=True)
+    log_s = np.full(2, (bottleneck.channel.min_rate - 6.21) / 2)
+    bottleneck.heads[1].set_weights([np.zeros((6, 2)), log_s])
+    return model, x
+
+
+def test_three_inputs_have_no_more_than_log_3_to_tell():
+    model, x = three_inputs()
+    with pytest.warns(
+        UserWarning, match=r"6\.21 nats, is above log n = 1\.10 .* n = 3"
+    ):
+        found = evaluate(model, x, training_set=True)
+    assert found["rate"] == pytest.approx(6.21, abs=1e-4)
+    assert found["log_n"] == pytest.approx(math.log(3))
+    with pytest.warns(UserWarning, match="above log n"):
+        bits = evaluate(model, Pairs(x), training_set=True, bits=True)
+    assert bits["log_n_bits"] == pytest.approx(math.log2(3))
+
+
+def test_what_is_no_training_set_or_says_less_than_log_n_does_not_warn():
+    # The tests make an error of every warning.
+    model, x = three_inputs()
+    assert "log_n" not in evaluate(model, x)
+    x = np.random.RandomState(0).random_sample((2_000, 6)).astype("float32")
+    found = evaluate(model, x, training_set=True)
+    assert found["log_n"] == pytest.approx(math.log(2_000))  # 7.60
+    # A Gaussian channel never claims more than an upper bound.
+    many = keras.initializers.Constant(9.0)
+    gaussian = deaf_autoencoder(GaussianBottleneck(2))
+    gaussian.layers[1].heads[0].bias.assign(many((2,)))
+    found = evaluate(gaussian, data(), training_set=True)
+    assert found["rate"] > 9 > found["log_n"]
+
+
+def test_examples_of_several_inputs_differ_in_any_of_them():
+    image, label = keras.Input((6,)), keras.Input((3,))
+    model = pixel_model([image, label], layers.Concatenate()([image, label]))
+    x, labels = np.zeros((6, 6), "float32"), np.eye(3, dtype="float32")[[0, 1, 2] * 2]
+    found = evaluate(model, [x, labels], x, training_set=True)
+    assert found["log_n"] == pytest.approx(math.log(3))
+
+
+def test_the_capacity_of_noise_of_fixed_variance():
+    # VCAE paper, Sec. 4: d / 2 log(1 / variance), whatever the encoder does.
+    model = autoencoder(GaussianBottleneck(16, noise_variance=0.05), losses.Gaussian())
+    found = evaluate(model, data(), bits=True)
+    assert found["capacity_bits"] == pytest.approx(8 * math.log2(20))
+    found = evaluate(model, data())
+    assert found["capacity"] == pytest.approx(8 * math.log(20))  # 23.97 nats
+    for bottleneck in (
+        GaussianBottleneck(2),
+        GaussianBottleneck(2, noise_variance=1.5),
+    ):
+        assert "capacity" not in evaluate(deaf_autoencoder(bottleneck), data())
+
+
+# In training mode
+
+
+def normalized_model(momentum=0.99):
+    """Codes without noise to speak of, normalized by those of the batch."""
+    inputs = keras.Input((6,))
+    z = GaussianBottleneck(3, noise_variance=1e-12)(inputs)
+    z = layers.BatchNormalization(momentum=momentum, epsilon=0.0)(z)
+    model = RateDistortionModel(inputs, layers.Dense(6)(z))
+    model.compile(loss=losses.SquaredError())
+    return model
+
+
+def test_in_training_mode_batches_are_normalized_by_themselves():
+    model, x = normalized_model(), data(20)
+    bottleneck, _, decoder = model.layers[1:]
+    z = array(bottleneck.code(x)).astype("float64")
+    order, kernel = np.random.RandomState(0).permutation(20), array(decoder.kernel)
+    expected = np.zeros(20)
+    for here in np.split(order, 4):
+        batch = (z[here] - z[here].mean(axis=0)) / z[here].std(axis=0)
+        expected[here] = np.square(batch @ kernel - x[here]).sum(axis=1)
+    before = model.get_weights()
+    found = evaluate(model, x, batch_size=5, training=True)
+    assert found["distortion"] == pytest.approx(expected.mean(), rel=1e-4)
+    inference = np.square(z @ kernel - x).sum(axis=1).mean()
+    assert evaluate(model, x)["distortion"] == pytest.approx(inference, rel=1e-4)
+    # Nothing but the state of the noise has moved.
+    names = [w.name for w in model.weights]
+    for name, old, new in zip(names, before, model.get_weights(), strict=True):
+        if name != "seed_generator_state":
+            np.testing.assert_array_equal(old, new, err_msg=name)
+
+
+def test_in_training_mode_a_vae_is_what_it_is_at_inference():
+    model = autoencoder(GaussianBottleneck(2))
+    x = np.repeat(data(8), 500, axis=0)
+    training, inference = (evaluate(model, x, training=t) for t in (True, False))
+    assert training["rate"] == pytest.approx(inference["rate"], rel=1e-5)
+    # The noise of batches must be independent: 40 batches of one draw of noise would
+    # be six times as far apart as 4,000 draws.
+    error = math.hypot(training["distortion_se"], inference["distortion_se"])
+    assert abs(training["distortion"] - inference["distortion"]) < 4.5 * error
+
+
+def test_in_training_mode_echoes_come_from_the_batch():
+    model, x = echo_autoencoder(), np.repeat(data(1), 12, axis=0)
+    found = evaluate(model, x, training=True, batch_size=12)
+    assert found["distortion_se"] < 1e-4
+
+
+# Dimensions
+
+
+def bare_channel(x):
+    """An Echo channel without the layer around it."""
+    return EchoSample(d_max=7, bank_size=16)([layers.Dense(2)(x), layers.Dense(2)(x)])
+
+
+def test_rates_of_dimensions_add_up_to_the_rate():
+    for layer in (trained_echo(), GaussianBottleneck(2), bare_channel):
+        model = deaf_autoencoder(layer)
+        found = rate_by_dimension(model, data(), batch_size=4)
+        assert found.shape == (2,) and found.std() > 1e-3
+        assert found.sum() == pytest.approx(evaluate(model, data())["rate"], rel=1e-5)
+
+
+def test_what_does_not_add_up_has_no_rates_of_dimensions():
+    for bottleneck in (
+        DeterministicBottleneck(2),
+        GaussianBottleneck(2, marginal=Logistic()),
+        QuantizedBottleneck(2, codewords=4),
+    ):
+        assert rate_by_dimension(deaf_autoencoder(bottleneck), data()) is None
 
 
 # Echoes. A decoder with large weights shows the noise in the distortion.
@@ -397,18 +556,77 @@ def test_bad_numbers_of_weights_raise(arguments):
 # Bad input
 
 
-@pytest.mark.parametrize("arguments", [{"samples": 0}, {"batch_size": 0}])
-def test_bad_numbers_raise(arguments):
-    model = deaf_autoencoder(GaussianBottleneck(2))
-    with pytest.raises(ValueError, match="must be an integer >= 1. Received"):
-        evaluate(model, data(), **arguments)
+no_counts = st.one_of(
+    st.integers(max_value=0),
+    st.floats().filter(lambda value: not (value >= 1 and value.is_integer())),
+    st.text(max_size=3),
+    st.lists(st.integers(1, 9), max_size=2),
+)
 
 
-def test_unknown_echoes_raise():
+def test_numbers_that_are_no_counts_raise():
+    model, x = deaf_autoencoder(GaussianBottleneck(2)), data()
+
+    @settings(max_examples=60, deadline=None, database=None)
+    @given(name=st.sampled_from(["samples", "batch_size"]), value=no_counts)
+    def check(name, value):
+        sentence = re.escape(
+            f"{name} must be an integer >= 1. Received: {name}={value!r}"
+        )
+        with pytest.raises(ValueError, match=sentence):
+            evaluate(model, x, **{name: value})
+
+    check()
+
+
+def test_whole_numbers_of_other_types_are_counts():
+    model, x = deaf_autoencoder(GaussianBottleneck(2)), data()
+    expected = evaluate(model, x)
+    for batch_size in (3.0, np.int64(3), np.float32(3)):
+        found = evaluate(model, x, samples=np.int32(1), batch_size=batch_size)
+        assert found == pytest.approx(expected)
+
+
+def test_a_single_number_that_is_not_finite_is_found():
     model = deaf_autoencoder(GaussianBottleneck(2))
-    sentence = "echoes must be one of bank, batch. Received: echoes='train'"
-    with pytest.raises(ValueError, match=sentence):
-        evaluate(model, data(), echoes="train")
+
+    @settings(max_examples=40, deadline=None, database=None)
+    @given(
+        which=st.sampled_from("xy"),
+        where=st.integers(0, 59),
+        value=st.sampled_from([np.nan, np.inf, -np.inf]),
+        echoes=st.sampled_from(["bank", "batch"]),
+        batch_size=st.integers(1, 12),
+    )
+    def check(which, where, value, echoes, batch_size):
+        arrays = {"x": data(), "y": data()}
+        arrays[which].flat[where] = value
+        sentence = f"^{which} must be finite. Received: NaN or infinity"
+        with pytest.raises(ValueError, match=sentence):
+            evaluate(model, **arrays, echoes=echoes, batch_size=batch_size)
+
+    check()
+
+
+def test_inputs_and_targets_of_different_length_raise():
+    model = deaf_autoencoder(GaussianBottleneck(2))
+
+    @settings(max_examples=20, deadline=None, database=None)
+    @given(st.integers(1, 9), st.integers(1, 9), st.sampled_from(["bank", "batch"]))
+    def check(n, more, echoes):
+        sentence = f"as many in each array. Received: arrays of length {n}, {n + more}"
+        with pytest.raises(ValueError, match=sentence):
+            evaluate(model, data(n), data(n + more), echoes=echoes)
+
+    check()
+
+
+@settings(max_examples=30, deadline=None, database=None)
+@given(st.text().filter(lambda text: text not in ("bank", "batch")) | st.none())
+def test_unknown_echoes_raise(echoes):
+    sentence = f"echoes must be one of bank, batch. Received: echoes={echoes!r}"
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        evaluate(None, data(), echoes=echoes)
 
 
 class PerPixel(keras.losses.Loss):
@@ -439,7 +657,7 @@ def test_a_model_that_was_not_compiled_raises():
 def test_batch_mode_shuffles_sorted_files_and_puts_results_back(monkeypatch):
     heard = []
 
-    def forward_pass(model, echoes):
+    def forward_pass(model, echoes, training):
         def run(x, y):
             x = x[:, 0]
             heard.append(x)

@@ -2,6 +2,7 @@
 
 import math
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,8 @@ from scipy import stats
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from echo_keras.layers import GaussianBottleneck
+from echo_keras.metrics import representation
 from echo_keras.metrics.robustness import (
     CORRUPTIONS,
     KINDS,
@@ -215,6 +218,38 @@ def test_it_is_the_machine_of_scikit_learn_on_standardized_codes():
         assert found[name] == pytest.approx(expected, abs=1e-12), name
 
 
+def test_labelled_sets_are_drawn_and_their_spread_is_told():
+    (x, y), test = blobs(200), blobs(100, seed=1)
+    flipped = np.roll(y, 1)  # labels that say little, so that sets differ
+    found = svm_accuracy(flat, x, flipped, *test, (), seed=3, labelled=12, draws=4)
+    alone = []
+    for seed in range(3, 7):
+        rows = stratified_subset(flipped, 12, seed)
+        one = svm_accuracy(flat, x[rows], flipped[rows], *test, ())
+        alone.append(one["clean"])
+    assert found["clean"] == pytest.approx(np.mean(alone))
+    assert found["clean_sd"] == pytest.approx(np.std(alone, ddof=1))
+    assert found["clean_sd"] > 0
+    with pytest.raises(ValueError, match="draws must be an integer >= 1"):
+        svm_accuracy(flat, x, y, *test, draws=0)
+
+
+def test_samples_and_means_of_codes_are_told_apart():
+    # The mean tells the class, the sample is nothing but noise of variance 100.
+    inputs = keras.Input((1, 3, 1))
+    h = keras.layers.Flatten()(inputs)
+    z = GaussianBottleneck(3, noise_variance=100.0, beta=0.0, seed=0)(h)
+    model = keras.Model(inputs, keras.layers.Dense(3)(z))
+    model.layers[-2].heads[0].set_weights([np.eye(3), np.zeros(3)])
+    train, test = blobs(100), blobs(600, seed=1)
+    mean, sampled = (
+        svm_accuracy(representation(model, noisy), *train, *test, ())["clean"]
+        for noisy in (False, True)
+    )
+    # A third, within 4 standard errors of 0.019.
+    assert mean == 1.0 and abs(sampled - 1 / 3) < 4 * 0.019
+
+
 def test_noise_costs_accuracy():
     train, test = blobs(60), blobs(500, seed=1)
     noisy = [("gaussian", 0.2), ("gaussian", 1.0), ("gaussian", 100.0)]
@@ -247,11 +282,6 @@ def test_bad_arguments_raise(changed, sentence):
 
 
 def test_codes_of_a_model_through_its_representation():
-    import keras
-
-    from echo_keras.layers import GaussianBottleneck
-    from echo_keras.metrics import representation
-
     inputs = keras.Input((1, 3, 1))
     bottleneck = GaussianBottleneck(2)
     z = bottleneck(keras.layers.Flatten()(inputs))

@@ -221,10 +221,12 @@ def test_the_table_of_committed_records(repository):
     folder = repository / "reproductions" / "results" / "broken_elbo_figure2"
     text = figure2.TABLE.render(records.read(folder))
     assert (folder / "figure2.md").read_text() == text + "\n"
-    of_table = text[text.index("decoder table") :]
+    of_table = text[text.index("decoder table, steps") :]
     assert "| ELBO | 0.0024 ± 0.0011 | 0.0002 | 3.0160 ± 0.0011 |" in of_table
     assert "| 0.300 | 0.936 | 0.378 | 1 of 1 | 1 of 1 |" in of_table
     assert "| 0.348 ± 0.006 | 10 of 10 | 10 of 10 |" in of_table
+    assert of_table.count("; agrees.") == 3
+    assert ".05 of 0.3 for 7 of 10 seeds; does not agree." in text  # per_bin
 
 
 def test_strangers_are_refused_with_the_valid_flags():

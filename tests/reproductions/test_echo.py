@@ -1,6 +1,7 @@
 """The Echo paper's scripts."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -63,7 +64,11 @@ def test_parameters_of_each_method(method):
 
 def test_what_a_method_does_not_have_is_not_in_its_configuration():
     echo, vae, vamp = (config(m, batch_size=64) for m in ("echo", "vae", "vae-vamp"))
-    assert echo["d_max"] == 63 and echo["parametrization"] == "standardized"
+    assert echo_paper.echo_arguments(echo) == {
+        "parametrization": "scaled",
+        "sampling": "cyclic",
+        "d_max": 63,
+    }
     assert not {"d_max", "parametrization", "variant"} & set(vae)
     assert vamp["variant"] == "paper" and "variant" not in echo
     published = STUDY.configs(method=["vae", "iaf-mmd"], variant="published_code")
@@ -166,7 +171,9 @@ def test_pairs_of_table_2_are_given_by_a_flag():
     configs = table2.main.configs(parse(table2.main.flags(), options))
     assert [(c["beta"], c["gamma"]) for c in configs] == [(0, 1), (1, 20)]
     assert {c["dataset"] for c in configs} == {"dsprites"}
-    model = table2.build({**configs[1], "method": "echo", "d_max": 7}, None)
+    echo = {**configs[1], **echo_paper.ECHO, "method": "echo", "d_max": 7}
+    model = table2.build(echo, None)
+    assert model.get_layer("bottleneck").channel.d_max == 7
     assert model.get_layer("tc").initial_weight == 20.0
 
 
@@ -202,19 +209,22 @@ def test_few_functions_lie_between_main_and_fit(finished, repository):
         and frame.name != "<genexpr>"
     ]
     assert ours == [
-        *("__call__", "run", "run_all", "outcome", "train_one", "train"),
+        *("__call__", "run", "run_all", "outcome", "train_one", "train", "fit"),
     ]
 
 
 def test_a_record_says_how_it_came_about(finished):
     found = load(finished[0], "echo")
     assert found["config"]["train_limit"] == found["data"]["training_examples"] == 100
-    assert found["config"]["d_max"] == 49
+    echo = {key: found["config"][key] for key in echo_paper.ECHO}
+    assert echo == echo_paper.ECHO  # d_max None is the batch less one
     for echoes in ("batch", "bank"):
         test = found["test"][echoes]
         total = test["rate"] + test["distortion"]
         assert test["neg_elbo"] == pytest.approx(total, rel=1e-6)
         assert test["neg_elbo_se"] > 0
+    assert len(found["test"]["rate_by_dimension"]) == 32
+    assert found["test"]["training_set"]["log_n"] == pytest.approx(math.log(100))
 
 
 def test_figures_are_pictures(finished):
@@ -367,8 +377,11 @@ def test_the_highest_rates_are_shown_and_the_lowest():
 
 def test_activations_are_several_codes_of_each_image():
     class Bottleneck:
-        def __call__(self, features):
-            return features
+        def encode(self, features):
+            return 7.0 * features
+
+        def channel(self, inputs):
+            return inputs  # not what a standardized z would be
 
         def rate_by_dimension(self, features):
             return np.tile(np.arange(4.0), (len(features), 1))
@@ -380,8 +393,10 @@ def test_activations_are_several_codes_of_each_image():
             return type("Encoder", (), {"predict": lambda self, x, verbose: x})()
 
     codes, rates = figure6.activations(Model(), np.ones((5, 4)), 3)
-    assert codes.shape == (15, 4) and rates.tolist() == [0, 1, 2, 3]
+    assert (
+        codes.shape == (15, 4) and codes.min() == 7.0 and rates.tolist() == [0, 1, 2, 3]
+    )
     rng = np.random.default_rng(2)
     sample = np.stack([rng.normal(size=5000), rng.uniform(size=5000)], axis=1)
-    cells = figure6.normality(sample, seed=0)
-    assert cells[2] == "1 of 2"  # the uniform one
+    counts, cells = figure6.normality(sample, seed=0)
+    assert counts[1] == 1 and cells[2] == "1 of 2"  # the uniform one

@@ -6,7 +6,7 @@ import sys
 import pytest
 from tools import script
 
-from echo_keras.studies import records
+from echo_keras.studies import records, write_numbers
 from echo_keras.studies.outcome import reference
 
 # Folder of reproductions/ and script, folder of results/.
@@ -25,6 +25,8 @@ SCRIPTS = [
     ("vcae", "toy", "vcae_toy"),
     ("vimae", "table3", "vimae"),
     ("vimae", "figure1", "vimae_figure1"),
+    ("vimae", "table1", "vimae"),
+    ("vimae", "table5", "vimae"),
 ]
 
 
@@ -40,6 +42,19 @@ def test_tables_are_rendered_from_their_records(repository, folder, name, result
                 assert table.render(runs) + "\n" == path.read_text()
                 written += 1
     assert written
+
+
+@pytest.mark.parametrize(("folder", "name", "results"), SCRIPTS)
+def test_every_number_of_the_records_is_shown(
+    repository, folder, name, results, tmp_path
+):
+    place = repository / "reproductions" / "results" / results
+    runs, study = records.read(place), script(folder, name).STUDY
+    text = write_numbers(runs, study, tmp_path).read_text()
+    assert (place / "numbers.csv").read_text() == text
+    leaves = text.splitlines()[0].split(",")
+    for run in runs:
+        assert f"test.{next(iter(run['test']))}.distortion" in leaves
 
 
 @pytest.mark.parametrize(("folder", "name", "results"), SCRIPTS)

@@ -8,6 +8,7 @@ from tools import script
 
 from echo_keras import data
 from echo_keras.studies import Results, parse, records
+from echo_keras.training.schedules import learning_rates
 
 table1, table2, table3, table6, toy, figure8 = (
     script("vcae", name)
@@ -29,7 +30,8 @@ def test_vae_with_a_flow_trains_twice_as_long_at_a_tenth_of_the_rate():
     found = {c["method"]: c for c in configs(table2, "--dataset=mnist")}
     assert (found["vae"]["epochs"], found["vae-iaf"]["epochs"]) == (100, 200)
     assert found["vae-iaf"]["learning_rate"] == pytest.approx(1e-4)
-    assert table2.STUDY.deviations(found["vae-iaf"]) == "the paper's protocol"
+    said = table2.STUDY.deviations(found["vae-iaf"])
+    assert said == "the paper's protocol, on 50,000 of 60,000 training images"
 
 
 def test_weights_and_latent_dimensions_are_those_of_the_data():
@@ -45,6 +47,23 @@ def test_the_rate_of_learning_is_cut_at_the_same_shares_of_fewer_epochs():
     assert table2.STUDY.schedule(config) == [(3.0, 0.5), (5.0, 0.1)]
     (config,) = configs(table2, "--models=vcae", "--schedule=constant")
     assert table2.STUDY.schedule(config) == "constant"
+
+
+@pytest.mark.parametrize("epochs", [10, 15, 100])
+def test_vae_with_a_flow_has_the_papers_share_of_learning_at_any_length(epochs):
+    learned = {}
+    arguments = ["--dataset=mnist", "--models=vae,vae-iaf"]
+    arguments += [] if epochs == 100 else [f"--epochs={epochs}"]
+    for config in configs(table2, *arguments):
+        rate = learning_rates(
+            *(config["learning_rate"], config["epochs"], 100),
+            table2.STUDY.schedule(config),
+        )
+        steps = range(0, 100 * config["epochs"], 10)
+        learned[config["method"]] = sum(float(rate(step)) for step in steps)
+    # Of 100 epochs at 1e-3 and 200 at 1e-4, cut to a half after 30, a tenth after 50.
+    paper = (30 + 20 / 2 + 150 / 10) / 10 / (30 + 20 / 2 + 50 / 10)
+    assert learned["vae-iaf"] / learned["vae"] == pytest.approx(paper, rel=0.02)
 
 
 def test_tables_2_and_6_share_their_runs():
@@ -98,7 +117,11 @@ def test_table_2_measures_errors_and_images_of_every_sampler(out):
     for codes in ("prior", "gaussian", "flow", "posterior"):
         assert fid[codes] > fid["training images"] > 0
     text = (out / "table2.md").read_text()
-    assert f"| VCAE | 0 | 1 | {run['measures']['train']['error']:.2f} | " in text
+    # The only lambda is the chosen one; one run of one epoch.
+    errors = f"{run['measures']['train']['error']:.2f} | "
+    assert f"| VCAE | yes | 0.1 | 1 | 1 | {errors}" in text
+    flow = run["measures"]["flow"]
+    assert f"| {flow['train']:.2f} | {flow['test']:.2f} |" in text
     assert "% right" in text
     assert list(out.glob("*-generated.png"))
 
@@ -128,6 +151,39 @@ def test_figure_8_draws_codes_and_what_the_flow_makes_of_them(tmp_path):
     assert list(tmp_path.glob("*-figure8.png"))
 
 
+def record(method, weight, error, variance, seed=0):
+    config = {"method": method, "weight": weight, "seed": seed, "latent_dim": 2}
+    return {
+        "config": {**config, "noise": 0.1},
+        "test": {"error": error},
+        "measures": {"posterior": {"summed_variance": variance}},
+    }
+
+
+def test_a_lambda_is_chosen_by_the_variance_and_never_by_the_error():
+    runs = [
+        record(method, weight, error, variance, seed)
+        for seed in (0, 1)
+        for method, weight, error, variance in (
+            ("vcae", 1.0, 0.5, 2.1),
+            ("vcae", 10.0, 0.1, 2.4),  # a lower error, at more capacity
+            ("cwae", 1.0, 0.1, 3.0),
+            ("cwae", 10.0, 0.9, 1.95),
+        )
+    ]
+    found = vcae_paper["chosen"](runs)
+    assert {key: rows[0]["config"]["weight"] for key, rows in found.items()} == {
+        ("vcae", 0.1): 1.0,
+        ("cwae", 0.1): 10.0,
+    }
+    chosen = [vcae_paper["is_chosen"](runs, [run]) for run in runs[:4]]
+    assert chosen == ["yes", "no", "no", "yes"]
+    here, agrees = vcae_paper["between_constraints"]("test.error", "error")(runs)
+    assert agrees is True and here.startswith("0.50 against 0.90 error at noise 0.1")
+    # 1/2 x 2 log(2.1 / 2 / .1) nats.
+    assert vcae_paper["capacity"](runs[:1]) == pytest.approx(np.log(10.5))
+
+
 def test_the_mixture_is_carried_into_100_dimensions_without_a_change():
     x, plane, component = toy.mixture(2000, seed=3)
     distances = [np.linalg.norm(a[:100] - a[100:200], axis=1) for a in (x, plane)]
@@ -139,7 +195,7 @@ def test_the_mixture_is_carried_into_100_dimensions_without_a_change():
 
 def test_the_toy_trains_on_the_mixture(tmp_path):
     arguments = ["--epochs=15", "--examples=1000", "--batch_size=50"]
-    arguments.append("--cwae_lambdas=10")
+    arguments += ["--cwae_lambdas=10", "--vcae_lambdas=1"]
     toy.main(["toy", f"--out_dir={tmp_path}", *arguments])
     runs = records.read(tmp_path)
     assert [run["config"]["weight"] for run in runs] == [10.0, 1.0]
@@ -148,11 +204,11 @@ def test_the_toy_trains_on_the_mixture(tmp_path):
         assert run["test"]["bank"]["distortion"] < 0.5 * 2 * (4 + 0.09)
     text = (tmp_path / "toy.md").read_text()
     assert "(examples 1,000, epochs 15)" in text and " 0.067 |" in text
-    assert len(list(tmp_path.glob("*.png"))) == 2
+    assert len(list(tmp_path.glob("*.png"))) == 3
 
 
 def test_the_mixture_heeds_the_train_limit():
-    (config, _) = configs(toy, "--examples=50", "--train_limit=20")
+    config, *_ = configs(toy, "--examples=50", "--train_limit=20")
     assert len(toy.STUDY.load(config).x_train) == 20
     assert "examples 50, epochs 50, train limit 20" in toy.STUDY.deviations(config)
 

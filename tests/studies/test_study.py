@@ -2,15 +2,19 @@
 
 import dataclasses
 import json
+import math
 import sys
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
+from tools import small_networks
 
-from echo_keras import RateDistortionModel, data, metrics, training
-from echo_keras.layers import GaussianBottleneck
+from echo_keras import RateDistortionModel, data, metrics, objectives, training
+from echo_keras.layers import Channel, GaussianBottleneck
 from echo_keras.losses import SquaredError
+from echo_keras.model import find_layers
 from echo_keras.studies import FactorStudy, Run, RunsFailed, Study, factor_study
 from echo_keras.studies import study as module
 from echo_keras.studies.outcome import reference
@@ -40,6 +44,9 @@ STUDY = Study(
     transform=few,
     measures={"norm": lambda run: float(np.abs(run.model.get_weights()[0]).sum())},
 )
+
+
+EXTRA = ("training_mode", "training_set", "rate_by_dimension")
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +85,9 @@ def test_a_protocol_may_depend_on_the_data_and_on_what_varies():
     )
     slow, fast = study.configs("mnist", epochs=1)
     assert study.deviations(slow) == "reduced or changed protocol: epochs 1 (paper 7)"
-    assert study.deviations(fast) == "the paper's protocol"
+    # The library keeps a sixth of MNIST's training images for validation.
+    used = "the paper's protocol, on 50,000 of 60,000 training images"
+    assert study.deviations(fast) == used
     assert study.run_name(slow) == "mnist-slow-epochs1-seed0"
 
 
@@ -209,6 +218,38 @@ def test_a_record_holds_what_its_model_measures(finished):
         assert run["measures"] == {"norm": pytest.approx(norm, rel=1e-5)}
 
 
+def test_a_record_tells_training_from_test_and_each_dimension_from_the_others(finished):
+    for run in finished[1]:
+        test = run["test"]
+        assert set(test) == {"bank", *EXTRA}
+        assert test["training_set"]["examples"] == 30
+        assert test["training_set"]["log_n"] == pytest.approx(np.log(30))
+        rates = test["rate_by_dimension"]
+        assert len(rates) == 2
+        assert sum(rates) == pytest.approx(test["bank"]["rate"], rel=1e-4)
+        # A VAE is the same model in training and at inference.
+        gap = test["training_mode"]["distortion"] - test["bank"]["distortion"]
+        assert abs(gap) < 5 * test["bank"]["distortion_se"]
+        # It has been trained on the one, and not on the other.
+        assert test["training_set"]["neg_elbo"] < test["bank"]["neg_elbo"]
+
+
+def test_grey_training_images_are_sampled_before_they_are_evaluated(monkeypatch):
+    grey = np.full((40, 28, 28, 1), 0.25, "float32")
+    dynamic = {"x_train": grey, "binarize": "dynamic"}
+    dataset = dataclasses.replace(data.load("digits"), **dynamic)
+    given = {}
+    monkeypatch.setattr(
+        module,
+        "evaluated",
+        lambda model, x_test, x_train, **_: given.update(x=x_train),
+    )
+    (config,) = STUDY.configs("digits", beta=[0.5])
+    STUDY.test(Run(STUDY, config, None, dataset, None, None))
+    assert set(np.unique(given["x"])) == {0, 1}
+    assert given["x"].mean() == pytest.approx(0.25, abs=0.01)
+
+
 def test_a_finished_run_is_not_run_again(finished, monkeypatch, capsys):
     out, runs, _ = finished
     monkeypatch.setattr(training, "train", None)
@@ -283,18 +324,26 @@ def test_a_model_that_is_gone_is_said(tmp_path, capsys):
     assert "beta0.5-epochs2-seed0: no model is left" in capsys.readouterr().out
 
 
-def test_validation_images_are_as_many_and_from_all_over_the_test_set():
+def test_validation_images_are_those_of_the_data_set_in_random_order():
     (config,) = STUDY.configs("digits", beta=[0.5])
-    x_train, x_test = np.zeros((100, 28, 28, 1)), np.arange(500)
-    dataset = dataclasses.replace(
-        data.load("digits", limit=9), x_train=x_train, x_test=x_test
-    )
-    found = STUDY.feed(config, dataset)
-    np.testing.assert_array_equal(found["validation"], np.arange(0, 500, 5))
-    few_tests = dataclasses.replace(dataset, x_test=x_test[:50])
-    np.testing.assert_array_equal(
-        STUDY.feed(config, few_tests)["validation"], x_test[:50]
-    )
+    sizes = {"x_train": np.zeros((100, 28, 28, 1)), "x_valid": np.arange(500)}
+    dataset = dataclasses.replace(data.load("digits", limit=9), **sizes)
+    found = STUDY.feed(config, dataset)["validation"]
+    # As many as are trained on; sorted files would show as an increasing sequence.
+    assert len(found) == len(set(found)) == 100 and set(found) <= set(range(500))
+    assert (np.diff(found) < 0).any() and np.ptp(found) > 400
+    again = STUDY.feed({**config, "seed": 5}, dataset)["validation"]
+    np.testing.assert_array_equal(found, again)
+    said = STUDY.describe(dataset)["validation"]
+    assert said == "100 of 500 validation images, drawn with seed 0"
+
+
+def test_test_images_never_stand_in_for_validation_images(finished):
+    (config,) = STUDY.configs("digits", beta=[0.5])
+    assert STUDY.feed(config, data.load("digits"))["validation"] is None
+    for run in finished[1]:
+        assert run["data"]["validation"].startswith("none, ")
+        assert not [name for name in run["history"][0] if name.startswith("val_")]
 
 
 def test_a_loss_and_a_schedule_may_depend_on_the_configuration(tmp_path, monkeypatch):
@@ -350,28 +399,70 @@ def test_steps_of_a_factor_study_are_whole_epochs():
     assert study.feed({**config, "steps": 10}, Images())["x"] == (64, 10, 0)
 
 
-def test_scores_of_factors_have_half_as_many_votes_to_test_as_to_train(monkeypatch):
-    given = {}
+def test_scores_of_factors_follow_votes_and_points(monkeypatch):
+    given = []
 
     def score(name):
-        return lambda encoder, dataset, **sizes: given.update({name: sizes}) or 0.5
+        return lambda encoder, dataset, **sizes: given.append((name, sizes)) or 0.5
 
     for name in ("factor_vae_score", "mig"):
         monkeypatch.setattr(metrics.disentanglement, name, score(name))
     monkeypatch.setattr(metrics, "representation", lambda model: None)
+    used = np.array([True, False])
+    monkeypatch.setattr(factor_study, "used_dimensions", lambda run: used)
     study = FactorStudy("factors", None, {})
-    (config,) = study.configs("dsprites", seed=3)
+    (config,) = study.configs("dsprites", seed=3, votes=200)
     run = Run(study, config, None, None, None, None)
-    assert factor_study.scores(run) == {"factor_vae": 0.5, "mig": 0.5}
-    assert given == {
-        "factor_vae_score": {
-            "votes": 10_000,
-            "test_votes": 5000,
-            "points": 10_000,
-            "seed": 3,
-        },
-        "mig": {"points": 10_000, "seed": 3},
-    }
+    scores = {"factor_vae": 0.5, "mig": 0.5, "factor_vae_used": 0.5, "used": 1}
+    assert factor_study.scores(run) == scores
+    sizes = {"votes": 200, "test_votes": 100, "points": 10_000, "seed": 3}
+    assert given == [
+        ("factor_vae_score", {"used": None, **sizes}),
+        ("mig", {"points": 10_000, "seed": 3}),
+        ("factor_vae_score", {"used": used, **sizes}),
+    ]
+
+
+def test_a_dimension_is_used_above_the_least_rate_of_its_channel(monkeypatch):
+    # An Echo dimension at its lowest rate is as idle as a Gaussian one at 0 nats.
+    monkeypatch.setattr(factor_study, "test_images", lambda run: None)
+    config = {"batch_size": 2}
+    for make in (objectives.vae, objectives.echo):
+        model = make(*small_networks(), 4)
+        (channel,) = find_layers(model, Channel)
+        least = -math.log(channel.r) if make is objectives.echo else 0.0
+        found = np.array([0.0, 0.09, 0.11, 3.0]) + least
+        monkeypatch.setattr(metrics, "rate_by_dimension", lambda *_, f=found: f)
+        run = Run(None, config, model, None, None, None)
+        used = factor_study.used_dimensions(run)
+        assert used.tolist() == [False, False, True, True]
+
+
+def test_each_seed_removes_its_own_pairs_of_factors(monkeypatch):
+    asked = []
+
+    def load(name, data_dir, seed):
+        asked.append((name, seed))
+        return SimpleNamespace(name=name, description="", source="", checksum="")
+
+    monkeypatch.setattr(factor_study.factors, "load", load)
+    study = FactorStudy("factors", None, {"removed_pairs": "own"})
+    for name, changes in (
+        ("dsprites_dependent", {}),
+        ("dsprites_dependent", {"removed_pairs": "shared"}),
+        ("dsprites", {}),
+    ):
+        for config in study.configs(name, seed=4, runs=2, **changes):
+            study.load(config, "somewhere")
+    # What does not change from seed to seed is read once.
+    assert asked == [
+        ("dsprites_dependent", 4),
+        ("dsprites_dependent", 5),
+        ("dsprites_dependent", 0),
+        ("dsprites", 0),
+    ]
+    with pytest.raises(ValueError, match="own, shared. Received: removed_pairs='all'"):
+        study.load({**config, "removed_pairs": "all"})
 
 
 def test_a_list_has_a_name_and_is_said():

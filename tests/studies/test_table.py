@@ -12,6 +12,7 @@ from echo_keras.studies import (
     Table,
     cell,
     mean,
+    plus_minus,
     points,
     published,
     spread,
@@ -46,6 +47,8 @@ def test_a_table_as_a_whole():
 
 ## digits: the paper's protocol
 
+All of the paper's updates.
+
 | Method | Rate | runs |
 | --- | ---: | ---: |
 | echo | 1.50 | 2 |
@@ -63,7 +66,7 @@ def test_each_protocol_and_data_set_has_a_section():
     assert headings == [
         "## digits: the paper's protocol",
         "## digits: reduced or changed protocol: epochs 2 (paper 20)",
-        "## mnist: the paper's protocol",
+        "## mnist: the paper's protocol, on 50,000 of 60,000 training images",
     ]
 
 
@@ -221,3 +224,12 @@ def test_nan_of_numpy_is_no_number():
 def test_a_table_makes_its_folder(tmp_path):
     Table(STUDY, COLUMNS).write([run("vae", 1.0)], tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b" / "table.csv").exists()
+
+
+def test_a_model_without_a_rate_is_a_dash_in_a_table_and_no_point_of_a_curve():
+    runs = [{**run("echo", 3.0), "seconds": 5}, {**run("wae", 2.0), "seconds": 6}]
+    del runs[1]["test"]["bank"]["rate"]
+    assert Column("Rate", "test.bank.rate").text(runs[1:]) == "-"
+    assert plus_minus("test.bank.rate")(runs[1:]) is None
+    found = points(runs, lambda config: "all", "test.bank.rate", "seconds")
+    assert found == {"all": [(3.0, 5)]}

@@ -10,7 +10,12 @@ from keras import layers, ops
 from tools import array
 
 from echo_keras import losses
-from echo_keras.layers import EchoBottleneck, GaussianBottleneck, GaussianSample
+from echo_keras.layers import (
+    EchoBottleneck,
+    GaussianBottleneck,
+    GaussianSample,
+    MMDPenalty,
+)
 from echo_keras.model import RateDistortionModel
 from echo_keras.training import Batches, StopOnNaN, train
 
@@ -289,3 +294,28 @@ def test_a_rate_of_nan_is_named_with_its_epoch(tmp_path):
     assert len(json.loads((tmp_path / "history.json").read_text())) == 1
     model = keras.saving.load_model(tmp_path / "checkpoint.keras")
     assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
+def test_validation_data_may_be_sorted(tmp_path):
+    # A batch of a sorted file is no draw from the aggregate posterior.
+    def build():
+        inputs = keras.Input((2,))
+        dense = layers.Dense(2, kernel_initializer="identity", trainable=False)
+        z = MMDPenalty(1.0, kernel="imq", estimator="unbiased", name="mmd", seed=0)
+        return RateDistortionModel(inputs, layers.Dense(2)(z(dense(inputs))))
+
+    z = np.random.RandomState(0).normal(size=(600, 2)).astype("float32")
+    found = {}
+    for name, order in (("shuffled", slice(None)), ("sorted", np.argsort(z[:, 0]))):
+        _, history = run(
+            tmp_path / name,
+            z,
+            epochs=1,
+            build=build,
+            batch_size=100,
+            validation=z[order],
+            loss=losses.SquaredError(),
+        )
+        found[name] = history[0]["val_mmd"]
+    # In file order the second would be .13.
+    assert abs(found["shuffled"]) < 0.02 and abs(found["sorted"]) < 0.02

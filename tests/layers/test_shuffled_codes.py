@@ -1,0 +1,67 @@
+"""Tests of shuffled codes: their law, and that no gradient passes."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from tools import array, gradients, normal
+
+from echo_keras.layers import ShuffledCodes, VectorQuantizer
+
+pytestmark = pytest.mark.core
+
+
+def test_groups_keep_their_marginals_and_become_independent():
+    # Two groups of two dimensions that are one another's copy.
+    pairs = normal(20_000, 2)
+    z = np.concatenate([pairs, pairs], axis=1)
+    found = array(ShuffledCodes(2, seed=0)(z))
+    known = set(map(tuple, pairs))
+    for part in (found[:, :2], found[:, 2:]):
+        assert set(map(tuple, part)) == known
+    covariance = np.cov(found.T)
+    # Standard errors of .007.
+    np.testing.assert_allclose(covariance[:2, 2:], 0.0, atol=0.03)
+
+
+def test_of_quantized_codes_they_are_draws_from_the_codebook():
+    """The same frequencies as those of `VectorQuantizer.sample`, of all pairs."""
+    levels = np.arange(6.0).reshape(2, 3, 1)
+    quantizer = VectorQuantizer(
+        3, groups=2, initializer=keras.initializers.Constant(levels)
+    )
+    inputs = np.round(np.abs(normal(20_000, 2))).clip(0, 2) * [[1, 1]] + [[0, 3]]
+    inputs[:, 1] = inputs[:, 0] + 3  # codes that depend on each other
+    z = quantizer(inputs.astype("float32"))
+    quantizer.set_frequencies(array(quantizer.indices(inputs.astype("float32"))))
+
+    def table(codes):
+        first, second = np.round(array(codes)).astype(int).T
+        return np.bincount(3 * first + second - 3, minlength=9) / len(first)
+
+    found = table(ShuffledCodes(2, seed=0)(z))
+    expected = table(quantizer.sample(20_000))
+    np.testing.assert_allclose(found, expected, atol=0.02)
+    assert np.abs(table(z) - expected).max() > 0.1
+
+
+def test_no_gradient_reaches_the_codes():
+    layer = ShuffledCodes(seed=0)
+
+    def total(z):
+        return ops.sum(layer(z)) + 0.0 * ops.sum(z)
+
+    assert not gradients(total, normal(5, 3))[0].any()
+
+
+@pytest.mark.parametrize(
+    ("groups", "shape", "sentence"),
+    [
+        (0, (None, 4), "groups must be an integer >= 1"),
+        (3, (None, 4), r"d a multiple of groups=3. Received: input_shape=\(None, 4\)"),
+        (None, (None, 2, 4), r"shape \(batch, d\)"),
+    ],
+)
+def test_bad_arguments_raise(groups, shape, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        ShuffledCodes(groups).build(shape)
