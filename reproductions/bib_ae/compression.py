@@ -136,9 +136,10 @@ NOTE = (
     "Nats per test image, with standard errors over images. The rate of quantised "
     "codes is their length under the frequencies of codewords in training images, R_Q "
     "the entropy of these; it is not weighed in training (beta 0), and the number of "
-    "codewords bounds it. Files hold up to 1,000 test images and a header of 34 bytes, "
-    "which the excess over the rate leaves out. No file of Gaussian or Echo codes "
-    "exists: their rates are what an ideal code for noisy z would take on average."
+    "codewords bounds it. Files hold up to 1,000 test images and a header of 34 "
+    "bytes, which the excess over the rate leaves out. No file of Gaussian or Echo "
+    "codes exists: their rates are what an ideal code for noisy z would take on "
+    "average."
 )
 BITS = 1 / math.log(2)
 TABLE = Table(

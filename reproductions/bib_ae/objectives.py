@@ -212,21 +212,20 @@ CLAIMS = [
     ),
 ]
 NOTE = (
-    "Nats per test image, with standard errors. A: KL[q(z|x) || N(0, I)]. B: "
-    "KL[q(z) || p(z)] and MMD, between codes of test images and draws from N(0, I), "
-    "for VIM the logistic; quantised codes are infinitely far from a density, and "
-    "codes without noise at least as far as a discriminator sees. I(X; Z): A - B of "
+    "Nats per test image, with standard errors. A: KL[q(z|x) || N(0, I)]. B: KL[q(z) "
+    "|| p(z)] and MMD, between codes of test images and draws from N(0, I), for VIM "
+    "the logistic; quantised codes are infinitely far from a density, and codes "
+    "without noise at least as far as a discriminator sees. I(X; Z): A - B of "
     "Gaussian channels; Echo's is that of the population whenever q(z) has a density; "
     "a code's length is the most that a quantised one carries. C: the Bernoulli "
     "cross-entropy. D: KL[p_D(x) || p(x)] between test images and generated ones, JS "
     "their Jensen-Shannon divergence, log 2 = .693 where none is taken for another; "
     "both with 256 levels of a pixel, or drawn where pixels are binary. B and D come "
-    "from discriminators trained after the model, cross-fitted over five folds, on the "
-    "same "
-    'test images for every row; "at least": what the samples do not resolve is bounded '
-    "from below with 95 % confidence. Rate: KL to N(0, I), which VCAE does not have, "
-    "so that its rate may exceed the capacity of its channel; a code length for "
-    "quantised codes. Images come from the law in the last column but two: a flow "
+    "from discriminators trained after the model, cross-fitted over five folds, on "
+    'the same test images for every row; "at least": what the samples do not resolve '
+    "is bounded from below with 95 % confidence. Rate: KL to N(0, I), which VCAE does "
+    "not have, so that its rate may exceed the capacity of its channel; a code length "
+    "for quantised codes. Images come from the law in the last column but two: a flow "
     "fitted to the codes of training images, frequencies of codewords, or the bank of "
     "Echo's last training images, which are nearer to reconstructions; held-out: "
     "echoes of images that it was not trained on."

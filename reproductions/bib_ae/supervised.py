@@ -119,8 +119,8 @@ def note(runs):
     said = (
         "Nats per test image; standard errors over images. The rate of the Gaussian "
         "channel is an upper bound on I(X; Z); Echo's is I(X; Z) of the population "
-        f"whenever q(z) has a density, and at least {lowest:.3f}. I(Z; C) is the lower "
-        f"bound H(C) less the cross-entropy, of H(C) = {entropy:.3f}. NLL, ECE "
+        f"whenever q(z) has a density, and at least {lowest:.3f}. I(Z; C) is the "
+        f"lower bound H(C) less the cross-entropy, of H(C) = {entropy:.3f}. NLL, ECE "
         "(15 equal bins) and accuracy are of class probabilities averaged over codes, "
         "which is less sure than it is right: an ECE above the share of errors is "
         "underconfidence. The last columns are accuracies on images with noise of the "
