@@ -226,6 +226,7 @@ def phase_diagram(
 def _name_limits(one, entropy, floor, known):
     """The names that Fig. 1 of Fixing a Broken ELBO has for parts of the plane."""
     style = {"textcoords": "offset points", "fontsize": 8, "color": "0.35"}
+    style["bbox"] = {"facecolor": "w", "alpha": 0.7, "lw": 0, "pad": 1}
     width = entropy - floor
     inside = 0.25 * width, floor + 0.25 * width
     ends = {
