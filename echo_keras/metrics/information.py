@@ -178,8 +178,12 @@ def generative_information(
     encoder, bottleneck, between, decoder = _chain(model)
     loss, marginal = model.loss, bottleneck.channel.marginal
     # A squared error lacks the constant of its density, and labels are no images.
-    no_density = isinstance(loss, CategoricalNLL | SquaredError)
-    if no_density or getattr(type(loss), "sample", None) in (None, Distortion.sample):
+    no_density = CategoricalNLL, SquaredError
+    if (
+        not isinstance(loss, Distortion)
+        or isinstance(loss, no_density)
+        or type(loss).sample is Distortion.sample
+    ):
         raise ValueError(
             f"model must be compiled with a likelihood, such as "
             f"echo_keras.losses.Bernoulli. Received: loss={loss!r}"
