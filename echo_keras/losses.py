@@ -13,14 +13,15 @@ from keras import ops
 
 from echo_keras.layers.typing import Shape, Tensor
 
+Seed = int | keras.random.SeedGenerator | None
+
 
 class Distortion(keras.losses.Loss):
     """Base class: nats per example, the mean over the batch.
 
-    A subclass gives `per_element(y_true, y_pred)`, shape (batch, ...). It alone knows
-    the law p(x|z) that a raw output stands for: it also gives `mean(y_pred)`, the mean
-    of that law in the data's units, and `sample(y_pred, seed_generator)`, which draws
-    data with a `keras.random.SeedGenerator`; both float32, of the shape of y_true.
+    A subclass gives `per_element(y_true, y_pred)`, shape (batch, ...). If it is a
+    likelihood p(x|z), it also gives `mean(y_pred)` and `sample(y_pred, seed)`: the
+    loss alone knows what the decoder's raw output means.
 
     Inputs:
         y_true: Data, shape (batch, ...).
@@ -70,18 +71,25 @@ class Distortion(keras.losses.Loss):
         raise NotImplementedError(f"{type(self).__name__} must define `per_element`.")
 
     def mean(self, y_pred: Tensor) -> Tensor:
-        """The mean of p(x|z), float32, of the shape of y_true; it is not clipped."""
-        raise ValueError(
-            f"loss must have a law whose mean is an image, such as Bernoulli or "
-            f"Gaussian. Received: loss={type(self).__name__}"
-        )
+        """The mean of p(x|z), float32, in the data's units and of their shape.
 
-    def sample(
-        self, y_pred: Tensor, seed_generator: keras.random.SeedGenerator
-    ) -> Tensor:
-        """Draws data from p(x|z), float32, of the shape of y_true."""
-        raise ValueError(
-            f"loss must be a likelihood for data to be drawn from it, such as "
+        A Gaussian's mean may leave the data's range: whoever draws images cuts it.
+        """
+        raise self._no_likelihood()
+
+    def sample(self, y_pred: Tensor, seed: Seed = None) -> Tensor:
+        """Draws data from p(x|z), float32, of the shape of y_true.
+
+        Args:
+            y_pred: The decoder's raw output.
+            seed: `keras.random.SeedGenerator`; an int, which draws the same data at
+                every call; or None, for Keras's global generator.
+        """
+        raise self._no_likelihood()
+
+    def _no_likelihood(self):
+        return ValueError(
+            f"loss must be a likelihood to have a mean and samples, such as "
             f"Bernoulli, Gaussian or Laplace. Received: loss={type(self).__name__}"
         )
 
@@ -108,15 +116,13 @@ class Bernoulli(Distortion):
         return ops.softplus(logits) - y_true * logits
 
     def mean(self, logits: Tensor) -> Tensor:
-        """The probabilities of ones."""
+        """The probabilities of ones, of the shape of the logits."""
         return ops.sigmoid(ops.cast(logits, "float32"))
 
-    def sample(
-        self, logits: Tensor, seed_generator: keras.random.SeedGenerator
-    ) -> Tensor:
+    def sample(self, logits: Tensor, seed: Seed = None) -> Tensor:
         """Draws zeros and ones, of the shape of the logits."""
         p = self.mean(logits)
-        return ops.cast(_uniform(ops.shape(p), seed_generator) < p, "float32")
+        return ops.cast(_uniform(ops.shape(p), seed) < p, "float32")
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
@@ -172,14 +178,10 @@ class Gaussian(Distortion):
         """The mean; with a learned variance the last axis is half as long."""
         return self.moments(ops.cast(y_pred, "float32"))[0]
 
-    def sample(
-        self, y_pred: Tensor, seed_generator: keras.random.SeedGenerator
-    ) -> Tensor:
+    def sample(self, y_pred: Tensor, seed: Seed = None) -> Tensor:
         """Draws data; with a learned variance the last axis is half as long."""
         mean, log_var = self.moments(ops.cast(y_pred, "float32"))
-        noise = keras.random.normal(
-            ops.shape(mean), dtype="float32", seed=seed_generator
-        )
+        noise = keras.random.normal(ops.shape(mean), dtype="float32", seed=seed)
         return mean + ops.exp(0.5 * log_var) * noise
 
     def get_config(self) -> dict[str, Any]:
@@ -220,19 +222,16 @@ class Laplace(Distortion):
     def per_element(self, y_true: Tensor, mean: Tensor) -> Tensor:
         return ops.abs(y_true - mean) / self.scale + math.log(2 * self.scale)
 
-    def mean(self, mean: Tensor) -> Tensor:
-        """The output itself."""
-        return ops.cast(mean, "float32")
+    def mean(self, y_pred: Tensor) -> Tensor:
+        """The mean, which is the decoder's output."""
+        return ops.cast(y_pred, "float32")
 
-    def sample(
-        self, mean: Tensor, seed_generator: keras.random.SeedGenerator
-    ) -> Tensor:
+    def sample(self, y_pred: Tensor, seed: Seed = None) -> Tensor:
         """Draws data, of the shape of the mean."""
-        mean = ops.cast(mean, "float32")
-        # The difference of two exponential variables; 1 - u is never 0.
-        first, second = (
-            -ops.log1p(-_uniform(ops.shape(mean), seed_generator)) for _ in range(2)
-        )
+        mean = ops.cast(y_pred, "float32")
+        # The difference of two exponential variables; 1 - u is never 0. Both come of
+        # one call: two with the same int would be the same numbers.
+        first, second = -ops.log1p(-_uniform((2, *ops.shape(mean)), seed))
         return mean + self.scale * (first - second)
 
     def get_config(self) -> dict[str, Any]:
@@ -258,15 +257,13 @@ class SquaredError(Distortion):
     def per_element(self, y_true: Tensor, mean: Tensor) -> Tensor:
         return ops.square(y_true - mean)
 
-    def mean(self, mean: Tensor) -> Tensor:
-        """The output itself."""
-        return ops.cast(mean, "float32")
+    def mean(self, y_pred: Tensor) -> Tensor:
+        """The mean, which is the decoder's output."""
+        return ops.cast(y_pred, "float32")
 
-    def sample(
-        self, mean: Tensor, seed_generator: keras.random.SeedGenerator
-    ) -> Tensor:
+    def sample(self, y_pred: Tensor, seed: Seed = None) -> Tensor:
         """Draws data of variance 1/2, of the shape of the mean."""
-        return Gaussian(0.5).sample(mean, seed_generator)
+        return Gaussian(0.5).sample(y_pred, seed)
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
@@ -344,7 +341,16 @@ class CategoricalNLL(Distortion):
         of_label = ops.one_hot(labels, logits.shape[-1], dtype="float32")
         return ops.logsumexp(logits, axis=-1) - ops.sum(of_label * logits, axis=-1)
 
+    def mean(self, y_pred: Tensor) -> Tensor:
+        """The mean of one-hot labels: the probabilities of the classes."""
+        return ops.softmax(ops.cast(y_pred, "float32"), axis=-1)
 
-def _uniform(shape: Shape, seed_generator: keras.random.SeedGenerator) -> Tensor:
+    def sample(self, y_pred: Tensor, seed: Seed = None) -> Tensor:
+        """Draws class numbers, int32, shape (batch,)."""
+        logits = ops.cast(y_pred, "float32")
+        return keras.random.categorical(logits, 1, dtype="int32", seed=seed)[:, 0]
+
+
+def _uniform(shape: Shape, seed: Seed) -> Tensor:
     """Numbers in [0, 1), float32."""
-    return keras.random.uniform(shape, dtype="float32", seed=seed_generator)
+    return keras.random.uniform(shape, dtype="float32", seed=seed)

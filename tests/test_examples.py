@@ -59,7 +59,7 @@ def count_figures(folder):
 
 def test_echo_autoencoder(tmp_path):
     printed = run("01_echo_autoencoder.ipynb", tmp_path)
-    assert count_figures(tmp_path) == 4
+    assert count_figures(tmp_path) == 7
     # What the text promises: rate + distortion as printed, for both models.
     lines = [line for line in printed.splitlines() if " + distortion " in line]
     assert [line.split(":")[0] for line in lines] == ["Echo", "VAE"]

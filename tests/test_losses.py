@@ -237,9 +237,7 @@ DRAWS = 20_000
 def drawn(loss, output, seed=0):
     """DRAWS samples for the output of one example, float64."""
     repeated = np.tile(np.asarray(output, "float32"), (DRAWS, 1))
-    return array(loss.sample(repeated, keras.random.SeedGenerator(seed))).astype(
-        "float64"
-    )
+    return array(loss.sample(repeated, seed)).astype("float64")
 
 
 def assert_mean(x, expected):
@@ -270,13 +268,13 @@ def test_bernoulli_draws_zeros_and_ones():
             stats.norm([2, -1], [3, 0.2]),
         ),
         (losses.Laplace(0.3), [2.0, -1.0], stats.laplace([2, -1], 0.3)),
-        (losses.SquaredError(), [2.0, -1.0], stats.norm([2, -1], 0.5**0.5)),
+        # exp(-(y - mean)^2), up to a factor.
+        (losses.SquaredError(), [2.0, -1.0], stats.norm([2, -1], math.sqrt(0.5))),
     ],
 )
 def test_draws_from_the_density(loss, output, law):
     x = drawn(loss, [output])
     assert x.shape == (DRAWS, 2)
-    np.testing.assert_array_equal(array(loss.mean(np.array([output]))), [law.mean()])
     assert_mean(x, law.mean())
     assert_mean((x - law.mean()) ** 2, law.var())
     assert_mean((x[:, 0] - 2) * (x[:, 1] + 1), 0.0)
@@ -305,33 +303,77 @@ def test_the_mean_distortion_of_draws_is_the_entropy(name):
 
 
 @pytest.mark.core
-def test_draws_follow_the_seed_and_take_half_precision():
-    for loss in (losses.Bernoulli(), losses.Gaussian(), losses.Laplace()):
-        output = ops.cast(outputs(), "bfloat16")
-        seeds = [keras.random.SeedGenerator(s) for s in (1, 1, 2)]
-        first, same, other = (array(loss.sample(output, s)) for s in seeds)
-        assert first.dtype == np.float32
-        np.testing.assert_array_equal(first, same)
-        assert np.any(first != other)
-        assert np.any(first != array(loss.sample(output, seeds[0])))
+@pytest.mark.parametrize("name", [*CASES, "categorical"])
+def test_draws_follow_the_seed_and_take_half_precision(name):
+    loss, output = losses.CategoricalNLL(), outputs().reshape(-1, 2)
+    if name in CASES:
+        loss, _, output, _ = CASES[name]
+    output = ops.cast(output, "bfloat16")
+    seeds = [keras.random.SeedGenerator(s) for s in (1, 1, 6)]
+    first, same, other = (array(loss.sample(output, s)) for s in seeds)
+    assert first.dtype == (np.int32 if name == "categorical" else np.float32)
+    np.testing.assert_array_equal(first, same)
+    assert np.any(first != other)
+    assert np.any(first != array(loss.sample(output, seeds[0])))
+    third, fourth = (array(loss.sample(output, 3)) for _ in range(2))
+    np.testing.assert_array_equal(third, fourth)
+    drawn = [array(loss.sample(output)) for _ in range(4)]
+    assert any(np.any(x != drawn[0]) for x in drawn[1:])
 
 
 @pytest.mark.core
-def test_means_are_those_of_the_law_in_float32():
-    logits = ops.cast(np.array([[-200.0, 0.0, 200.0]]), "bfloat16")
-    found = losses.Bernoulli().mean(logits)
-    assert keras.backend.standardize_dtype(found.dtype) == "float32"
-    np.testing.assert_allclose(array(found), [[0.0, 0.5, 1.0]])
-    zero = losses.ZeroLoss(), losses.ZeroLoss(logits=True)
-    np.testing.assert_array_equal(array(zero[0].mean(logits)), [[-200.0, 0.0, 200.0]])
-    np.testing.assert_allclose(array(zero[1].mean(logits)), [[0.0, 0.5, 1.0]])
+def test_categorical_draws_class_numbers():
+    p = np.array([0.2, 0.7, 0.1])
+    labels = drawn(losses.CategoricalNLL(), [np.log(p)])
+    assert labels.shape == (DRAWS,)
+    assert_mean(labels[:, None] == np.arange(3), p)
 
 
-def test_labels_have_no_image_and_no_draws():
-    with pytest.raises(ValueError, match="mean is an image.*loss=CategoricalNLL"):
-        losses.CategoricalNLL().mean(outputs())
-    with pytest.raises(ValueError, match="likelihood .* Received: loss=CategoricalNLL"):
-        losses.CategoricalNLL().sample(outputs(), keras.random.SeedGenerator(0))
+# name: the mean's closed form in float64
+MEANS = {
+    "bernoulli": lambda output: special.expit(output),
+    "gaussian": lambda output: output,
+    "gaussian, variance 1/4": lambda output: output,
+    "gaussian, learned": lambda output: output[..., :2],
+    "laplace": lambda output: output,
+    "squared error": lambda output: output,
+}
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("name", MEANS)
+def test_means_are_in_the_data_s_units_and_uncut(name):
+    loss, y, output, _ = CASES[name]
+    expected = MEANS[name](output.astype("float64"))
+    found = array(loss.mean(output))
+    assert found.shape == y.shape and found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    half = array(loss.mean(ops.cast(output, "bfloat16")))
+    assert half.dtype == np.float32
+    np.testing.assert_allclose(half, expected, atol=0.05)
+
+
+@pytest.mark.core
+def test_mean_of_labels_is_their_probabilities():
+    logits = np.array([[0.0, 1.0, -2.0], [1e4, 0.0, -1e4]], "float32")
+    found = array(losses.CategoricalNLL().mean(logits))
+    expected = special.softmax(logits.astype("float64"), axis=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_no_distortion_has_images_and_no_samples():
+    logits = np.array([[-200.0, 0.0, 200.0]], "float32")
+    np.testing.assert_array_equal(array(losses.ZeroLoss().mean(logits)), logits)
+    found = array(losses.ZeroLoss(logits=True).mean(logits))
+    np.testing.assert_allclose(found, [[0.0, 0.5, 1.0]])
+    with pytest.raises(ValueError, match="a likelihood .* Received: loss=ZeroLoss"):
+        losses.ZeroLoss().sample(outputs())
+
+
+def test_a_loss_without_a_law_has_neither_mean_nor_samples():
+    for method in (losses.Distortion().mean, losses.Distortion().sample):
+        with pytest.raises(ValueError, match="a likelihood .* loss=Distortion"):
+            method(outputs())
 
 
 # Shapes

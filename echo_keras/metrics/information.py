@@ -16,7 +16,7 @@ from echo_keras.layers import (
     StandardNormal,
 )
 from echo_keras.layers.backend import no_gradients
-from echo_keras.losses import Distortion
+from echo_keras.losses import CategoricalNLL, Distortion, SquaredError
 from echo_keras.model import find_layers
 
 from .batching import (
@@ -177,7 +177,13 @@ def generative_information(
     check_integers(1, n=n, samples=samples)
     encoder, bottleneck, between, decoder = _chain(model)
     loss, marginal = model.loss, bottleneck.channel.marginal
-    if not isinstance(loss, Distortion) or type(loss).sample is Distortion.sample:
+    # A squared error lacks the constant of its density, and labels are no images.
+    no_density = CategoricalNLL, SquaredError
+    if (
+        not isinstance(loss, Distortion)
+        or isinstance(loss, no_density)
+        or type(loss).sample is Distortion.sample
+    ):
         raise ValueError(
             f"model must be compiled with a likelihood, such as "
             f"echo_keras.losses.Bernoulli. Received: loss={loss!r}"

@@ -1,4 +1,8 @@
-"""Figures of trained models, drawn with Matplotlib: returned, and written if asked."""
+"""Figures of trained models, drawn with Matplotlib.
+
+Every function returns the figure, which a notebook shows; writes a PNG if it is given a
+`path`; and draws on `axes` of yours if it is given any.
+"""
 
 from .channels import discrete_channels
 from .codes import (
@@ -8,11 +12,11 @@ from .codes import (
     codes_in_plane,
     marginal_densities,
     mean_by,
+    rate_by_dimension,
 )
 from .curves import (
     information_plane,
     phase_diagram,
-    rate_by_dimension,
     rate_distortion,
     scatter,
     sorted_by,

@@ -3,25 +3,32 @@
 import numpy as np
 from matplotlib import ticker
 
-from ._figure import Figure, Path, done, new
+from ._figure import Axes, Figure, Path, canvas, finish, share_limits
 
 
 def discrete_channels(
     joint: np.ndarray,
     channels: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
     path: Path | None = None,
+    share: bool = True,
+    axes: Axes = None,
 ) -> Figure:
     """Draws models of a discrete x with a discrete code, a column for each.
 
     Rows: the data beside what a model generates; codes by class beside their marginal;
     encoder; decoder; and what becomes of an x that is encoded and decoded. Codes are
-    sorted by their share of class 1. Each row has one scale, so that columns compare.
+    sorted by their share of class 1.
 
     Args:
         joint: Probabilities of class and x, (2, n).
         channels: From a title to probabilities: e(z|x) and d(x|z), both (codes, n), and
             m(z), (codes,).
         path: Where a PNG of it goes, or None.
+        share: If True, all panels of a row have the same scale.
+        axes: Matplotlib axes to draw on, 5 for each column; None makes a figure.
+
+    Raises:
+        ValueError: axes are not as many.
 
     Example:
 
@@ -31,33 +38,29 @@ def discrete_channels(
     References:
         Fixing a Broken ELBO, Fig. 2.
     """
-    figure = new(3.7 * len(channels), 15)
-    heights = [1, 1, 1.4, 1.4, 1.4]
-    grid = figure.subplots(5, len(channels), squeeze=False, height_ratios=heights)
-    tables = []
+    heights, size = [1, 1, 1.4, 1.4, 1.4], (3.7 * len(channels), 15)
+    figure, grid = canvas(axes, 5, len(channels), size, height_ratios=heights)
     for column, (title, channel) in zip(grid.T, channels.items(), strict=True):
-        tables.append(_discrete_channel(joint, channel, column))
+        _discrete_channel(joint, channel, column)
         column[0].set_title(title)
-    for row in grid[:2]:
-        top = max(axes.get_ylim()[1] for axes in row)
-        for axes in row:
-            axes.set_ylim(0, top)
-    for row, images in zip(grid[2:], zip(*tables, strict=True), strict=True):
-        top = max(image.get_array().max() for image in images)
-        for image in images:
-            image.set_clim(0, top)
-        ticks = ticker.MaxNLocator(4)
-        figure.colorbar(images[0], ax=list(row), pad=0.02, ticks=ticks)
+    for row in grid[:2] if share else []:
+        share_limits(row, "y")
+    for row in grid[2:]:
+        images = [one.images[0] for one in row]
+        tops = [image.get_array().max() for image in images]
+        for one, image, top in zip(row, images, tops, strict=True):
+            image.set_clim(0, max(tops) if share else top)
+            place = {"ax": one, "pad": 0.02, "ticks": ticker.MaxNLocator(4)}
+            one.figure.colorbar(image, **place)
     grid[0, 0].legend(fontsize=8)
     grid[1, 0].legend(fontsize=8, ncols=2, loc="upper center")
     for row, letter in zip(grid, ("i", "ii", "iii", "iv", "v"), strict=True):
         place = {"xy": (-0.3, 1.06), "xycoords": "axes fraction"}
         row[0].annotate(f"({letter})", **place, weight="bold")
-    return done(figure, path)
+    return finish(figure, path)
 
 
 def _discrete_channel(joint, channel, column):
-    """Draws a column; returns the images of its three tables."""
     p = joint.sum(0)
     mass = joint @ channel[0].T  # P(class, code)
     order = np.argsort(mass[1] / mass.sum(0), kind="stable")
@@ -78,14 +81,14 @@ def _discrete_channel(joint, channel, column):
     in_z.plot(codes, marginal, "o", color="C0", ms=3.5, label="$m(z)$")
     top = 1.5 * max(shares.max(), marginal.max())
     in_z.set(xlabel="z", ylabel="probability", ylim=(0, top))
+    in_z.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
 
     shown = (
         (encoder, "$e(z|x)$", "z"),
         (decoder, "$d(x|z)$", "z"),
         ((encoder.T @ decoder).T, "$p(x'|x)$", "x'"),
     )
-    images = []
     for axes, (table, title, up) in zip(tables, shown, strict=True):
-        images.append(axes.imshow(table, "viridis", origin="lower", aspect="auto"))
+        axes.imshow(table, "viridis", origin="lower", aspect="auto")
         axes.set(title=title, xlabel="x", ylabel=up)
-    return images
+        axes.yaxis.set_major_locator(ticker.MaxNLocator(integer=True))

@@ -7,10 +7,7 @@ import numpy as np
 
 from echo_keras.metrics.fronts import convex_front, entropy_bound, pareto_front
 
-from ._figure import Figure, Path, done, new
-
-Points = Sequence[tuple[float, float]] | np.ndarray
-Curves = dict[str, Points]
+from ._figure import Axes, Curves, Figure, Path, Points, canvas, finish, legend
 
 MARKERS = "osD^vPpX<>hd"
 
@@ -19,6 +16,7 @@ def training_curves(
     histories: dict[str, dict[str, list[float]] | list[dict[str, float]]],
     path: Path | None = None,
     metrics: Sequence[str] = ("neg_elbo", "rate", "distortion"),
+    axes: Axes = None,
 ) -> Figure:
     """Draws logs against epochs, one panel for each metric, validation dashed.
 
@@ -26,34 +24,40 @@ def training_curves(
         histories: Dict from a label to logs: `fit`'s `history.history`, or a list
             with a dict for each epoch.
         path: Where a PNG of it goes, or None.
-        metrics: Names of logs; the validation's twin begins with `val_`. One that no
-            history has, as without a channel there is no rate, gets no panel.
+        metrics: Names of logs; the validation's twin begins with `val_`. What no model
+            has, as a rate without a channel, has no panel.
+        axes: Matplotlib axes to draw on, one for each panel; None makes a figure.
 
     Raises:
-        ValueError: no history has any of the metrics.
+        ValueError: no model has any of the metrics, or axes are not as many.
+
+    Example:
+
+    >>> history = {"rate": [3.0, 2.0], "val_rate": [4.0, 5.0]}
+    >>> figure = training_curves({"Echo": history})
     """
     histories = {label: _by_metric(history) for label, history in histories.items()}
     logged = {name.removeprefix("val_") for logs in histories.values() for name in logs}
-    if not logged.intersection(metrics):
+    shown = [metric for metric in metrics if metric in logged]
+    if not shown:
         raise ValueError(
             f"metrics must be names of logs, such as {', '.join(sorted(logged))}. "
             f"Received: metrics={metrics}"
         )
-    metrics = [metric for metric in metrics if metric in logged]
-    figure = new(4.2 * len(metrics), 3.4)
-    for axes, metric in zip(
-        np.atleast_1d(figure.subplots(1, len(metrics))), metrics, strict=True
-    ):
+    figure, (several,) = canvas(axes, 1, len(shown), (4.2 * len(shown) + 1.4, 3.4))
+    for one, metric in zip(several, shown, strict=True):
         for i, (label, history) in enumerate(histories.items()):
             for name, style in ((metric, "-"), (f"val_{metric}", "--")):
                 if name in history:
                     epochs = range(1, len(history[name]) + 1)
-                    shown = label if style == "-" else None
-                    axes.plot(epochs, history[name], style, color=f"C{i}", label=shown)
-        axes.set(xlabel="epoch", ylabel=f"{metric} (nats per example)")
-        axes.grid(alpha=0.3)
-    axes.legend(title="dashed: validation")
-    return done(figure, path)
+                    text = label if style == "-" else None
+                    one.plot(epochs, history[name], style, color=f"C{i}", label=text)
+        one.set(xlabel="epoch", ylabel=f"{metric} (nats per example)")
+        one.grid(alpha=0.3)
+    lines = [line for one in several for line in one.get_legend_handles_labels()[0]]
+    handles = list({line.get_label(): line for line in lines}.values())
+    legend(figure, several, axes, handles, title="dashed: validation")
+    return finish(figure, path)
 
 
 def _by_metric(history):
@@ -69,6 +73,7 @@ def rate_distortion(
     path: Path | None = None,
     min_rate: float | None = None,
     reference: dict[str, tuple[float, float]] | None = None,
+    axes: Axes = None,
 ) -> Figure:
     r"""Draws rate against distortion, one curve for each method.
 
@@ -82,6 +87,7 @@ def rate_distortion(
         min_rate: The lowest rate of an Echo channel, drawn dashed, or None.
         reference: Dict from a label to one more point (rate, distortion), such as a
             published number, drawn as a star; or None.
+        axes: Matplotlib axes to draw on; None makes a figure.
 
     Raises:
         ValueError: there is no point, points are no pairs, or a number is not finite.
@@ -90,26 +96,25 @@ def rate_distortion(
 
     >>> figure = rate_distortion({"mine": [(5, 90), (10, 80), (20, 72)]})
     """
-    figure = new(6.4, 4.8)
-    axes = figure.subplots()
     best = entropy_bound(*_all_points(curves))
+    figure, ((one,),) = canvas(axes, 1, 1, (6.4, 4.8))
     for i, (label, points) in enumerate(curves.items()):
         rate, distortion = np.transpose(points)
         front = pareto_front(rate, distortion)
-        axes.plot(rate, distortion, "o", ms=4, color=f"C{i}", alpha=0.6)
-        axes.plot(rate[front], distortion[front], "-", color=f"C{i}", label=label)
+        one.plot(rate, distortion, "o", ms=4, color=f"C{i}", alpha=0.6)
+        one.plot(rate[front], distortion[front], "-", color=f"C{i}", label=label)
     for label, point in (reference or {}).items():
-        axes.plot(*point, "*", ms=11, mec="k", label=label)
-    limits = axes.get_xlim(), axes.get_ylim()
+        one.plot(*point, "*", ms=11, mec="k", label=label)
+    limits = one.get_xlim(), one.get_ylim()
     ends = np.array(limits[0])
-    axes.plot(ends, best - ends, ":", color="0.4", label=f"R + D = {best:.1f}")
+    one.plot(ends, best - ends, ":", color="0.4", label=f"R + D = {best:.1f}")
     if min_rate is not None:
-        axes.axvline(min_rate, ls="--", color="0.6", label="lowest Echo rate")
+        one.axvline(min_rate, ls="--", color="0.6", label="lowest Echo rate")
         limits = (min(limits[0][0], min_rate - 0.5), limits[0][1]), limits[1]
-    axes.set(xlim=limits[0], ylim=limits[1])
-    _name_axes(axes, "distortion")
-    axes.legend()
-    return done(figure, path)
+    one.set(xlim=limits[0], ylim=limits[1])
+    _name_axes(one, "distortion")
+    one.legend()
+    return finish(figure, path)
 
 
 def phase_diagram(
@@ -119,6 +124,9 @@ def phase_diagram(
     entropy: float | None = None,
     skew: bool = False,
     styles: Mapping[str, Mapping[str, Any]] | None = None,
+    labelled: bool = True,
+    limits: tuple[tuple[float, float], tuple[float, float]] | None = None,
+    axes: Axes = None,
 ) -> Figure:
     r"""Draws runs in the rate-distortion plane, and the best that all reach together.
 
@@ -139,10 +147,16 @@ def phase_diagram(
             between models of similar -ELBO are easier to see.
         styles: Dict from a label to properties of a `matplotlib.lines.Line2D`, such as
             its marker, where it shall not have one of twelve markers and ten colours.
+        labelled: If True, the ends of the diagonal bear their names: the auto-decoding
+            limit, R = 0, and the auto-encoding limit, D = 0 (or the lowest D below
+            it); and so does the infeasible region below it, if `entropy` is given.
+        limits: The limits of rate and of distortion, so that several diagrams have one
+            scale; None shows all runs and the whole diagonal.
+        axes: Matplotlib axes to draw on, two if `skew`; None makes a figure.
 
     Raises:
-        ValueError: fronts is unknown, there is no run, points are no pairs, or a number
-            is not finite.
+        ValueError: fronts is unknown, there is no run, points are no pairs, a number
+            is not finite, or axes are not as many.
 
     Example:
 
@@ -156,7 +170,8 @@ def phase_diagram(
     if fronts not in ("all", "each"):
         raise ValueError(f"fronts must be 'all' or 'each'. Received: fronts={fronts!r}")
     rate, distortion = _all_points(curves)
-    entropy = entropy_bound(rate, distortion) if entropy is None else float(entropy)
+    known = entropy is not None
+    entropy = float(entropy) if known else entropy_bound(rate, distortion)
     if not np.isfinite(entropy):
         raise ValueError(
             f"entropy must be a finite number. Received: entropy={entropy}"
@@ -166,40 +181,63 @@ def phase_diagram(
     far = max(rate.max(), entropy - floor)
     ends = np.array([0.0, entropy - floor])
     low, high = min(floor, entropy), max(distortion.max(), entropy)
-    panels = [("distortion", 0, (low, high))]
+    panels = [("distortion", 0, _with_margin(low, high))]
+    across = _with_margin(min(0.0, rate.min()), far)
+    if limits is not None:
+        across, panels = limits[0], [("distortion", 0, limits[1])]
     if skew:
         neg_elbo = np.append(rate + distortion, entropy)
         panels.append(
-            ("-ELBO = rate + distortion", 1, (neg_elbo.min(), neg_elbo.max()))
+            (
+                "-ELBO = rate + distortion",
+                1,
+                _with_margin(neg_elbo.min(), neg_elbo.max()),
+            )
         )
-    figure = new(5.6 * len(panels) + 1.4, 4.4)
-    several = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (name, slope, limits) in zip(several, panels, strict=True):
+    size = 5.6 * len(panels) + 1.4, 4.4
+    figure, (several,) = canvas(axes, 1, len(panels), size)
+    for one, (name, slope, upwards) in zip(several, panels, strict=True):
         # What is drawn at (R, D) stands at (R, D + slope R).
         for i, (label, points) in enumerate(curves.items()):
             r, d = np.transpose(points)
             style = {"color": f"C{i % 10}", "marker": MARKERS[i % len(MARKERS)]}
             style |= {"alpha": 0.7, "ms": 5, "mew": 0, "zorder": 3, "linestyle": ""}
             style |= (styles or {}).get(label, {})
-            axes.plot(r, d + slope * r, label=label, **style)
+            one.plot(r, d + slope * r, label=label, **style)
             if fronts == "each":
                 x, y = _staircase(r, d, 2 * far, 2 * high - low)
-                axes.plot(x, y + slope * x, color=style["color"], lw=1.3)
+                one.plot(x, y + slope * x, color=style["color"], lw=1.3)
         if fronts == "all":
             hull = convex_front(rate, distortion)
             x, y = rate[hull], distortion[hull]
-            axes.plot(x, y + slope * x, color="0.6", label="convex hull")
+            one.plot(x, y + slope * x, color="0.6", label="convex hull")
             x, y = _staircase(rate, distortion, 2 * far, 2 * high - low)
-            axes.plot(x, y + slope * x, color="k", lw=1.3, label="Pareto front")
+            one.plot(x, y + slope * x, color="k", lw=1.3, label="Pareto front")
         diagonal = entropy - ends + slope * ends
-        axes.plot(ends, diagonal, "k--", lw=1, label=f"R + D = {entropy:.1f}")
-        axes.set(
-            xlim=_with_margin(min(0.0, rate.min()), far), ylim=_with_margin(*limits)
-        )
-        _name_axes(axes, name)
-    handles = several[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside right upper", fontsize=9)
-    return done(figure, path, dpi=200)
+        one.plot(ends, diagonal, "k--", lw=1, label=f"R + D = {entropy:.1f}")
+        one.set(xlim=across, ylim=upwards)
+        _name_axes(one, name)
+    if labelled:
+        _name_limits(several[0], entropy, floor, known)
+    legend(figure, several, axes, several[0].get_legend_handles_labels()[0])
+    return finish(figure, path)
+
+
+def _name_limits(one, entropy, floor, known):
+    """The names that Fig. 1 of Fixing a Broken ELBO has for parts of the plane."""
+    style = {"textcoords": "offset points", "fontsize": 8, "color": "0.35"}
+    style["bbox"] = {"facecolor": "w", "alpha": 0.7, "lw": 0, "pad": 1}
+    width = entropy - floor
+    inside = 0.25 * width, floor + 0.25 * width
+    ends = {
+        "auto-decoding limit": ((0, entropy), (4, 6), "left"),
+        "auto-encoding limit": ((width, floor), (-18, 2), "right"),
+    }
+    # The lowest R + D of some runs is no entropy: others may lie below.
+    if known:
+        ends["infeasible"] = (inside, (0, 0), "center")
+    for text, (place, offset, side) in ends.items():
+        one.annotate(text, place, xytext=offset, ha=side, annotation_clip=True, **style)
 
 
 def _all_points(curves):
@@ -236,6 +274,7 @@ def information_plane(
     curves: dict[str, Sequence[tuple[float, float, float]]],
     entropy: float,
     path: Path | None = None,
+    axes: Axes = None,
 ) -> Figure:
     """Draws what codes tell of classes against what they keep of inputs.
 
@@ -244,6 +283,7 @@ def information_plane(
             example, a model each.
         entropy: H(C) in nats, the most that a code can tell.
         path: Where a PNG of it goes, or None.
+        axes: Matplotlib axes to draw on; None makes a figure.
 
     Example:
 
@@ -252,29 +292,32 @@ def information_plane(
     References:
         Tishby et al. (1999); BIB-AE paper, Sec. 2.1.
     """
-    figure = new(6.4, 4.4)
-    axes = figure.subplots()
+    figure, ((one,),) = canvas(axes, 1, 1, (6.4, 4.4))
     for i, (label, points) in enumerate(curves.items()):
         betas, kept, told = np.transpose(points)
-        axes.plot(kept, told, "o-", label=label)
+        one.plot(kept, told, "o-", label=label)
         # Above the points of one channel, below those of the next.
         side, offset = ("left", (3, -11)) if i % 2 else ("right", (-3, 6))
         style = {"textcoords": "offset points", "ha": side, "fontsize": 8}
         for beta, *point in zip(betas, kept, told, strict=True):
-            axes.annotate(rf"$\beta$ = {beta:g}", point, xytext=offset, **style)
-    axes.axhline(entropy, ls=":", color="0.4", label="H(C)")
+            one.annotate(rf"$\beta$ = {beta:g}", point, xytext=offset, **style)
+    one.axhline(entropy, ls=":", color="0.4", label="H(C)")
     # Of a Markov chain from C over X to Z.
     ends = [0, entropy]
-    axes.plot(ends, ends, "--", color="0.6", label="I(Z; C) = I(X; Z)")
-    axes.set(xlabel="I(X; Z) (nats)", ylabel="bound on I(Z; C) (nats)")
-    axes.margins(x=0.12)  # room for names
-    axes.grid(alpha=0.3)
-    axes.legend()
-    return done(figure, path)
+    one.plot(ends, ends, "--", color="0.6", label="I(Z; C) = I(X; Z)")
+    one.set(xlabel="I(X; Z) (nats)", ylabel="bound on I(Z; C) (nats)")
+    one.margins(x=0.12)  # room for names
+    one.grid(alpha=0.3)
+    one.legend()
+    return finish(figure, path)
 
 
 def sorted_by(
-    key: np.ndarray, panels: dict[str, np.ndarray], name: str, path: Path
+    key: np.ndarray,
+    panels: dict[str, np.ndarray],
+    name: str,
+    path: Path | None = None,
+    axes: Axes = None,
 ) -> Figure:
     """Values of examples in the order of a key, and their running mean.
 
@@ -283,44 +326,27 @@ def sorted_by(
         panels: From a title to values (n,).
         name: What the key is called.
         path: Where a PNG of it goes, or None.
+        axes: Matplotlib axes to draw on, one for each panel; None makes a figure.
+
+    Raises:
+        ValueError: axes are not as many.
+
+    Example:
+
+    >>> key = np.random.normal(size=100)
+    >>> figure = sorted_by(key, {"its square": key**2}, "key")
 
     References:
         Echo paper, App. D.3, Figure 7.
     """
     order, window = np.argsort(key), max(1, len(key) // 50)
-    figure = new(4.5 * len(panels), 4)
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for cell, (title, values) in zip(axes, panels.items(), strict=True):
-        cell.plot(values[order], ",", color="C0", alpha=0.5)
+    figure, (several,) = canvas(axes, 1, len(panels), (4.5 * len(panels), 4))
+    for one, (title, values) in zip(several, panels.items(), strict=True):
+        one.plot(values[order], ",", color="C0", alpha=0.5)
         mean = np.convolve(values[order], np.ones(window) / window, mode="valid")
-        cell.plot(np.arange(len(mean)) + window / 2, mean, color="C1")
-        cell.set(xlabel=f"test images, sorted by {name}", title=title)
-    return done(figure, path)
-
-
-def rate_by_dimension(rates: dict[str, np.ndarray], path: Path | None = None) -> Figure:
-    """Draws what each dimension of a code adds to its rate, the largest first.
-
-    Args:
-        rates: From a label, of a model, to the mean rates of its dimensions, (d,), nats
-            per example: what `metrics.rate_by_dimension` returns.
-        path: Where a PNG of it goes, or None.
-
-    Example:
-
-    >>> figure = rate_by_dimension({"Echo": np.array([0.2, 2.1, 1.3])})
-    """
-    figure = new(6.4, 3.6)
-    axes = figure.subplots()
-    for label, values in rates.items():
-        values = np.sort(values)[::-1]
-        name = f"{label}, {values.sum():.1f} nats in all"
-        axes.plot(np.arange(1, len(values) + 1), values, "o-", ms=3, label=name)
-    axes.set(xlabel="dimension, by its rate", ylabel="rate (nats per example)")
-    axes.set_ylim(bottom=0)
-    axes.grid(alpha=0.3)
-    axes.legend()
-    return done(figure, path)
+        one.plot(np.arange(len(mean)) + window / 2, mean, color="C1")
+        one.set(xlabel=f"test images, sorted by {name}", title=title)
+    return finish(figure, path)
 
 
 def scatter(
@@ -329,6 +355,7 @@ def scatter(
     y_name: str,
     path: Path | None = None,
     wanted: float | None = None,
+    axes: Axes = None,
 ) -> Figure:
     """Draws one measured number of models against another, a colour for each group.
 
@@ -340,6 +367,7 @@ def scatter(
         x_name, y_name: Names of the axes.
         path: Where a PNG of it goes, or None.
         wanted: The x that models were asked for, drawn dashed, or None.
+        axes: Matplotlib axes to draw on; None makes a figure.
 
     Example:
 
@@ -348,13 +376,12 @@ def scatter(
     References:
         Variance Constrained Autoencoding, App. B.3.2.
     """
-    figure = new(5.4, 4.0)
-    axes = figure.subplots()
+    figure, ((one,),) = canvas(axes, 1, 1, (5.4, 4.0))
     for i, (label, points) in enumerate(groups.items()):
-        axes.plot(*np.transpose(points), MARKERS[i % len(MARKERS)], ms=4, label=label)
+        one.plot(*np.transpose(points), MARKERS[i % len(MARKERS)], ms=4, label=label)
     if wanted is not None:
-        axes.axvline(wanted, ls="--", color="0.6", label="asked for")
-    axes.set(xlabel=x_name, ylabel=y_name)
-    axes.grid(alpha=0.3)
-    axes.legend()
-    return done(figure, path)
+        one.axvline(wanted, ls="--", color="0.6", label="asked for")
+    one.set(xlabel=x_name, ylabel=y_name)
+    one.grid(alpha=0.3)
+    one.legend()
+    return finish(figure, path)

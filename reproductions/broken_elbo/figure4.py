@@ -19,7 +19,6 @@ from broken_elbo_paper import DATASETS, FAMILIES, POINT, STUDY, has_code, kind, 
 from echo_keras import metrics, plots
 from echo_keras.layers import PixelCNN
 from echo_keras.layers.backend import no_gradients
-from echo_keras.losses import Bernoulli
 from echo_keras.studies import Command, Option, start
 from echo_keras.studies.records import get, read
 from echo_keras.studies.script import COMMON
@@ -64,7 +63,7 @@ def draw(model, z, n):
     if isinstance(decoder, PixelCNN):
         return decoder.sample(z)
     logits = decoder(z, training=False)
-    images = Bernoulli().sample(logits, keras.random.SeedGenerator())
+    images = model.loss.sample(logits)
     return keras.ops.convert_to_numpy(images)
 
 
