@@ -57,6 +57,9 @@ class ScaledDense(keras.layers.Dense):
 
     add_state = LossTerm.add_state
 
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(units, **kwargs)
+
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
         self.mean = self.add_state("mean", (input_shape[-1],), 0.0)

@@ -48,7 +48,7 @@ def lowest_in_validation(runs):
     """The lowest -ELBO of the validation images, and the epoch that had it."""
     found = []
     for run in kept(runs):
-        logs = [epoch.get("val_neg_elbo") for epoch in run["history"]]
+        logs = [epoch.get("val_neg_elbo") for epoch in run.get("history", ())]
         if not logs or None in logs:
             return None
         found.append((min(logs), 1 + int(np.argmin(logs))))

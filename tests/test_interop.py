@@ -174,7 +174,7 @@ def test_other_layers_raise():
 
 
 def test_an_echo_channel_has_no_density():
-    with pytest.raises(TypeError, match=r"exact rate but no density q\(z\|x\)"):
+    with pytest.raises(TypeError, match=r"it has a rate but no density q\(z\|x\)"):
         interop.posterior(EchoSample(), [codes(), codes()])
 
 

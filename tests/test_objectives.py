@@ -450,7 +450,7 @@ def test_echo_is_its_equation():
     log = loss_of(model, x)
     # The head gives log s / r, with r the greatest s.
     _, log_ratio_to_r = heads(model, x)
-    log_s = math.log(max_scale(7)) + np.minimum(log_ratio_to_r, 0.0)
+    log_s = math.log(max_scale(7, 10.0)) + np.minimum(log_ratio_to_r, 0.0)
     rate = -log_s.sum(axis=1).mean()
     assert log["rate"] == pytest.approx(rate, rel=1e-3)
     assert log["loss"] == pytest.approx(log["distortion"] + 0.5 * rate, rel=1e-3)

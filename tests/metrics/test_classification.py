@@ -19,7 +19,8 @@ def identity(shape=(3,)):
 def known_model(bottleneck, weights):
     """The code's mean is x; weights are those of the logits."""
     model = objectives.information_bottleneck(identity(), bottleneck, 3)
-    bottleneck.heads[0].set_weights([np.eye(3), np.zeros(3)])
+    bottleneck.heads[0].kernel.assign(np.eye(3))
+    bottleneck.heads[0].bias.assign(np.zeros(3))
     model.get_layer("decoder").set_weights([np.array(w) for w in weights])
     model.compile("sgd", loss=losses.CategoricalNLL())
     return model
