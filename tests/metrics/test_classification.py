@@ -75,7 +75,7 @@ def test_rate_of_an_echo_code_is_its_scale():
     # Where log s / r is the head's number, or the least there is.
     log_s = bottleneck.encode(np.zeros((1, 3), "float32"))[1]
     log_s = np.minimum(keras.ops.convert_to_numpy(log_s), 0.0).sum()
-    expected = -3 * np.log(max_scale(7)) - log_s
+    expected = -3 * np.log(max_scale(7, 10.0)) - log_s
     assert found["rate"] == pytest.approx(expected, rel=1e-4)
     assert found["rate_se"] < 1e-6
 
