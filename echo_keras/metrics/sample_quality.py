@@ -19,6 +19,9 @@ from .batching import check_integers, with_standard_error
 BANDWIDTHS = np.geomspace(0.01, 1.0, 41)
 
 
+LARGEST = 1e100  # of a pixel: its square is a float64
+
+
 def parzen_log_likelihood(
     samples: np.ndarray,
     x: np.ndarray,
@@ -115,6 +118,12 @@ def _rows(images, name, shape=None):
     images = images.reshape(len(images), -1).astype("float64")
     if not np.isfinite(images).all():
         raise ValueError(f"{name} must be finite. Received: NaN or infinity")
+    largest = float(np.abs(images).max())
+    if largest > LARGEST:
+        raise ValueError(
+            f"{name} must be at most {LARGEST:g}, for their squares to be finite. "
+            f"Received: {largest:g}"
+        )
     return images
 
 
