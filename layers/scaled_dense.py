@@ -85,8 +85,10 @@ class ScaledDense(keras.layers.Dense):
         kernel = ops.stop_gradient(ops.cast(self.kernel, "float32"))
         centre = ops.where(count > 1, of_batch, 0.0)
         square = ops.mean(ops.square(ops.matmul(h - centre, kernel)))
-        # A batch of equal examples sets nothing.
-        first = ops.where(square > 0, ops.rsqrt(ops.maximum(square, 1e-30)), 0.0)
+        # A batch of equal examples, which differ by rounding alone, sets nothing.
+        whole = ops.mean(ops.square(ops.matmul(h, kernel)))
+        differ = square > 1e-10 * whole
+        first = ops.where(differ, ops.rsqrt(ops.maximum(square, 1e-30)), 0.0)
         gain = ops.where(gain > 0, gain, first)
         seen = ops.minimum(self.seen + count, MEMORY)
         mean = mean + ops.minimum(count / seen, 1.0) * (of_batch - mean)
