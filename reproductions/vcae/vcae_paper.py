@@ -311,7 +311,10 @@ def between_constraints(path, name, form=".2f"):
             if None in spreads:
                 below.append(None)
             else:
-                error = math.hypot(*spreads) / len(ours) ** 0.5
+                sizes = len(ours), len(theirs)
+                error = math.hypot(
+                    *(s / n**0.5 for s, n in zip(spreads, sizes, strict=True))
+                )
                 gap = values[1] - values[0]
                 below.append(None if abs(gap) < 2 * error else gap > 0)
         if not said:

@@ -181,6 +181,15 @@ def test_a_lambda_is_chosen_by_the_variance_and_never_by_the_error():
     assert chosen == ["yes", "no", "no", "no", "yes"]
     here, agrees = vcae_paper["between_constraints"]("test.error", "error")(runs)
     assert agrees is True and here.startswith("0.50 against 0.90 error at noise 0.1")
+    # Errors of .1 over three runs, .3 over two: 2 x hypot(.1 / 3^.5, .3 / 2^.5) = .44.
+    few = [record("vcae", 1.0, e, 2.0, s) for s, e in enumerate((0.9, 1.0, 1.1))]
+    for apart, told in ((0.40, None), (0.48, True)):
+        far = [
+            record("cwae", 1.0, 1.0 + apart + e, 2.0, s)
+            for s, e in enumerate((-0.3 / 2**0.5, 0.3 / 2**0.5))
+        ]
+        verdict = vcae_paper["between_constraints"]("test.error", "error")(few + far)
+        assert verdict[1] is told
     # 1/2 x 2 log(2.05 / 2 / .1) nats.
     assert vcae_paper["capacity"](runs[:1]) == pytest.approx(np.log(10.25))
 
