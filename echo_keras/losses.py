@@ -452,11 +452,11 @@ class CategoricalNLL(Distortion):
     def per_element(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
         classes = y_pred.shape[-1]
-        of_label = ops.one_hot(labels, classes, dtype="float32")
+        within = ops.clip(labels, 0, classes - 1)
+        of_label = ops.one_hot(within, classes, dtype="float32")
         nats = ops.logsumexp(y_pred, axis=-1) - ops.sum(of_label * y_pred, axis=-1)
         # A class that does not exist has no probability.
-        exists = ops.logical_and(labels >= 0, labels < classes)
-        return ops.where(exists, nats, math.inf)
+        return ops.where(labels == within, nats, math.inf)
 
     def mean(self, y_pred: Tensor) -> Tensor:
         """The mean of one-hot labels: the probabilities of the classes."""

@@ -334,7 +334,8 @@ def autoencoder(
         The model, with the given models and layers as its layers.
 
     Raises:
-        ValueError: a `PixelCNN`, which needs the image that it decodes, has a
+        ValueError: the decoder gives images of another size than the encoder takes; a
+            `PixelCNN`, which needs the image that it decodes, has a
             gan_penalty.
 
     Example:
@@ -364,6 +365,12 @@ def autoencoder(
             )
         return RateDistortionModel(inputs, decoder([inputs, z]))
     outputs = decoder(z)
+    sizes = [tuple(each.shape)[1:-1] for each in (inputs, outputs)]
+    if len(sizes[0]) == len(sizes[1]) == 2 and sizes[0] != sizes[1]:
+        raise ValueError(
+            f"decoder must give images of the size of the encoder's, {sizes[0]}. "
+            f"Received: a decoder that gives {sizes[1]}"
+        )
     if gan_penalty is not None:
         images = [outputs]
         if generated:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from layer_cases import CASES, ROWS, data, make, model_of
+from layer_cases import CASES, ROWS, make
 from tools import array
 
 from echo_keras.layers import (
@@ -23,14 +23,11 @@ from echo_keras.layers import (
     GANPenalty,
     GaussianBottleneck,
     GaussianSample,
-    Logistic,
     Marginal,
     MMDPenalty,
     Penalty,
     QuantizedBottleneck,
     ScaledDense,
-    Standardize,
-    StandardNormal,
     VampPrior,
     VariancePenalty,
     VectorQuantizer,
@@ -196,7 +193,9 @@ def test_masked_positions_have_no_rate_and_teach_nothing(name):
         layer = masked_cases()[name]()
         layer.build((None, 3, 4))
         before = layer.indices(masked_input()) if name[0] == "Q" else None
-        z = layer(masked_input(padding), training=True, mask=ops.convert_to_tensor(MASK))
+        z = layer(
+            masked_input(padding), training=True, mask=ops.convert_to_tensor(MASK)
+        )
         term, x = layer.channel, masked_input(padding)
         learnt = {k: v for k, v in state(layer).items() if "bank" not in k}
         found.append([*learnt.values()])
@@ -260,9 +259,11 @@ def test_weights_weigh_rates(name):
         return
     with collect_draws() as draws, example_weights(weights):
         call(name, layer, x)
-    drawn = term.flow or not hasattr(term.marginal, "kl") if isinstance(
-        term, GaussianSample
-    ) else False
+    drawn = (
+        term.flow or not hasattr(term.marginal, "kl")
+        if isinstance(term, GaussianSample)
+        else False
+    )
     rate = array(draws[0][0])
     with example_weights(ops.convert_to_tensor(weights)):
         call(name, layer, x)
@@ -456,7 +457,9 @@ def test_another_width_is_refused(name):
 def test_inputs_of_two_batches_are_refused(name):
     layer = built(name)
     first, second = inputs_of(name)
-    with pytest.raises(ValueError, match=r"of one batch\. Received: \(3, 2\), \(5, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"of one batch\. Received: \(3, 2\), \(5, 2\)"
+    ):
         layer([first[:3], second])
     with pytest.raises(ValueError, match=r"\(batch, 2\), \(batch, 2\)"):
         layer.rate([np.tile(first, 2), np.tile(second, 2)])
