@@ -89,6 +89,16 @@ def current_step() -> object | None:
     return stateless_scope() or get_global_attribute("current_call_ctx")
 
 
+def argmin(x: Tensor, axis: int) -> Tensor:
+    """`ops.argmin`, int32, of operations that ONNX and LiteRT have on TensorFlow."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Keras tells -0 from 0 by bits, which the two formats cannot.
+        return tf.argmin(x, axis=axis, output_type="int32")
+    return ops.cast(ops.argmin(x, axis=axis), "int32")
+
+
 def replicas_in_sync() -> int:
     """Number of devices among which TensorFlow's strategy splits a batch, else 1."""
     if keras.backend.backend() != "tensorflow":

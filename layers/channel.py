@@ -304,7 +304,8 @@ def check_inputs(layer: keras.layers.Layer, inputs: Tensors, shapes: Any) -> Non
         shapes: A tuple (...) for each, without the batch.
     """
     found = [tuple(x.shape) for x in tree.flatten(inputs)]
-    batches = {s[0] for s in found if s} - {None}
+    # Numbers, but in the trace of a PyTorch export, where they are tensors.
+    batches = {None if s[0] is None else int(s[0]) for s in found if s} - {None}
     fit = len(found) == len(shapes) and all(
         len(f) == len(s) + 1
         and all(None in (a, b) or a == b for a, b in zip(f[1:], s, strict=True))

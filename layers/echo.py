@@ -376,15 +376,18 @@ class EchoSample(Channel):
             return self._noise_gathered(rows, index)
         # One ring for all: examples differ in where on it their echoes start.
         order = ops.argsort(self.uniform((self.bank_size,)))
-        noise = self._noise_on_ring(ops.take(rows, order % known, axis=0))
+        ring = ops.take(rows, order % known, axis=0)
+        # Not compiled: this is what an exported model has.
+        noise = self._noise_on_ring(ring, compiled=False)
         return ops.take(noise, self.integers((n,), self.bank_size), axis=0)
 
-    def _noise_on_ring(self, rows):
+    def _noise_on_ring(self, rows, compiled=True):
         f, *scale = self._split(rows)
         if self.scale == "triangular":
             scale = triangular_scale(*scale, self.r)
-            return ring_noise(f, scale, self.d_max)
-        return ring_noise(f, ops.exp(*scale), self.d_max)
+        else:
+            scale = ops.exp(*scale)
+        return ring_noise(f, scale, self.d_max, compiled)
 
     def _noise_gathered(self, rows, index):
         f, *scale = self._split(rows)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from .backend import argmin
 from .base import batch_mean, batch_weights
 from .beta import BetaRule
 from .channel import Channel, Draw
@@ -262,7 +263,7 @@ class VectorQuantizer(Channel):
         codebook = base if self.shift is None else base + self.shift
         log_p = ops.log(with_floor(ops.copy(self.frequencies)))
         scores = distances(z, ops.stop_gradient(codebook))
-        index = ops.cast(ops.argmin(scores, axis=2), "int32")
+        index = argmin(scores, axis=2)
         length = -take_codewords(ops.expand_dims(log_p, 2), index)[:, :, 0]
         if self.temperature is not None:
             share = ops.softmax(-scores / self.temperature, axis=2)
@@ -364,9 +365,9 @@ class VectorQuantizer(Channel):
         """The number of each sub-vector's codeword: int32 (batch, ..., groups)."""
         codebook = self.codebook()
         inputs = ops.convert_to_tensor(inputs)
-        index = ops.argmin(distances(self._vectors(inputs), codebook), axis=2)
+        index = argmin(distances(self._vectors(inputs), codebook), axis=2)
         shape = (*ops.shape(inputs)[:-1], self.groups)
-        return ops.cast(ops.reshape(index, shape), "int32")
+        return ops.reshape(index, shape)
 
     @symbolic
     def decode_indices(self, indices: Tensor) -> Tensor:
