@@ -56,7 +56,7 @@ def batch_mean(values: Tensor) -> Tensor:
     """The mean over examples of values times weights, of values (batch,) or of one."""
     weights = _weights.get()
     if weights is not None:
-        every = batch_weights(values) if values.shape else weights
+        every = batch_weights(values) if len(values.shape) else weights
         values = ops.cast(every, values.dtype) * values
     return ops.mean(values)
 

@@ -75,10 +75,10 @@ class Bottleneck(MethodCalls):
         method: str | None = None,
     ) -> Tensor:
         mask = first_mask(mask)
-        if method is None:
+        with unmasked_positions(mask):  # for the heads
+            if method is not None:
+                return self.call_method(method, features)
             return self._draw_code(features, training, mask)
-        with unmasked_positions(mask):
-            return self.call_method(method, features)
 
     def _draw_code(self, features, training, mask):
         """What the layer's call returns, with the channel's side effects."""

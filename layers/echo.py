@@ -17,7 +17,7 @@ from .echo_noise import (
     ring_noise,
     triangular_scale,
 )
-from .numerics import matvec, project, sum_over_latent
+from .numerics import matvec, project, sum_over_latent, unmasked
 from .symbolic import symbolic
 from .typing import Shape, Tensor, Tensors
 
@@ -328,8 +328,9 @@ class EchoSample(Channel):
         if self.scale == "triangular":
             shapes.append(self.widths[2:])
         check_inputs(self, inputs, shapes)
+        # A masked position has no signal: f = 0, and s at its bound.
         f, log_s, *lower = (
-            ops.reshape(ops.cast(x, "float32"), (-1, width))
+            ops.reshape(unmasked(ops.cast(x, "float32")), (-1, width))
             for x, width in zip(inputs, self.widths, strict=True)
         )
         m = self.max_magnitude

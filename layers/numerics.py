@@ -15,8 +15,11 @@ _mask = contextvars.ContextVar("mask", default=None)
 
 @contextlib.contextmanager
 def unmasked_positions(mask: Tensor | None) -> Iterator[None]:
-    """Inside, `sum_over_latent` leaves out what a mask (batch, positions) excludes."""
-    token = _mask.set(mask)
+    """Inside, `sum_over_latent` leaves out what a mask (batch, positions) excludes.
+
+    Without a mask, None, that of a layer around this one stays.
+    """
+    token = _mask.set(_mask.get() if mask is None else mask)
     try:
         yield
     finally:
@@ -28,6 +31,11 @@ def unmasked(x: Tensor) -> Tensor:
     mask = _mask.get()
     if mask is None:
         return x
+    if len(mask.shape) > len(x.shape):
+        raise ValueError(
+            f"A mask must have the shape of the code's first axes. Received: a mask of "
+            f"shape {tuple(mask.shape)} for a code of shape {tuple(x.shape)}"
+        )
     axes = tuple(range(len(mask.shape), len(x.shape)))
     return ops.where(ops.expand_dims(ops.cast(mask, "bool"), axes), x, 0.0)
 

@@ -390,10 +390,15 @@ class VectorQuantizer(Channel):
     @symbolic
     def rate(self, inputs: Tensor) -> Tensor:
         """The code length of each example in nats, shape (batch,)."""
+        return sum_over_latent(self.rate_by_dimension(inputs))
+
+    @symbolic
+    def rate_by_dimension(self, inputs: Tensor) -> Tensor:
+        """The code length of each sub-vector in nats, shape (batch, ..., groups)."""
         index = self.indices(inputs)
         log_p = ops.expand_dims(ops.log(with_floor(self.frequencies)), 2)
-        length = take_codewords(log_p, ops.reshape(index, (-1, self.groups)))
-        return -self._per_example(length, index)
+        length = -take_codewords(log_p, ops.reshape(index, (-1, self.groups)))
+        return ops.reshape(length, ops.shape(index))
 
     @symbolic
     def rate_bits(self, inputs: Tensor) -> Tensor:
