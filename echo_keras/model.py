@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import pathlib
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ from echo_keras.layers.backend import replicas_in_sync
 from echo_keras.layers.base import example_weights
 from echo_keras.layers.typing import Tensor
 
+from ._onnx import check_operations
 from .losses import Distortion
 from .networks import conv_decoder, conv_encoder
 
@@ -178,6 +180,26 @@ class RateDistortionModel(keras.Model):
         found = super().evaluate(x, y, *args, **kwargs)
         self._check_distortion(float(self.distortion_tracker.result()))
         return found
+
+    def export(
+        self,
+        filepath: str | pathlib.Path,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """As in Keras, but an ONNX file is not left behind if no program can run it.
+
+        ONNX has none of the operations that draw noise from a seed. See docs/export.md
+        for what to export in place of a noisy model.
+
+        Raises:
+            ValueError: format is "onnx" and the model has operations unknown to it.
+        """
+        super().export(filepath, format, verbose, input_signature, **kwargs)
+        if format == "onnx":
+            check_operations(filepath)
 
     def _check_targets(self, x, y=None):
         """Checks arrays. Of batches only the distortion tells, at an epoch's end."""
