@@ -1,12 +1,9 @@
 """Files and arguments: what every room of the library needs, and no room owns."""
 
-import gzip
 import hashlib
 import json
 import os
 import pathlib
-import zipfile
-import zlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -58,9 +55,13 @@ def sha256_of_file(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def damaged(path: object, expected: str, found: object) -> ValueError:
+class Damaged(ValueError):
+    """A file holds something else than it must; the sentence says what to do."""
+
+
+def damaged(path: object, expected: str, found: object) -> Damaged:
     """The error for a file, or an array in it, that holds something else."""
-    return ValueError(
+    return Damaged(
         f"{path} must hold {expected}. Received: {found}. Fetch or make the file again."
     )
 
@@ -96,45 +97,6 @@ def find_files(
         if all(paths):
             return paths
     return None
-
-
-def read_bytes(path: pathlib.Path) -> bytes:
-    """The content of a file, unzipped where its name ends in .gz."""
-    content = path.read_bytes()
-    if path.suffix != ".gz":
-        return content
-    try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise damaged(path, "a complete gzip file", f"damage ({error})") from error
-
-
-def read_npz(
-    path: pathlib.Path, needed: Sequence[str], optional: Sequence[str] = ()
-) -> dict[str, np.ndarray]:
-    """The arrays of an .npz archive by key; pickles in it are never loaded.
-
-    Raises:
-        ValueError: the file is damaged, has pickles or lacks one of the `needed` keys.
-    """
-    arrays = {}
-    try:
-        # np.load takes anything that is not a zip for a pickle, and says so.
-        if not zipfile.is_zipfile(path):
-            raise zipfile.BadZipFile("not a complete zip archive")
-        with np.load(path, allow_pickle=False) as file:
-            keys = list(file)
-            for key in (*needed, *optional):
-                if key in keys:
-                    arrays[key] = file[key]
-    except Exception as error:  # zip, zlib and NumPy each have errors of their own
-        if "allow_pickle" in str(error):
-            raise damaged(
-                path, "plain arrays", "an object array, and pickles are never loaded"
-            ) from error
-        raise damaged(path, "a readable .npz archive", f"damage ({error})") from error
-    check_keys(path, keys, needed)
-    return arrays
 
 
 def check_keys(path: pathlib.Path, keys: Sequence[str], needed: Sequence[str]) -> None:

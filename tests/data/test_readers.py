@@ -209,11 +209,11 @@ def test_damaged_archives(tmp_path, kind, harm):
     ("change", "match"),
     [
         (lambda b: b[:-1], "hold 9408 bytes of data .* Received: 9407"),
-        (lambda b: b + b"x", "Received: 9409"),
+        (lambda b: b + b"x", "hold 9408 bytes of data .* Received: more"),
         (lambda b: b[:9], "begin with 00 00 08 03"),
         (lambda b: b"\0\0\x0d\x03" + b[4:], "begin with 00 00 0d 03"),
         (lambda b: b"", "begin with nothing"),
-        (lambda b: b[:4] + b"\xff" * 12 + b[16:], "bytes of data for the shape"),
+        (lambda b: b[:4] + b"\xff" * 12 + b[16:], "at most 94080000 bytes of data"),
     ],
 )
 def test_idx_header_must_agree_with_its_bytes(tmp_path, change, match):
