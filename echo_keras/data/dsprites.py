@@ -233,7 +233,8 @@ def read_file(path: pathlib.Path) -> FactorDataset:
     check_keys(path, keys, needed)
     if packed is None:
         expected = f"imgs uint8 of shape {(n, 64, 64)}"
-        raise damaged(path, expected, f"{dtype} of shape {shape}")
+        how = ", stored column by column" * by_column
+        raise damaged(path, expected, f"{dtype} of shape {shape}{how}")
     if high > 1:
         raise damaged(path, "pixels 0 or 1", f"pixels up to {high}")
     # The first column is the colour, which is always white.
@@ -242,7 +243,7 @@ def read_file(path: pathlib.Path) -> FactorDataset:
         raise damaged(
             path,
             "latents_classes in the published order",
-            f"others of shape {classes_are[0]}",
+            f"others, {classes_are[2]} of shape {classes_are[0]}",
         )
     return FactorDataset(
         "dsprites",

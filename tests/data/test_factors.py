@@ -504,8 +504,8 @@ def test_the_published_sprites_made_dependent(tiny, tmp_path):
         ({"imgs": np.full((144, 64, 64), 255, "u1")}, "Received: pixels up to 255"),
         ({"imgs": np.zeros((64, 64, 144), "u1").T}, "stored column by column"),
         ({"latents_classes": np.zeros((144, 6), int)}, "in the published order"),
-        ({"latents_classes": np.zeros((144, 5), int)}, "others of shape (144, 5)"),
-        ({"latents_classes": np.full((144, 6), Trap())}, "Received: damage"),
+        ({"latents_classes": np.zeros((144, 5), int)}, "others, int64 of shape (144, 5)"),
+        ({"latents_classes": np.full((144, 6), Trap())}, "Received: others, object"),
     ],
 )
 def test_wrong_npz_files(tiny, tmp_path, changes, sentence):
@@ -574,7 +574,7 @@ def test_the_published_scenes(tiny, tmp_path, chunks):
         ),
         ({"images": np.zeros((48, 64, 64, 3), "f4")}, "Received: float32 of shape"),
         ({"labels": np.zeros((48, 6))}, "in the published order"),
-        ({"labels": np.zeros((48, 5))}, "others of shape (48, 5)"),
+        ({"labels": np.zeros((48, 5))}, "Received: float64 of shape (48, 5)"),
     ],
 )
 def test_wrong_h5_files(tiny, tmp_path, changes, sentence):
