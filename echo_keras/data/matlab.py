@@ -127,4 +127,8 @@ def _numbers(shape, number, order, part):
     stored = np.dtype(order + _STORED[kind])
     if len(numbers) != math.prod(shape) * stored.itemsize:
         raise ValueError(f"{len(numbers)} bytes are there for the shape {shape}")
-    return np.frombuffer(numbers, stored).reshape(shape, order="F").astype(number, copy=False)
+    return (
+        np.frombuffer(numbers, stored)
+        .reshape(shape, order="F")
+        .astype(number, copy=False)
+    )
