@@ -1,10 +1,12 @@
 """Files and arguments: what every room of the library needs, and no room owns."""
 
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -28,12 +30,38 @@ def check_integer(value: object, name: str, low: int, high: int | None = None) -
     return int(value)
 
 
-def write_json(path: str | os.PathLike, content: object) -> None:
-    """Writes JSON by an atomic replacement, so that a kill leaves old or new."""
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike, suffix: str = ".part") -> Iterator[pathlib.Path]:
+    """The name of a new file, which takes the place of `path` when it is written.
+
+    A kill or a power cut leaves the old file or the new one, and no two processes
+    write under one name.
+    """
     path = pathlib.Path(path)
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(part, path)
+    own = f"{os.getpid()}-{secrets.token_hex(4)}"
+    part = path.with_name(f"{path.name}.{own}{suffix}")
+    try:
+        yield part
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+    with contextlib.suppress(OSError):  # not everywhere can a folder be opened
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_json(path: str | os.PathLike, content: object) -> None:
+    """Writes JSON by an atomic replacement; see `replacing`."""
+    text = json.dumps(content, indent=1) + "\n"
+    with replacing(path) as part:
+        part.write_text(text)
 
 
 def sha256(*parts: np.ndarray | bytes | None) -> str:
@@ -102,5 +130,5 @@ def find_files(
 def check_keys(path: pathlib.Path, keys: Sequence[str], needed: Sequence[str]) -> None:
     """Raises ValueError where a file lacks one of the keys that it must have."""
     if not set(needed) <= set(keys):
-        found = f"the keys {', '.join(keys)}" if keys else "no keys"
+        found = f"the keys {', '.join(map(str, keys))}" if keys else "no keys"
         raise damaged(path, f"the keys {', '.join(needed)}", found)

@@ -5,6 +5,7 @@ from echo_keras._files import write_json
 from .batches import Batches
 from .callbacks import Checkpoint, StopOnNaN
 from .optimizers import NormalizedAdam, with_discriminator_optimizer
+from .run_folder import RunFolderError, parts
 from .schedules import SCHEDULES, HalfwaySchedule, learning_rates
 from .train import train
 
@@ -13,9 +14,11 @@ __all__ = [
     "Checkpoint",
     "HalfwaySchedule",
     "NormalizedAdam",
+    "RunFolderError",
     "SCHEDULES",
     "StopOnNaN",
     "learning_rates",
+    "parts",
     "train",
     "with_discriminator_optimizer",
     "write_json",

@@ -504,7 +504,10 @@ def test_the_published_sprites_made_dependent(tiny, tmp_path):
         ({"imgs": np.full((144, 64, 64), 255, "u1")}, "Received: pixels up to 255"),
         ({"imgs": np.zeros((64, 64, 144), "u1").T}, "stored column by column"),
         ({"latents_classes": np.zeros((144, 6), int)}, "in the published order"),
-        ({"latents_classes": np.zeros((144, 5), int)}, "others, int64 of shape (144, 5)"),
+        (
+            {"latents_classes": np.zeros((144, 5), int)},
+            "others, int64 of shape (144, 5)",
+        ),
         ({"latents_classes": np.full((144, 6), Trap())}, "Received: others, object"),
     ],
 )
