@@ -7,7 +7,6 @@ what may be there before any of it is read.
 import contextlib
 import gzip
 import math
-import os
 import pathlib
 import zipfile
 import zlib

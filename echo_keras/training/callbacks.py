@@ -46,8 +46,8 @@ class Checkpoint(keras.callbacks.Callback):
     The model after the first, the last and those that end `seconds` or more after it
     was saved before: after all, if that is 0. `keras.callbacks.BackupAndRestore` counts
     epochs or batches, not seconds, keeps no history, and restores weights alone,
-    into a model that must be built and compiled by the same code. The model saved before
-    stays as `previous.keras`.
+    into a model that must be built and compiled by the same code. The model that was
+    saved before stays as `previous.keras`.
 
     Args:
         directory: Folder for `checkpoint.keras` and `history.json`.

@@ -21,27 +21,24 @@ def digests(
     model: keras.Model,
     loss: Any,
     optimizer: keras.optimizers.Optimizer,
-    x: np.ndarray | keras.utils.PyDataset,
-    validation: np.ndarray | None,
+    *data: np.ndarray | keras.utils.PyDataset | None,
 ) -> dict[str, str | None]:
-    """What tells one training from another; None where nothing can be told."""
+    """What tells one training from another; None where nothing can be told.
+
+    The data are x and the validation images.
+    """
     return {
         "model": of_model(model),
         "loss": of_config(loss),
         "optimizer": of_config(optimizer),
-        "data": of_data(x),
-        "validation": None if validation is None else of_data(validation),
+        **dict(zip(("data", "validation"), map(of_data, data), strict=False)),
     }
 
 
 def of_model(model: keras.Model) -> str:
     """Digest of a model's configuration and of the shapes of its weights."""
-    return _digest([of_config(model), weight_shapes(model)])
-
-
-def weight_shapes(model: keras.Model) -> list[list[int]]:
-    """The shapes of all weights, in order."""
-    return [list(weight.shape) for weight in model.weights]
+    shapes = [list(weight.shape) for weight in model.weights]
+    return _digest([of_config(model), shapes])
 
 
 def of_config(thing: Any) -> str:
@@ -55,10 +52,13 @@ def of_config(thing: Any) -> str:
     return _digest(_plain(config, names))
 
 
-def of_data(x: np.ndarray | keras.utils.PyDataset) -> str | None:
+def of_data(x: np.ndarray | keras.utils.PyDataset | None) -> str | None:
     """Digest of arrays, or of the first and last batch of data sets drawn by seed."""
+    drawn = None
+    if x is None:
+        return None
     if isinstance(x, Batches):
-        arrays = [x.x, x.y]
+        arrays, drawn = [x.x, x.y], [x.batch_size, x.seed, x.binarize]
     elif isinstance(x, Epochs):
         order = x.order(0)
         arrays = [a for i in (0, len(x) - 1) for a in x.batch(i, 0, order)]
@@ -68,7 +68,7 @@ def of_data(x: np.ndarray | keras.utils.PyDataset) -> str | None:
         arrays = [x]
     arrays = [None if a is None else np.asarray(a) for a in arrays]
     shapes = [None if a is None else [list(a.shape), a.dtype.name] for a in arrays]
-    return _digest([shapes, sha256(*arrays)])
+    return _digest([shapes, sha256(*arrays), drawn])
 
 
 def _digest(content: Any) -> str:

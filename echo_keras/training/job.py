@@ -10,7 +10,7 @@ import numpy as np
 
 from echo_keras._files import write_json
 
-from .digests import digests, weight_shapes
+from .digests import digests
 from .run_folder import (
     ARGUMENTS,
     RunFolderError,
@@ -45,7 +45,7 @@ class Job:
         """A new model, compiled."""
         model, loss, optimizer = self.make()
         found = digests(model, loss, optimizer, self.batches, self.validation)
-        write_json(self.directory / ARGUMENTS, {**self.arguments, "digests": found})
+        self.noted = {**self.arguments, "digests": found}
         model.compile(optimizer, loss=loss)
         if model.built:  # or TensorFlow traces the first step twice
             model.optimizer.build(model.trainable_variables)
@@ -60,34 +60,38 @@ class Job:
         before = read_arguments(self.directory)
         self._refuse([k for k, v in self.arguments.items() if v != before[k]])
         model = load(self.directory)
-        new, *rest = self.make()
-        kept = before.get("digests")
-        if kept is None:
-            same = weight_shapes(model) == weight_shapes(new)
-            self._refuse([] if same else ["model"])
-            print(
-                f"{self.directory}: an older version trained here and kept no digests; "
-                "its model, loss, optimizer and data are taken to be these"
-            )
-        else:
-            found = digests(new, *rest, self.batches, self.validation)
-            changed = [k for k, v in found.items() if v != kept.get(k)]
-            last = (before.get("parts") or [{}])[-1].get("backend")
-            if last not in (None, keras.backend.backend()):
-                changed.append(f"backend, {last}")
-            self._refuse(changed, self.force)
         # The number of finished epochs is in the optimizer's step count.
-        steps = self.batches.num_batches
-        return model, int(model.optimizer.iterations) // steps
+        done = int(model.optimizer.iterations) // self.batches.num_batches
+        found = digests(*self.make(), self.batches, self.validation)
+        # What was loaded counts as well: code that knows new arguments writes other
+        # configurations of the same thing.
+        loaded = digests(model, model.loss, model.optimizer)
+        if "digests" not in before:
+            before["digests"] = {k: v for k, v in found.items() if k not in loaded}
+            print(
+                f"{self.directory}: an older version trained here and kept no digest "
+                "of the data; they are taken to be these"
+            )
+        kept = before["digests"]
+        changed = [
+            k for k, v in found.items() if v not in (kept.get(k), loaded.get(k, ""))
+        ]
+        before["parts"] = [
+            part for part in before.get("parts", []) if part["from_epoch"] < done
+        ]
+        for part in before["parts"][-1:]:
+            if part["backend"] != keras.backend.backend():
+                changed.append(f"backend, {part['backend']}")
+        self._refuse(changed, self.force)
+        self.noted = before
+        return model, done
 
     def note_part(self, done: int) -> None:
-        """Notes what the training runs on from here, and the digests it goes on with."""
-        arguments = read_arguments(self.directory)
-        parts = [p for p in arguments.get("parts", []) if p["from_epoch"] < done]
-        arguments["parts"] = [*parts, this_part(done)]
-        write_json(self.directory / ARGUMENTS, arguments)
+        """Notes what the training runs on from here."""
+        self.noted["parts"] = [*self.noted.get("parts", []), this_part(done)]
+        write_json(self.directory / ARGUMENTS, self.noted)
 
-    def _refuse(self, changed: list[str], force: bool = False) -> None:
+    def _refuse(self, changed: list[str], force: bool | None = None) -> None:
         if not changed:
             return
         sentence = (
@@ -95,5 +99,6 @@ class Job:
             f"{', '.join(changed)}"
         )
         if not force:
-            raise RunFolderError(f"{sentence}: use another folder, or remove it.")
+            hint = ", or go on with it by force_resume=True" * (force is False)
+            raise RunFolderError(f"{sentence}: use another folder, or remove it{hint}.")
         print(f"{sentence}: it goes on as it was made, with these data.")

@@ -113,43 +113,44 @@ def has_checkpoint(directory: pathlib.Path) -> bool:
 
 
 def looks_finished(directory: pathlib.Path, epochs: int) -> bool:
-    """Whether the logs of all epochs are there: then only the last save may not be."""
+    """Whether the logs of all epochs and a whole checkpoint are there.
+
+    A kill may have come between the logs of the last epoch and its checkpoint.
+    """
     with contextlib.suppress(RunFolderError):
-        return has_checkpoint(directory) and len(read_history(directory)) >= epochs
+        whole = damage_of(directory / CHECKPOINT) is None
+        return whole and len(read_history(directory)) >= epochs
     return False
 
 
 def load(directory: pathlib.Path) -> keras.Model:
-    """The model of the newest checkpoint that is whole.
+    """The model of the checkpoint.
 
     Raises:
-        RunFolderError: there is none, or Keras cannot load it here.
+        RunFolderError: it is damaged, or Keras cannot load it here.
     """
     path = directory / CHECKPOINT
     if damage := damage_of(path):
-        previous = directory / PREVIOUS
-        if damage_of(previous):
-            raise wrong(path, "a whole checkpoint", damage)
-        print(f"{path}: {damage}; going on from {PREVIOUS}, the one saved before it")
-        path = previous
+        raise wrong(path, "a whole checkpoint", damage)
     try:
         return keras.saving.load_model(path)
     except Exception as error:  # Keras raises whatever the configuration provokes
         (line, *_) = str(error).splitlines() or [repr(error)]
         raise RunFolderError(
             f"{path} must hold a model that can be loaded here. Received: "
-            f"{type(error).__name__}: {line} Import what defines its classes, or delete "
-            "the folder to start again."
+            f"{type(error).__name__}: {line} Import what defines its classes, or "
+            "delete the folder to start again."
         ) from error
 
 
 def repair(directory: pathlib.Path) -> None:
-    """Removes what killed processes left, and puts a whole checkpoint in its place."""
+    """Removes what killed processes left; the checkpoint before replaces a bad one."""
     for pattern in ("*.part", "*.part.keras", "part.keras"):
         for path in directory.glob(pattern):
             path.unlink()
     path, previous = directory / CHECKPOINT, directory / PREVIOUS
-    if previous.exists() and damage_of(path) and not damage_of(previous):
+    if previous.exists() and (damage := damage_of(path)) and not damage_of(previous):
+        print(f"{path}: {damage}. Going on from {PREVIOUS}, the one saved before it.")
         os.replace(previous, path)
 
 

@@ -29,11 +29,8 @@ from .run_folder import (
 )
 from .schedules import learning_rates
 
-UNWRITABLE = {
-    getattr(errno, name)
-    for name in "ENOSPC EDQUOT EROFS EACCES EPERM ENOTDIR EEXIST EIO EFBIG".split()
-    if hasattr(errno, name)
-}
+FULL = {errno.ENOSPC, errno.EIO, errno.EFBIG, getattr(errno, "EDQUOT", None)} - {None}
+CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 
 
 def train(
@@ -61,9 +58,9 @@ def train(
     arguments after an interruption, it goes on from the checkpoint and ends with the
     same model up to rounding: order of the data, noise and optimizer all continue.
     Digests of model, loss, optimizer and data are kept there and compared, and the
-    checkpoint before the last one is kept too, in case the last one is damaged. A
-    folder of an older version, which kept no digests, is taken as it is where the
-    shapes of the model's weights agree; a line says so.
+    checkpoint before the last one is kept too, in case the last one is damaged. Where
+    an older version kept no digests, model, loss and optimizer are compared with those
+    of the checkpoint, and a line says that the data are not.
 
     Args:
         build: Function without arguments that returns an uncompiled Keras model.
@@ -152,8 +149,8 @@ def train(
             model, done = job.resumed()
         else:
             model, done = job.begun(), 0
-        job.note_part(done)
         history = read_history(directory, done)[:done] if done else []
+        job.note_part(done)
         checkpoint = Checkpoint(directory, history, save_seconds)
         log = csv_log(directory / "log.csv", done)
         # The log before the checkpoint: what a kill leaves over is cut off above.
@@ -201,13 +198,14 @@ def _explained(directory: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        text = str(error)  # HDF5 has the number in its text alone
-        known = error.errno in UNWRITABLE or "No space left" in text
-        if not known or isinstance(error, FileNotFoundError):
+        # HDF5 has the number in its text alone.
+        full = error.errno in FULL or "No space left" in str(error)
+        closed = error.errno in CLOSED and str(directory) in str(error.filename)
+        if not full and not closed:
             raise
+        reason = error.strerror or str(error).splitlines()[0]
         raise OSError(
-            f"directory must be a folder that can be written to. Received: {directory} "
-            f"({error.strerror or text.splitlines()[0]}). The last checkpoint stays as "
-            "it was: make room or correct the folder, and call again with the same "
-            "arguments to go on."
+            "directory must be a folder that can be written to. Received: "
+            f"{directory} ({reason}). The last checkpoint stays as it was: make room or "
+            "correct the folder, and call again with the same arguments to go on."
         ) from error
