@@ -19,6 +19,7 @@ except ImportError:  # Windows
 
 FILE = "lock.json"
 BEAT = 15.0  # seconds after which the holder shows that it lives
+ORPHAN = 5.0  # seconds for which a worker may outlive the process that started it
 PATIENCE = 120.0  # without a sign of life; more than network file systems cache
 
 
@@ -58,6 +59,7 @@ def locked(directory: pathlib.Path) -> Iterator[None]:
 
 def _opened(path: pathlib.Path) -> tuple[BinaryIO, bool]:
     """The file, locked by the system; and whether that can be relied on."""
+    until = time.monotonic() + ORPHAN
     while True:
         file = open(path, "ab")  # noqa: SIM115
         try:
@@ -69,8 +71,10 @@ def _opened(path: pathlib.Path) -> tuple[BinaryIO, bool]:
                 if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                     return file, True
         except BlockingIOError:
-            file.close()
-            raise _taken(path, _holder(path)) from None
+            if time.monotonic() > until:
+                file.close()
+                raise _taken(path, _holder(path)) from None
+            time.sleep(0.2)
         except OSError:  # a file system without locks
             return file, False
         file.close()

@@ -31,6 +31,10 @@ class RunFolderError(ValueError):
     """A run's folder cannot be used; the sentence says why and what to do."""
 
 
+class UnwritableFolderError(OSError):
+    """A run's folder cannot be written to; the sentence says how to go on."""
+
+
 def wrong(path: pathlib.Path, expected: str, found: object) -> RunFolderError:
     """The error for a file that holds something else."""
     return RunFolderError(

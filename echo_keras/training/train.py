@@ -22,6 +22,7 @@ from .job import Job
 from .lock import locked
 from .run_folder import (
     PREVIOUS,
+    UnwritableFolderError,
     has_checkpoint,
     looks_finished,
     read_history,
@@ -93,7 +94,8 @@ def train(
         RunFolderError: a ValueError; the checkpoint in `directory` belongs to other
             arguments, another model, loss, optimizer, data or backend, files there
             are damaged, or another process trains there.
-        OSError: `directory` cannot be written to, or the disk is full.
+        UnwritableFolderError: an OSError; `directory` cannot be written to, or the disk
+            is full.
         ImportError: TensorBoard logs are asked for and it is not installed.
     """
     check_integer(epochs, "epochs", 1)
@@ -204,8 +206,8 @@ def _explained(directory: pathlib.Path) -> Iterator[None]:
         if not full and not closed:
             raise
         reason = error.strerror or str(error).splitlines()[0]
-        raise OSError(
+        raise UnwritableFolderError(
             "directory must be a folder that can be written to. Received: "
-            f"{directory} ({reason}). The last checkpoint stays as it was: make room or "
-            "correct the folder, and call again with the same arguments to go on."
+            f"{directory} ({reason}). The last checkpoint stays as it was: make room "
+            "or correct the folder, and call again with the same arguments to go on."
         ) from error
