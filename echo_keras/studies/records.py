@@ -146,15 +146,13 @@ def load(path: pathlib.Path) -> Record:
     try:
         record = json.loads(path.read_text())
         found = record["schema"]
-        record["study"], record["config"].keys(), record["measures"].keys()
-        record["data"]["checksum"], record["data"]["description"]
-        text = _text_in(record["test"])
-        if text is not None:
-            raise ValueError(f"{text!r} in the place of a number")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if found == SCHEMA:
+            _check(record)
+    except (ValueError, KeyError, TypeError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else f"damage ({error})"
         raise ValueError(
-            f"{path.name} must hold a run record. Received: {error!r}. Move it "
-            f"elsewhere, or delete it to run again."
+            f"{path.name} must hold a run record. Received: {what}. Move it elsewhere, "
+            "or delete it to run again."
         ) from error
     if found != SCHEMA:
         raise ValueError(
@@ -162,6 +160,17 @@ def load(path: pathlib.Path) -> Record:
             f"schema={found}. Delete it to run again."
         )
     return record
+
+
+def _check(record: Record) -> None:
+    """Raises for a record that no table can be made of."""
+    for key in ("config", "data", "test", "measures"):
+        if not isinstance(record[key], dict):
+            raise ValueError(f"{key} is a {type(record[key]).__name__}")
+    record["study"], record["data"]["checksum"], record["data"]["description"]
+    text = _text_in(record["test"])
+    if text is not None:
+        raise ValueError(f"{text!r} in the place of a number")
 
 
 def _text_in(numbers: Any) -> str | None:

@@ -57,6 +57,21 @@ def locked(directory: pathlib.Path) -> Iterator[None]:
                 path.unlink()
 
 
+def state(path: pathlib.Path) -> str:
+    """What a lock file says; it stays as it is."""
+    here = _holder(path).get("host") == socket.gethostname()
+    try:
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return f"{_named(_holder(path))} trains this run now"
+    except (OSError, AttributeError):  # nothing can be told of it
+        here = False
+    if here:
+        return f"left by {_named(_holder(path))}, which died; the next takes it over"
+    return f"of {_named(_holder(path))}, which may train this run now"
+
+
 def _opened(path: pathlib.Path) -> tuple[BinaryIO, bool]:
     """The file, locked by the system; and whether that can be relied on."""
     until = time.monotonic() + ORPHAN

@@ -147,11 +147,16 @@ def load(directory: pathlib.Path) -> keras.Model:
         ) from error
 
 
+def left_over(directory: pathlib.Path) -> list[pathlib.Path]:
+    """Files that a process was writing when it was killed."""
+    patterns = "*.part", "*.part.keras", "part.keras"
+    return [path for pattern in patterns for path in directory.glob(pattern)]
+
+
 def repair(directory: pathlib.Path) -> None:
     """Removes what killed processes left; the checkpoint before replaces a bad one."""
-    for pattern in ("*.part", "*.part.keras", "part.keras"):
-        for path in directory.glob(pattern):
-            path.unlink()
+    for path in left_over(directory):
+        path.unlink()
     path, previous = directory / CHECKPOINT, directory / PREVIOUS
     if previous.exists() and (damage := damage_of(path)) and not damage_of(previous):
         print(f"{path}: {damage}. Going on from {PREVIOUS}, the one saved before it.")

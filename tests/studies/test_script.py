@@ -138,7 +138,7 @@ def test_a_study_has_a_flag_for_each_thing_that_can_be_chosen():
             "samples",
         ),
         *("kind", "seed", "data_dir", "out_dir"),
-        *("runs", "tensorboard", "runner", "workers", "address"),
+        *("runs", "tensorboard", "force_resume", "runner", "workers", "address"),
         *("cpus_per_run", "gpus_per_run"),
     ]
 
