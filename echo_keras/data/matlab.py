@@ -22,7 +22,7 @@ _MATRIX, _COMPRESSED = 14, 15  # types of elements
 _STORED = dict(zip((1, 2, 3, 4, 5, 6, 7, 9, 12, 13), "bBhHiIfdqQ", strict=True))
 _CLASSES = dict(zip(range(6, 16), "dfbBhHiIqQ", strict=True))
 _COMPLEX = 0x800  # among the flags of a matrix
-_MOST_BYTES = 2**29  # of a file
+MOST_BYTES = 2**29  # of a file
 _HEAD = 1024  # bytes in which flags, shape and name of a matrix stand, and more
 
 
@@ -40,7 +40,7 @@ def read_matrices(
     Raises:
         ValueError: the file is damaged, or a matrix is missing or of another kind.
     """
-    content = memoryview(read_bytes(path, _MOST_BYTES))
+    content = memoryview(read_bytes(path, MOST_BYTES))
     found = {}
     try:
         for name, *matrix in _matrices(content, names, 8 * rows * columns + _HEAD):
