@@ -137,6 +137,12 @@ def codes(folder, rng):
     return lambda: codec.unpack(layer, content)
 
 
+def peak():
+    """The most memory that this process took, in MB."""
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
+
+
 def outcome(kind, number):
     """How one mutation ends: "accepted", "sentence", or what else was raised."""
     rng = np.random.RandomState([number, sum(map(ord, kind))])
@@ -158,8 +164,5 @@ if __name__ == "__main__":
     first, last = map(int, sys.argv[2:4])
     for kind in sys.argv[1].split(","):
         for number in range(first, last):
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            print(json.dumps([kind, number, "began", peak]), flush=True)
-            found = outcome(kind, number)
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            print(json.dumps([kind, number, found, peak]), flush=True)
+            print(json.dumps([kind, number, "began", peak()]), flush=True)
+            print(json.dumps([kind, number, outcome(kind, number), peak()]), flush=True)

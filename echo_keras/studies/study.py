@@ -11,7 +11,7 @@ import keras
 from echo_keras import data, losses, metrics, training
 from echo_keras._files import write_json
 from echo_keras.data.pixels import binarize
-from echo_keras.training import UnwritableFolderError
+from echo_keras.training import UnwritableFolderError, run_folder
 
 from . import records, runners
 from .configurations import Config, Configurations, differing
@@ -275,9 +275,9 @@ class Study(Configurations):
             Pairs of a configuration and its model. Where none is left, a line says so.
         """
         for config in configs:
-            path = self.folder(out, config) / "checkpoint.keras"
-            if path.exists():
-                yield config, keras.saving.load_model(path)
+            folder = self.folder(out, config)
+            if (folder / run_folder.CHECKPOINT).exists():
+                yield config, run_folder.load(folder)
             else:
                 print(f"{self.run_name(config)}: no model is left to draw with")
 

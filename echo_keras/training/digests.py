@@ -12,8 +12,9 @@ from echo_keras._files import sha256
 
 from .batches import Batches
 
-# Numbered by Keras, or of the process rather than of the object.
-LEFT_OUT = ("name", "module", "build_config", "compile_config", "shared_object_id")
+# Numbered by Keras, drawn where none is given, or of the process and not the object.
+LEFT_OUT = ("name", "seed", "module", "build_config", "compile_config")
+LEFT_OUT += ("shared_object_id",)
 REFERENCES = ("keras_history", "input_layers", "output_layers")
 
 
