@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from echo_keras._files import check_integer
 from echo_keras.layers import VectorQuantizer
 
 MAGIC = b"EKVQ"
@@ -115,6 +116,7 @@ def unpack(
 
     Example: see `pack`.
     """
+    check_integer(max_indices, "max_indices", 1)
     stream = _constriction().stream
     weights = _weights(quantizer)
     data = bytes(data)
