@@ -1,6 +1,7 @@
 """What differs between backends. No other file of the layers names one."""
 
 import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -285,6 +286,24 @@ def device_name() -> str | None:
         if torch.cuda.is_available():
             return torch.cuda.get_device_name()
     return None
+
+
+def cpu_threads() -> int:
+    """The threads that the backend computes with on a CPU."""
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.get_num_threads()
+    cores = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):  # those that this process may use
+        cores = len(os.sched_getaffinity(0))
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        set_ = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+        number = tf.config.threading.get_intra_op_parallelism_threads()
+        return number or int(set_ if set_.isdigit() else 0) or cores
+    return cores
 
 
 def count_gpus() -> int:
