@@ -85,7 +85,8 @@ def test_two_processes_train_the_model_of_one_and_survive_a_kill(repository, tmp
     codes, said = together(repository, tmp_path / "two")
     assert codes == [0, 0], said
     assert "going on after epoch 1" in said[0]
-    assert alone.wait(150) == 0, alone.communicate()
+    said = alone.communicate(timeout=150)
+    assert alone.returncode == 0, said
     assert [p.name for p in (tmp_path / "two").iterdir()] == ["model.keras"]
     one, two = (
         keras.models.load_model(tmp_path / name / "model.keras")
