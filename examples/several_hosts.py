@@ -19,8 +19,11 @@ import os
 import pathlib
 import sys
 
-os.environ["KERAS_BACKEND"] = "jax"
-os.environ.setdefault("JAX_CPU_COLLECTIVES_IMPLEMENTATION", "gloo")
+ENVIRONMENT = {
+    "KERAS_BACKEND": "jax",
+    "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",  # how CPUs exchange values
+}
+os.environ.update(ENVIRONMENT)
 
 BATCH_SIZE = 100  # of all hosts together
 SEED = 0
@@ -130,7 +133,10 @@ def train(coordinator, processes, process, folder, epochs):
 
 def train_by_ray(processes, folder, epochs):
     """The same, started by Ray on the nodes of its cluster."""
+    import socket
+
     import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     @ray.remote(num_cpus=1, max_retries=0)
     def work(coordinator, process):
@@ -138,15 +144,26 @@ def train_by_ray(processes, folder, epochs):
 
     @ray.remote(num_cpus=0)
     def free_address():
-        import socket
-
         with socket.socket() as found:
             found.bind(("", 0))
-            return f"{ray.util.get_node_ip_address()}:{found.getsockname()[1]}"
+            port = found.getsockname()[1]
+        node = ray.get_runtime_context().get_node_id()
+        return f"{ray.util.get_node_ip_address()}:{port}", node
 
-    ray.init()
-    address = ray.get(free_address.remote())
-    ray.get([work.remote(address, process) for process in range(processes)])
+    # A running cluster, or else one of this machine.
+    ray.init(runtime_env={"env_vars": ENVIRONMENT})
+    address, node = ray.get(free_address.remote())
+    running = []
+    for process in range(processes):
+        # Process 0 where its address is, the others on as many nodes as there are.
+        where = (
+            "SPREAD" if process else NodeAffinitySchedulingStrategy(node, soft=False)
+        )
+        running.append(work.options(scheduling_strategy=where).remote(address, process))
+    try:
+        ray.get(running)
+    except ray.exceptions.RayError:
+        sys.exit("A process of this training has ended. Start it again to go on.")
 
 
 def main():
