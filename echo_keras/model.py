@@ -1,6 +1,5 @@
 """The functional model that logs rate and distortion, and what assembles one."""
 
-import inspect
 import math
 import pathlib
 import re
@@ -145,22 +144,28 @@ class RateDistortionModel(keras.Model):
         finally:
             self._maybe_reset_call_context()
 
-    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Any = None,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
         """As in Keras, after a look at the targets; those of `fit(x)` are x.
 
         Callbacks learn that a smaller rate or error is better.
         """
-        call = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs).arguments
-        del call["self"]
-        self._check_targets(call.get("x"), call.get("y"))
-        held_out = call.get("validation_data")
+        self._check_targets(x, y)
+        held_out = kwargs.get("validation_data")
         if isinstance(held_out, (list, tuple)):
             self._check_targets(*held_out[:2])
         # Keras finds this out for what was compiled, not for a model's own trackers.
         trackers = [self.distortion_tracker, self.rate_tracker, self.neg_elbo_tracker]
         trackers = filter(None, [*trackers, *self.penalty_trackers])
         ours = {tracker.name for tracker in trackers}
-        callbacks = call.get("callbacks")
         for callback in tree.flatten(getattr(callbacks, "callbacks", callbacks)):
             monitored = getattr(callback, "monitor", "").removeprefix("val_")
             if monitored in ours and callback.mode == "auto":
@@ -171,8 +176,8 @@ class RateDistortionModel(keras.Model):
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks.append(check)
         else:
-            call["callbacks"] = [check, *tree.flatten(callbacks or [])]
-        return super().fit(**call)
+            callbacks = [check, *tree.flatten(callbacks or [])]
+        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As in Keras, after a look at the targets; those of `evaluate(x)` are x."""
