@@ -124,7 +124,7 @@ for name, make in channels.items():
         z = strategy.experimental_local_results(strategy.run(step, (halves,)))
         z = np.concatenate(z)
     elif backend == "jax" and count == 2:
-        a, b = keras.Input((1,)), keras.Input((1,))
+        a, b = (keras.Input(batch_shape=(n, 1)) for _ in range(2))
         model = keras.Model([a, b], Noise(channel)([a, b]))
         z = model.predict([f, log_s], batch_size=n, verbose=0)
     elif backend == "torch" and count == 2:
