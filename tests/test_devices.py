@@ -161,7 +161,7 @@ def found(tmp_path_factory):
         for name, (count, rank) in processes.items()
     ]
     for process in running:
-        _, errors = process.communicate(timeout=200)
+        _, errors = process.communicate(timeout=400)
         assert process.returncode == 0, errors
     return {name: dict(np.load(folder / f"{name}.npz")) for name in processes}
 

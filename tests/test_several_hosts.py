@@ -72,7 +72,7 @@ def together(repository, folder, **environment):
         start(repository, folder, *shared, f"--process={i}", **environment)
         for i in range(2)
     ]
-    said = ["".join(p.communicate(timeout=150)) for p in both]
+    said = ["".join(p.communicate(timeout=400)) for p in both]
     return [p.returncode for p in both], said
 
 
@@ -85,7 +85,7 @@ def test_two_processes_train_the_model_of_one_and_survive_a_kill(repository, tmp
     codes, said = together(repository, tmp_path / "two")
     assert codes == [0, 0], said
     assert "going on after epoch 1" in said[0]
-    said = alone.communicate(timeout=150)
+    said = alone.communicate(timeout=400)
     assert alone.returncode == 0, said
     assert [p.name for p in (tmp_path / "two").iterdir()] == ["model.keras"]
     one, two = (
