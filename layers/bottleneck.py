@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from . import arguments
 from .channel import Channel, Draw
 from .typing import Shape, Tensor, Tensors
 
@@ -25,12 +26,7 @@ class Bottleneck(keras.layers.Layer):
         dtype: keras.DTypePolicy | str | None = None,
     ) -> None:
         super().__init__(name=name, trainable=trainable, dtype=dtype)
-        if units < 1 or units != int(units):
-            raise ValueError(
-                f"units, the number of latent dimensions, must be an integer >= 1. "
-                f"Received: units={units}"
-            )
-        self.units = units
+        self.units = arguments.integer("units", units)  # the latent dimension
         self.channel: Channel | None = None
 
     def build(self, input_shape: Shape) -> None:

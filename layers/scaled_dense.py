@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from . import arguments
 from .base import LossTerm
 from .channel import is_collecting
 from .typing import Shape, Tensor
@@ -58,7 +59,7 @@ class ScaledDense(keras.layers.Dense):
     add_state = LossTerm.add_state
 
     def __init__(self, units: int, **kwargs: Any) -> None:
-        super().__init__(units, **kwargs)
+        super().__init__(arguments.integer("units", units), **kwargs)
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from . import arguments
 from .penalty import Penalty
 from .typing import Shape, Tensor
 
@@ -51,9 +52,7 @@ class VariancePenalty(Penalty):
         self, weight: float = 1.0, variance: float | None = None, **kwargs: Any
     ) -> None:
         super().__init__(weight=weight, **kwargs)
-        if variance is not None:
-            variance = self.check_weight("variance", variance)
-        self.variance = variance
+        self.variance = arguments.number("variance", variance, low=0, optional=True)
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
