@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from echo_keras.layers.typing import Shape, Tensor
@@ -23,6 +24,12 @@ class Distortion(keras.losses.Loss):
     likelihood p(x|z), it also gives `mean(y_pred)` and `sample(y_pred, seed)`: the
     loss alone knows what the decoder's raw output means.
 
+    Weights (batch,) weigh examples, as in Keras: the mean over the batch of weight x
+    nats. Weights of more axes, of the shape of the data or of its first axes, such as
+    (batch, height, width) for images, weigh values before they are summed; so does the
+    mask of y_pred, with 0 and 1. What has weight 0 may be anything, NaN included: that
+    is the likelihood of the observed values of data with missing ones.
+
     Inputs:
         y_true: Data, shape (batch, ...).
         y_pred: The decoder's raw output, of the same shape unless a subclass says
@@ -36,6 +43,10 @@ class Distortion(keras.losses.Loss):
 
     # Where the channels of y_pred are this many times those of y_true.
     outputs_per_value = 1
+    # The least and the greatest value that data may have.
+    support = (-math.inf, math.inf)
+    # Below this no distortion of such data is.
+    lowest = -math.inf
 
     def __init__(
         self,
@@ -47,7 +58,43 @@ class Distortion(keras.losses.Loss):
             name=name or type(self).__name__.lower(), reduction=reduction, dtype=dtype
         )
 
+    def __call__(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> Tensor:
+        of_values = None
+        if sample_weight is not None:
+            sample_weight = ops.cast(sample_weight, "float32")
+            shape = tuple(sample_weight.shape)
+            if len(shape) > 1 and shape[1:] != (1,):
+                of_values, sample_weight = sample_weight, None
+            else:
+                sample_weight = ops.reshape(sample_weight, (-1,))
+        nats = self._per_example(y_true, y_pred, of_values)
+        if sample_weight is not None:
+            nats = ops.where(sample_weight == 0, 0.0, nats)
+        reduced = _Reduced(reduction=self.reduction, dtype=self.dtype)
+        return reduced(nats, nats, sample_weight)
+
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return self._per_example(y_true, y_pred, None)
+
+    def _per_example(self, y_true, y_pred, weights):
+        """The sum over an example's values, those with a mask or weight 0 left out."""
+        mask = getattr(y_pred, "_keras_mask", None)
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        self._check_shapes(y_true, y_pred)
+        values = self.per_element(
+            ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
+        )
+        for name, each in (("The mask of y_pred", mask), ("sample_weight", weights)):
+            if each is not None:
+                each = _of_leading_axes(name, ops.cast(each, "float32"), values)
+                # Not NaN x 0: what does not count may be anything.
+                values = ops.where(each == 0, 0.0, each * values)
+        axes = tuple(range(1, len(values.shape)))
+        return ops.sum(values, axis=axes) if axes else values
+
+    def _check_shapes(self, y_true, y_pred):
         expected = tuple(y_true.shape[:-1]) + (
             None
             if y_true.shape[-1] is None
@@ -62,9 +109,39 @@ class Distortion(keras.losses.Loss):
                 f"data of shape {tuple(y_true.shape)}. Received: y_pred of shape "
                 f"{found}"
             )
-        y_true = ops.cast(y_true, "float32")
-        per_element = self.per_element(y_true, ops.cast(y_pred, "float32"))
-        return ops.sum(per_element, axis=tuple(range(1, len(per_element.shape))))
+
+    def check_data(self, y_true: np.ndarray) -> None:
+        """Raises a ValueError unless data are what the loss is a loss of.
+
+        Finite numbers; of `Bernoulli` in [0, 1], of `CategoricalNLL` whole and >= 0.
+
+        Args:
+            y_true: Array (n, ...).
+        """
+        y_true = np.asarray(y_true)
+        if y_true.dtype.kind not in "biuf":
+            raise ValueError(
+                f"The data of {type(self).__name__} must be numbers. "
+                f"Received: dtype {y_true.dtype}"
+            )
+        if not y_true.size:
+            raise ValueError(
+                f"The data of {type(self).__name__} must not be empty. "
+                f"Received: shape {y_true.shape}"
+            )
+        low, high = float(y_true.min()), float(y_true.max())
+        if not -math.inf < low <= high < math.inf:
+            raise ValueError(
+                f"The data of {type(self).__name__} must be finite. "
+                f"Received: NaN or infinity"
+            )
+        least, most = self.support
+        if not least <= low <= high <= most:
+            advice = " Divide pixels by 255." if most == 1 and high > 1 else ""
+            raise ValueError(
+                f"The data of {type(self).__name__} must be in [{least:g}, {most:g}]. "
+                f"Received: values from {low:g} to {high:g}.{advice}"
+            )
 
     def per_element(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The distortion of each value in nats, (batch, ...), of float32 tensors."""
@@ -97,6 +174,27 @@ class Distortion(keras.losses.Loss):
         return {"name": self.name, "reduction": self.reduction, "dtype": self.dtype}
 
 
+class _Reduced(keras.losses.Loss):
+    """Numbers of examples, weighted and reduced as Keras does, on replicas too."""
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return y_pred
+
+
+def _of_leading_axes(name, weights, values):
+    """Weights (batch, ...), shaped to go with values that may have more axes."""
+    found, whole = tuple(weights.shape), tuple(values.shape)
+    fit = len(found) <= len(whole) and all(
+        None in (f, v) or f == v or f == 1 for f, v in zip(found, whole, strict=False)
+    )
+    if not fit:
+        raise ValueError(
+            f"{name} must have the shape (batch,), that of the data or of its first "
+            f"axes, for data of shape {whole}. Received: shape {found}"
+        )
+    return ops.expand_dims(weights, tuple(range(len(found), len(whole))))
+
+
 @keras.saving.register_keras_serializable(package="echo_keras")
 class Bernoulli(Distortion):
     r"""Bernoulli: \(-y \log \sigma(l) - (1 - y) \log(1 - \sigma(l))\) for logits l.
@@ -111,6 +209,9 @@ class Bernoulli(Distortion):
     >>> round(float(loss(np.ones((3, 4)), np.zeros((3, 4)))), 3)  # 4 log 2
     2.773
     """
+
+    support = (0.0, 1.0)
+    lowest = 0.0
 
     def per_element(self, y_true: Tensor, logits: Tensor) -> Tensor:
         return ops.softplus(logits) - y_true * logits
@@ -329,17 +430,33 @@ class CategoricalNLL(Distortion):
         BIB-AE paper, Eq. 6 and 43.
     """
 
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+    support = (0.0, math.inf)
+    lowest = 0.0
+
+    def _check_shapes(self, y_true, y_pred):
         if len(y_pred.shape) != 2 or tuple(y_true.shape[1:]) not in ((), (1,)):
             raise ValueError(
                 f"CategoricalNLL takes labels of shape (batch,) and logits of shape "
                 f"(batch, classes). Received: y_true of shape {tuple(y_true.shape)}, "
                 f"y_pred of shape {tuple(y_pred.shape)}"
             )
-        logits = ops.cast(y_pred, "float32")
+
+    def check_data(self, y_true: np.ndarray) -> None:
+        super().check_data(y_true)
+        if (np.asarray(y_true) % 1 != 0).any():
+            raise ValueError(
+                "The data of CategoricalNLL must be the numbers of classes. "
+                "Received: numbers that are not whole"
+            )
+
+    def per_element(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
-        of_label = ops.one_hot(labels, logits.shape[-1], dtype="float32")
-        return ops.logsumexp(logits, axis=-1) - ops.sum(of_label * logits, axis=-1)
+        classes = y_pred.shape[-1]
+        within = ops.clip(labels, 0, classes - 1)
+        of_label = ops.one_hot(within, classes, dtype="float32")
+        nats = ops.logsumexp(y_pred, axis=-1) - ops.sum(of_label * y_pred, axis=-1)
+        # A class that does not exist has no probability.
+        return ops.where(labels == within, nats, math.inf)
 
     def mean(self, y_pred: Tensor) -> Tensor:
         """The mean of one-hot labels: the probabilities of the classes."""

@@ -1,10 +1,13 @@
 """The functional model that logs rate and distortion, and what assembles one."""
 
 import inspect
+import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import keras
+import numpy as np
 from keras import ops, tree
 
 from echo_keras.layers import (
@@ -17,8 +20,10 @@ from echo_keras.layers import (
     ShuffledCodes,
 )
 from echo_keras.layers.backend import replicas_in_sync
+from echo_keras.layers.base import example_weights
 from echo_keras.layers.typing import Tensor
 
+from .losses import Distortion
 from .networks import conv_decoder, conv_encoder
 
 AnyLayer = TypeVar("AnyLayer", bound=keras.layers.Layer)
@@ -48,24 +53,34 @@ class RateDistortionModel(keras.Model):
     sum of all these. This model logs them apart, in `fit`, `evaluate` and with the
     prefix `val_`, as means over examples:
 
-    - `distortion`: the compiled loss.
-    - `rate`: the sum over all channels, without beta. For what it says of I(X; Z),
-      see `metrics.evaluate`.
+    - `distortion`: the compiled loss, summed over outputs if there are several. (Keras
+      logs each as "<output>_loss".)
+    - `rate`: the sum over all channels, and over the calls of each, without beta. For
+      what it says of I(X; Z), see `metrics.evaluate`.
     - `neg_elbo`: rate + distortion, whatever beta is.
+    - `beta` of a channel whose beta follows a rule, "<channel>_beta" if there are
+      several.
     - each `Penalty` under its layer's name, without its weight; and the cross-entropy
       of a penalty's discriminator as "<name>_discriminator_loss".
 
     So `loss` = `distortion` + beta `rate` for one channel and no penalties. A model
     without a channel has a code without noise, and no finite rate: `rate` and
-    `neg_elbo` are then not among its logs. To `ModelCheckpoint` and `EarlyStopping`
-    smaller is better in all of these. Layers of the library train as well under a
-    plain `keras.Model`.
+    `neg_elbo` are then not among its logs. To `ModelCheckpoint`, `EarlyStopping` and
+    `ReduceLROnPlateau` smaller is better in all of these but beta. Layers of the
+    library train as well under a plain `keras.Model`.
+
+    An autoencoder's target is its input: `fit(x)` and `evaluate(x)` need no y. Sample
+    weights, (batch,), weigh distortion, rate and penalties of an example alike; weights
+    of the data's shape weigh values within the distortion alone (see `Distortion`).
 
     Args:
-        inputs, outputs: As for `keras.Model`; one output.
+        inputs, outputs: As for `keras.Model`.
 
     Raises:
-        ValueError: in `fit` or `evaluate`, if the model was compiled without a loss.
+        ValueError: in `compile`, for a loss of Keras's own, which averages over pixels
+            where a rate is a sum; in `fit` or `evaluate`, if the model was compiled
+            without a loss, if targets are outside of what the loss knows (pixels
+            beyond [0, 1] for `Bernoulli`), or if there are several inputs and no y.
 
     Example:
 
@@ -76,8 +91,7 @@ class RateDistortionModel(keras.Model):
     >>> logits = keras.layers.Dense(8)(EchoBottleneck(2)(inputs))
     >>> model = RateDistortionModel(inputs, logits)
     >>> model.compile("adam", loss=Bernoulli())
-    >>> log = model.evaluate(np.ones((5, 8)), np.ones((5, 8)), verbose=0,
-    ...                      return_dict=True)
+    >>> log = model.evaluate(np.ones((5, 8)), verbose=0, return_dict=True)
     >>> sorted(log)
     ['distortion', 'loss', 'neg_elbo', 'rate']
 
@@ -89,28 +103,124 @@ class RateDistortionModel(keras.Model):
         super().__init__(*args, **kwargs)
         self.distortion_tracker = keras.metrics.Mean(name="distortion")
         self.rate_tracker = self.neg_elbo_tracker = None
-        if find_layers(self, Channel):
+        channels = find_layers(self, Channel)
+        if channels:
             self.rate_tracker = keras.metrics.Mean(name="rate")
             self.neg_elbo_tracker = keras.metrics.Mean(name="neg_elbo")
+        ruled = [channel for channel in channels if channel.beta_rule]
+        self.beta_trackers = [
+            keras.metrics.Mean(name=f"{c.name}_beta" if len(ruled) > 1 else "beta")
+            for c in ruled
+        ]
         self.penalty_trackers = [
             keras.metrics.Mean(name=name)
             for layer in find_layers(self, Penalty)
             for name in layer.logs
         ]
 
+    def compile(
+        self, optimizer: Any = "rmsprop", loss: Any = None, **kwargs: Any
+    ) -> None:
+        """As in Keras; the loss must be a sum over the values of an example."""
+        for each in tree.flatten(loss):
+            _refuse_keras_loss(each)
+        super().compile(optimizer, loss, **kwargs)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles a loaded model, which Keras leaves to a model's own `compile`."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        # JAX trains by `stateless_call`, in which Keras takes each layer for the
+        # outermost one, and drops what earlier layers added to the loss when Python
+        # gives a new tensor the identity of an old one. A context of the model's own,
+        # which `__call__` would open, keeps them.
+        self._get_call_context()
+        try:
+            return super().call(inputs, training=training, mask=mask)
+        finally:
+            self._maybe_reset_call_context()
+
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-        """As in Keras, whose callbacks learn that a smaller rate or error is better."""
+        """As in Keras, after a look at the targets; those of `fit(x)` are x.
+
+        Callbacks learn that a smaller rate or error is better.
+        """
+        call = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs).arguments
+        del call["self"]
+        self._check_targets(call.get("x"), call.get("y"))
+        held_out = call.get("validation_data")
+        if isinstance(held_out, (list, tuple)):
+            self._check_targets(*held_out[:2])
         # Keras finds this out for what was compiled, not for a model's own trackers.
         trackers = [self.distortion_tracker, self.rate_tracker, self.neg_elbo_tracker]
         trackers = filter(None, [*trackers, *self.penalty_trackers])
         ours = {tracker.name for tracker in trackers}
-        call = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs)
-        callbacks = call.arguments.get("callbacks")
+        callbacks = call.get("callbacks")
         for callback in tree.flatten(getattr(callbacks, "callbacks", callbacks)):
             monitored = getattr(callback, "monitor", "").removeprefix("val_")
             if monitored in ours and callback.mode == "auto":
                 callback.mode = "min"
-        return super().fit(*args, **kwargs)
+        check = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: self._check_distortion(logs["distortion"])
+        )
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks.append(check)
+        else:
+            call["callbacks"] = [check, *tree.flatten(callbacks or [])]
+        return super().fit(**call)
+
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As in Keras, after a look at the targets; those of `evaluate(x)` are x."""
+        self._check_targets(x, y)
+        found = super().evaluate(x, y, *args, **kwargs)
+        self._check_distortion(float(self.distortion_tracker.result()))
+        return found
+
+    def _check_targets(self, x, y=None):
+        """Checks arrays. Of batches only the distortion tells, at an epoch's end."""
+        losses, targets = tree.flatten(self.loss), tree.flatten(x if y is None else y)
+        if len(losses) == len(targets):
+            for loss, target in zip(losses, targets, strict=True):
+                if isinstance(loss, Distortion) and isinstance(target, np.ndarray):
+                    loss.check_data(target)
+
+    def _check_distortion(self, found):
+        losses = tree.flatten(self.loss)
+        lowest = sum(getattr(loss, "lowest", -math.inf) for loss in losses)
+        if found < lowest:
+            names = ", ".join(type(loss).__name__ for loss in losses)
+            raise ValueError(
+                f"The distortion of {names} must be >= {lowest:g}: targets are outside "
+                f"of what it is a loss of, as pixels beyond [0, 1] are. Received: "
+                f"distortion={found:g}"
+            )
+
+    def train_step(self, *args: Any) -> Any:
+        *state, data = args
+        data, weights = self._with_targets(data)
+        with example_weights(weights):
+            return super().train_step(*state, data)
+
+    def test_step(self, *args: Any) -> Any:
+        *state, data = args
+        data, weights = self._with_targets(data)
+        with example_weights(weights):
+            return super().test_step(*state, data)
+
+    def _with_targets(self, data):
+        """A batch with targets, those of an autoencoder if it has none; its weights."""
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+        y = _target(x, y)
+        data = keras.utils.pack_x_y_sample_weight(x, y, weights)
+        # Weights of the data's shape are the distortion's alone.
+        if weights is not None and not tree.is_nested(weights):
+            shape = tuple(weights.shape)
+            if len(shape) == 1 or shape[1:] == (1,) and len(shape) == 2:
+                return data, ops.reshape(weights, (-1,))
+        return data, None
 
     def compute_loss(
         self,
@@ -125,27 +235,70 @@ class RateDistortionModel(keras.Model):
                 "RateDistortionModel must be compiled with a loss, the distortion, "
                 "such as echo_keras.losses.Bernoulli(). Received: loss=None"
             )
+        y = _target(x, y)
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
         # TensorFlow's strategies scale each term by 1 / replicas, that of the loss and
         # those of layers; what is logged is per example.
         added = sum((ops.sum(term) for term in self.losses), 0.0)
         distortion = loss * replicas_in_sync() - added
         logs = [(self.distortion_tracker, distortion)]
+        channels = find_layers(self, Channel)
         if self.rate_tracker is not None:
-            channels = find_layers(self, Channel)
             rate = sum((layer.last_rate.value for layer in channels), 0.0)
             logs.append((self.rate_tracker, rate))
             logs.append((self.neg_elbo_tracker, rate + distortion))
+        ruled = [channel.beta.value for channel in channels if channel.beta_rule]
+        logs += zip(self.beta_trackers, ruled, strict=True)
         penalties = [
             value
             for layer in find_layers(self, Penalty)
             for value in layer.logs.values()
         ]
         logs += zip(self.penalty_trackers, penalties, strict=True)
-        count = ops.cast(ops.shape(y_pred)[0], "float32")
+        count = ops.cast(ops.shape(tree.flatten(y_pred)[0])[0], "float32")
         for tracker, value in logs:
             tracker.update_state(ops.convert_to_tensor(value), sample_weight=count)
         return loss
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        return super().compute_metrics(x, _target(x, y), y_pred, sample_weight)
+
+
+# The loss of this library for one of Keras's.
+_INSTEAD = {
+    "crossentropy": "Bernoulli() for pixels, CategoricalNLL() for labels",
+    "squared": "SquaredError() or Gaussian()",
+    "absolute": "Laplace()",
+}
+
+
+def _refuse_keras_loss(loss):
+    """Raises a ValueError for a loss that averages over the values of an example."""
+    named = keras.losses.get(loss) if isinstance(loss, str) else loss
+    kind = named if callable(named) and hasattr(named, "__name__") else type(named)
+    if not getattr(kind, "__module__", "").startswith("keras."):
+        return
+    name = re.sub("[^a-z]", "", getattr(kind, "__name__", str(loss)).lower())
+    instead = [loss for word, loss in _INSTEAD.items() if word in name]
+    raise ValueError(
+        f"loss must be a sum over the values of an example, as rates are, such as "
+        f"echo_keras.losses.{(instead or ['Gaussian()'])[0]}; those of Keras are means "
+        f"over its last axis. Received: loss={loss!r}"
+    )
+
+
+def _target(x, y):
+    """y, or the input if there is none: that of an autoencoder."""
+    if y is not None:
+        return y
+    if tree.is_nested(x):
+        raise ValueError(
+            f"y must be given for a model of several inputs. Received: y=None with "
+            f"{len(tree.flatten(x))} inputs"
+        )
+    return x
 
 
 def autoencoder(
@@ -181,7 +334,8 @@ def autoencoder(
         The model, with the given models and layers as its layers.
 
     Raises:
-        ValueError: a `PixelCNN`, which needs the image that it decodes, has a
+        ValueError: the decoder gives images of another size than the encoder takes; a
+            `PixelCNN`, which needs the image that it decodes, has a
             gan_penalty.
 
     Example:
@@ -211,6 +365,12 @@ def autoencoder(
             )
         return RateDistortionModel(inputs, decoder([inputs, z]))
     outputs = decoder(z)
+    sizes = [tuple(each.shape)[1:-1] for each in (inputs, outputs)]
+    if len(sizes[0]) == len(sizes[1]) == 2 and sizes[0] != sizes[1]:
+        raise ValueError(
+            f"decoder must give images of the size of the encoder's, {sizes[0]}. "
+            f"Received: a decoder that gives {sizes[1]}"
+        )
     if gan_penalty is not None:
         images = [outputs]
         if generated:

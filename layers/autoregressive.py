@@ -17,6 +17,7 @@ from . import arguments
 from .backend import repeat
 from .flow import OrderedFlow, bound_log_scale
 from .made import MADE
+from .symbolic import symbolic
 from .typing import Shape, Tensor
 
 
@@ -193,12 +194,14 @@ class IAFBlock(AutoregressiveFlow):
         with three hidden layers of 640.
     """
 
+    @symbolic
     def transform(
         self, x: Tensor, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """One pass for each step: (y, log|det dy/dx|), (batch, d) and (batch,)."""
         return self.parallel(x, context)
 
+    @symbolic
     def inverse(
         self, y: Tensor, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -241,12 +244,14 @@ class MAFBlock(AutoregressiveFlow):
         Sec. 3. VCAE paper, App. B, Table 5.
     """
 
+    @symbolic
     def transform(
         self, x: Tensor, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """d passes for each step: (z, log|det dz/du|), (batch, d) and (batch,)."""
         return self.sequential(x, context)
 
+    @symbolic
     def inverse(
         self, y: Tensor, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ def compiled_on_cpu(function: Callable) -> Callable:
         function: Pure function of tensors, whose shapes may differ between calls.
 
     Returns:
-        The compiled function, or the function itself.
+        The function, compiled where a graph is traced, or the function itself.
 
     Example:
 
@@ -37,7 +37,13 @@ def compiled_on_cpu(function: Callable) -> Callable:
 
     if tf.config.list_physical_devices("GPU"):
         return function
-    return tf.function(function, jit_compile=True, reduce_retracing=True)
+    traced = tf.function(function, jit_compile=True, reduce_retracing=True)
+
+    def call(*arguments):
+        # Outside of a graph each new batch size would be compiled, and kept, anew.
+        return (function if tf.executing_eagerly() else traced)(*arguments)
+
+    return call
 
 
 def repeat(n: int, body: Callable, state: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -67,6 +73,20 @@ def is_traced(x: Tensor) -> bool:
     except TypeError:
         return True
     return False
+
+
+def stateless_scope() -> keras.StatelessScope | None:
+    """The stateless call that is being made, JAX's way to train; None outside."""
+    from keras.src.backend.common.stateless_scope import get_stateless_scope
+
+    return get_stateless_scope()
+
+
+def current_step() -> object | None:
+    """One object for all calls of layers inside one call of a model; None outside."""
+    from keras.src.backend.common.global_state import get_global_attribute
+
+    return stateless_scope() or get_global_attribute("current_call_ctx")
 
 
 def replicas_in_sync() -> int:

@@ -1,12 +1,65 @@
 """Base classes of layers with state that outlasts a call."""
 
+import contextlib
+import contextvars
+import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 from keras import ops
 
 from . import arguments
-from .typing import Shape
+from .backend import current_step, stateless_scope
+from .typing import Shape, Tensor
+
+_weights = contextvars.ContextVar("example_weights", default=None)
+
+
+@contextlib.contextmanager
+def example_weights(weights: Tensor | None) -> Iterator[None]:
+    """Inside, what channels and penalties add to the loss is weighted by example.
+
+    `RateDistortionModel` opens it with the sample weights of a batch, so that rates
+    and penalties are weighted as Keras weighs the compiled loss.
+
+    Args:
+        weights: Tensor (batch,), or None for 1.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from echo_keras.layers import GaussianSample
+    >>> channel = GaussianSample()
+    >>> with example_weights(ops.convert_to_tensor([2.0, 0.0, 0.0, 0.0])):
+    ...     z = channel([np.ones((4, 2)), np.zeros((4, 2))])
+    >>> float(channel.losses[0])  # 2 / 4 of one nat
+    0.5
+    """
+    token = _weights.set(weights)
+    try:
+        yield
+    finally:
+        _weights.reset(token)
+
+
+def batch_weights(values: Tensor) -> Tensor:
+    """The weight of each of `values`, (batch,): 1 but inside `example_weights`."""
+    weights = _weights.get()
+    if weights is None:
+        return ops.ones_like(values)
+    # Several values of an example, as images of a GAN, come batch after batch.
+    repeats = ops.shape(values)[0] // ops.shape(weights)[0]
+    return ops.tile(ops.cast(weights, values.dtype), (repeats,))
+
+
+def batch_mean(values: Tensor) -> Tensor:
+    """The mean over examples of values times weights, of values (batch,) or of one."""
+    weights = _weights.get()
+    if weights is not None:
+        every = batch_weights(values) if len(values.shape) else weights
+        values = ops.cast(every, values.dtype) * values
+    return ops.mean(values)
 
 
 class Seeded(keras.layers.Layer):
@@ -36,7 +89,39 @@ class Seeded(keras.layers.Layer):
 
 
 class LossTerm(keras.layers.Layer):
-    """Base class: state that Keras saves but neither trains nor casts."""
+    """Base class: terms of the loss, and state that is saved but not trained."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # By the step that a call belongs to; gone when the step is.
+        self._of_step: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+    def of_step(self) -> dict[str, Any]:
+        """What the calls of the present step share: those of one call of a model."""
+        step = current_step()
+        return {} if step is None else self._of_step.setdefault(step, {})
+
+    def log(self, variable: keras.Variable, value: Tensor) -> None:
+        """Assigns to a variable the sum of the values of this step's calls."""
+        seen = self.of_step()
+        total = seen.get(variable.name, 0.0) + ops.stop_gradient(value)
+        seen[variable.name] = total
+        variable.assign(total)
+
+    def _clear_losses(self) -> None:
+        # In a stateless call, JAX's way, Keras forgets a layer's terms at each of its
+        # calls, the second of a step included, and knows them by the identity of
+        # tensors alone, which Python gives again to what other layers add.
+        scope = stateless_scope()
+        if scope is None:
+            super()._clear_losses()
+            return
+        if scope not in self._of_step:
+            self._of_step[scope] = {}
+            self._losses.clear()
+            self._loss_ids.clear()
+        for layer in self._layers:
+            layer._clear_losses()
 
     def add_state(self, name: str, shape: Shape, value: float) -> keras.Variable:
         """A float32 weight that neither the optimizer nor autocasting touches.

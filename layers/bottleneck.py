@@ -6,11 +6,13 @@ import keras
 from keras import ops
 
 from . import arguments
-from .channel import Channel, Draw
+from .channel import Channel, Draw, first_mask
+from .numerics import unmasked_positions
+from .symbolic import MethodCalls, symbolic
 from .typing import Shape, Tensor, Tensors
 
 
-class Bottleneck(keras.layers.Layer):
+class Bottleneck(MethodCalls):
     """Dense heads on an encoder's features, then a channel.
 
     Base class. A subclass sets `heads`, a list of dense layers, and `channel`, the
@@ -28,6 +30,10 @@ class Bottleneck(keras.layers.Layer):
         super().__init__(name=name, trainable=trainable, dtype=dtype)
         self.units = arguments.integer("units", units)  # the latent dimension
         self.channel: Channel | None = None
+        self.supports_masking = True
+
+    def compute_mask(self, inputs: Tensors, previous_mask: Any) -> Tensor | None:
+        return first_mask(previous_mask)
 
     def build(self, input_shape: Shape) -> None:
         for head in self.heads:
@@ -48,6 +54,7 @@ class Bottleneck(keras.layers.Layer):
             units or self.units, dtype=self.dtype_policy, name=name, **arguments
         )
 
+    @symbolic
     def encode(self, features: Tensors) -> Tensors:
         """The channel's inputs, float32: the code before noise is added."""
         return [ops.cast(head(features), "float32") for head in self.heads]
@@ -56,17 +63,34 @@ class Bottleneck(keras.layers.Layer):
         """The mean code E[z|x], float32 (batch, ..., units)."""
         raise NotImplementedError(f"{type(self).__name__} must define `code`.")
 
-    def call(self, features: Tensors, training: bool | None = False) -> Tensor:
-        return self.channel(self.encode(features), training=training)
+    def call(
+        self,
+        features: Tensors,
+        training: bool | None = False,
+        mask: Tensors | None = None,
+        method: str | None = None,
+    ) -> Tensor:
+        mask = first_mask(mask)
+        with unmasked_positions(mask):  # for the heads
+            if method is not None:
+                return self.call_method(method, features)
+            return self._draw_code(features, training, mask)
 
+    def _draw_code(self, features, training, mask):
+        """What the layer's call returns, with the channel's side effects."""
+        return self.channel(self.encode(features), training=training, mask=mask)
+
+    @symbolic
     def draw(self, features: Tensors, echoes_from: str = "bank") -> Draw:
         """A code of each example, its rate and log-ratio; see `Channel.draw`."""
         return self.channel.draw(self.encode(features), echoes_from)
 
+    @symbolic
     def rate(self, features: Tensors) -> Tensor:
         """Rate of each example in nats, shape (batch,); see the channel's `rate`."""
         return self.channel.rate(self.encode(features))
 
+    @symbolic
     def rate_by_dimension(self, features: Tensors) -> Tensor:
         """Parts of the rate, (batch, units); see the channel's `rate_by_dimension`."""
         return self.channel.rate_by_dimension(self.encode(features))

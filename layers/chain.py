@@ -9,6 +9,7 @@ from keras import ops
 
 from .arguments import restored
 from .flow import Flow
+from .symbolic import symbolic
 from .typing import Shape, Tensor
 
 
@@ -74,6 +75,7 @@ class Chain(Flow):
             if not flow.built:
                 flow.build(pair if flow.takes_context else shape)
 
+    @symbolic
     def transform(
         self, x: Tensor, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -85,6 +87,7 @@ class Chain(Flow):
             log_det = log_det + more
         return x, log_det
 
+    @symbolic
     def inverse(
         self, y: Tensor, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
-from keras import ops
+from keras import ops, tree
 
 from . import arguments
-from .base import LossTerm, Seeded
+from .base import LossTerm, Seeded, batch_mean
 from .beta import BetaRule
+from .numerics import unmasked_positions
+from .symbolic import MethodCalls
 from .typing import Shape, Tensor, Tensors
 
 _collecting = contextvars.ContextVar("collecting", default=None)
@@ -108,7 +110,7 @@ def is_collecting() -> bool:
     return _collecting.get() is not None
 
 
-class Channel(Seeded, LossTerm):
+class Channel(Seeded, MethodCalls, LossTerm):
     r"""Base class of the layers that turn an encoder's output into a code z.
 
     A subclass gives `draw(inputs, echoes_from)`, a pure sample of the channel.
@@ -122,7 +124,8 @@ class Channel(Seeded, LossTerm):
       holds the weights itself between batches: change beta between epochs, or
       call `model.jax_state_sync()` first.) With a rule, the beta of the last
       training call.
-    - `last_rate`: the mean rate of the last batch, without beta. This is what
+    - `last_rate`: the mean rate of the last batch, without beta, summed over the
+      calls of a channel that a model calls more than once. This is what
       `echo_keras.RateDistortionModel` logs. (A weight rather than a metric:
       Keras cannot update a layer's own metric on every backend.)
 
@@ -135,6 +138,12 @@ class Channel(Seeded, LossTerm):
 
     Noise and rate are computed in float32 whatever the dtype policy; z has the
     policy's compute dtype.
+
+    A mask (batch, positions), such as `keras.layers.Masking` makes, passes on with z,
+    and masked positions have no rate. Sample weights that `fit` is given weigh the
+    rate of each example. With `trainable = False` nothing that outlasts a call
+    changes, beta and an Echo bank included; noise is drawn as before. Methods take
+    symbolic tensors: `keras.Model(x, channel.rate(h))` gives the rate of each example.
 
     Args:
         beta: Float >= 0, the initial weight on the rate; or a `BetaRule`.
@@ -169,6 +178,10 @@ class Channel(Seeded, LossTerm):
             beta = self.beta_rule.initial
         rule = ", or a rule such as TargetRate or BetaSchedule"
         self.initial_beta = arguments.number("beta", beta, low=0, otherwise=rule)
+        self.supports_masking = True
+
+    def compute_mask(self, inputs: Tensors, previous_mask: Any) -> Tensor | None:
+        return first_mask(previous_mask)
 
     def build(self, input_shape: Shape | list[Shape] | None = None) -> None:
         self.beta = self.add_state("beta", (), self.initial_beta)
@@ -194,41 +207,60 @@ class Channel(Seeded, LossTerm):
         """
         raise NotImplementedError(f"{type(self).__name__} must define `draw`.")
 
-    def call(self, inputs: Tensors, training: bool | None = False) -> Tensor:
-        collecting = _collecting.get()
-        if collecting is not None:
-            draws, echoes_from = collecting
-            z, rate, log_ratio = self.draw(inputs, echoes_from)
-            draws.append((rate, log_ratio))
-            return z
-        draw = self._step(inputs, training)
-        self._add_rate(draw.rate, training)
+    def call(
+        self,
+        inputs: Tensors,
+        training: bool | None = False,
+        mask: Tensors | None = None,
+        method: str | None = None,
+    ) -> Tensor:
+        with unmasked_positions(first_mask(mask)):
+            if method is not None:
+                return self.call_method(method, inputs)
+            collecting = _collecting.get()
+            if collecting is not None:
+                draws, echoes_from = collecting
+                z, rate, log_ratio = self.draw(inputs, echoes_from)
+                draws.append((rate, log_ratio))
+                return z
+            draw = self._step(inputs, training)
+        self._add_rate(draw.rate, bool(training) and self.trainable)
         return draw.z
 
     def _step(self, inputs: Tensors, training: bool | None) -> Draw:
         """`draw` with the side effects that a call of the layer has besides."""
         return self.draw(inputs)
 
-    def _add_rate(self, rate, training):
+    def _add_rate(self, rate, learn):
         """Adds beta x the batch mean of `rate`, (batch,), to the loss."""
-        mean = ops.mean(rate)
-        self.last_rate.assign(mean)
-        beta = self._next_beta(mean, training)
+        mean = batch_mean(rate)
+        self.log(self.last_rate, mean)
         rule = self.beta_rule
-        self.add_loss(rule.term(beta, mean) if rule else beta * mean)
+        if not rule:
+            self.add_loss(self.beta * mean)
+            return
+        # A rule sees one rate for each step, the sum over its calls: a later call
+        # takes back what the one before has added.
+        seen = self.of_step()
+        mean = mean + seen.get("rate", 0.0)
+        term = rule.term(self._next_beta(mean, seen) if learn else self.beta, mean)
+        self.add_loss(term - seen.get("term", 0.0))
+        seen["rate"], seen["term"] = mean, term
 
-    def _next_beta(self, rate, training):
-        """The beta of this call, after its rule has seen the rate of the batch."""
-        if not self.beta_rule or not training:
-            return self.beta
-        state = {name: ops.convert_to_tensor(v) for name, v in self.beta_state.items()}
-        beta, state = self.beta_rule.update(
-            ops.convert_to_tensor(self.beta), ops.stop_gradient(rate), **state
-        )
+    def _next_beta(self, rate, seen):
+        """The beta of this step, after its rule has seen the rate of the batch."""
+        if "beta" not in seen:
+            # Copies: PyTorch's backward pass must not find a variable changed.
+            seen["beta"] = ops.copy(ops.convert_to_tensor(self.beta))
+            seen["state"] = {
+                name: ops.copy(ops.convert_to_tensor(v))
+                for name, v in self.beta_state.items()
+            }
+        rate = ops.stop_gradient(rate)
+        beta, state = self.beta_rule.update(seen["beta"], rate, **seen["state"])
         self.beta.assign(beta)
         for name, value in state.items():
             self.beta_state[name].assign(value)
-        # Not the variable: PyTorch's backward pass must not find it changed.
         return beta
 
     def normal(self, shape: Shape) -> Tensor:
@@ -248,6 +280,35 @@ class Channel(Seeded, LossTerm):
         if self.beta_rule:
             beta = keras.saving.serialize_keras_object(self.beta_rule)
         return {**super().get_config(), "beta": beta}
+
+
+def first_mask(mask: Tensors | None) -> Tensor | None:
+    """The mask of a layer's inputs: that of the first which has one."""
+    return next((m for m in tree.flatten(mask) if m is not None), None)
+
+
+def check_inputs(layer: keras.layers.Layer, inputs: Tensors, shapes: Any) -> None:
+    """Raises a ValueError unless inputs have the shapes that a layer was built for.
+
+    Args:
+        layer: The layer.
+        inputs: A tensor (batch, ...) or several.
+        shapes: A tuple (...) for each, without the batch.
+    """
+    found = [tuple(x.shape) for x in tree.flatten(inputs)]
+    batches = {s[0] for s in found if s} - {None}
+    fit = len(found) == len(shapes) and all(
+        len(f) == len(s) + 1
+        and all(None in (a, b) or a == b for a, b in zip(f[1:], s, strict=True))
+        for f, s in zip(found, shapes, strict=True)
+    )
+    if not fit or len(batches) > 1:
+        expected = ", ".join(str(("batch", *s)) for s in shapes).replace("'", "")
+        raise ValueError(
+            f"The inputs of this {type(layer).__name__} must have the shapes "
+            f"{expected} that it was built for, of one batch. "
+            f"Received: {', '.join(map(str, found))}"
+        )
 
 
 def pair_shape(

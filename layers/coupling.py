@@ -8,6 +8,7 @@ from keras import ops
 
 from . import arguments
 from .flow import Flow, bound_log_scale
+from .symbolic import symbolic
 from .typing import Shape, Tensor
 
 
@@ -95,6 +96,7 @@ class Coupling(Flow):
         shift, log_scale = ops.split(h, 2, axis=1)
         return shift, bound_log_scale(log_scale)
 
+    @symbolic
     def transform(
         self, x: Tensor, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -105,6 +107,7 @@ class Coupling(Flow):
         changed = changed * ops.exp(log_scale) + shift
         return ops.concatenate([kept, changed], axis=1), ops.sum(log_scale, axis=1)
 
+    @symbolic
     def inverse(
         self, y: Tensor, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:

@@ -6,9 +6,10 @@ import keras
 from keras import ops
 
 from . import arguments
-from .base import Seeded
+from .base import Seeded, batch_mean
 from .discriminators import dense_discriminator
 from .penalty import Penalty
+from .symbolic import symbolic
 from .typing import Shape, Tensor
 
 
@@ -109,6 +110,7 @@ class DensityRatioPenalty(Seeded, Penalty):
         logits, _ = self.discriminator.stateless_call(weights, state, inputs)
         return self._from_logits(logits)
 
+    @symbolic
     def log_ratio(self, x: Tensor) -> Tensor:
         """The discriminator's log q(x) / p(x), float32 (batch,), nats."""
         return self._from_logits(self.discriminator(x))
@@ -126,22 +128,23 @@ class DensityRatioPenalty(Seeded, Penalty):
         )
         ratio = self.log_ratio(ops.concatenate([inputs, reference]))
         of_inputs, of_reference = ops.split(ratio, 2)
-        return 0.5 * ops.mean(ops.softplus(-of_inputs) + ops.softplus(of_reference))
+        of_inputs = batch_mean(ops.softplus(-of_inputs))
+        return 0.5 * (of_inputs + ops.mean(ops.softplus(of_reference)))
 
     def add_discriminator_loss(self, loss: Tensor) -> None:
         """Adds the discriminator's own term to the loss, and keeps its value."""
-        self.last_discriminator_loss.assign(loss)
+        self.log(self.last_discriminator_loss, loss)
         self.add_loss(loss)
 
     def encoder_term(self, ratio: Tensor) -> Tensor:
         """What the encoder minimizes at inputs of such log-ratios, (batch,)."""
         return ratio
 
-    def call(self, inputs: Tensor) -> Tensor:
+    def add_terms(self, inputs: Tensor) -> Tensor:
         self.add_discriminator_loss(self.discriminator_loss(inputs))
         ratio = self.penalty(inputs)
-        self.last_value.assign(ops.mean(ratio))
-        self.add_loss(self.weight * ops.mean(self.encoder_term(ratio)))
+        self.log(self.last_value, batch_mean(ratio))
+        self.add_loss(self.weight * batch_mean(self.encoder_term(ratio)))
         return inputs
 
     def get_config(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from keras import ops
 
 from .bottleneck import Bottleneck
 from .channel import Draw
+from .symbolic import symbolic
 from .typing import Tensor
 
 
@@ -51,11 +52,12 @@ class DeterministicBottleneck(Bottleneck):
         super().__init__(units, name=name, trainable=trainable, dtype=dtype)
         self.heads = [self.head("code")]
 
+    @symbolic
     def code(self, features: Tensor) -> Tensor:
         """z, float32."""
         return self.encode(features)[0]
 
-    def call(self, features: Tensor, training: bool | None = False) -> Tensor:
+    def _draw_code(self, features, training, mask):
         return ops.cast(self.code(features), self.compute_dtype)
 
     def draw(self, features: Tensor, echoes_from: str = "bank") -> Draw:

@@ -8,8 +8,9 @@ import numpy as np
 from keras import ops
 
 from . import arguments
+from .base import batch_weights
 from .beta import BetaRule, TargetRate
-from .channel import Channel, Draw, check_echoes_from, pair_shape
+from .channel import Channel, Draw, check_echoes_from, check_inputs, pair_shape
 from .echo_noise import (
     gathered_noise,
     matrix_gathered_noise,
@@ -17,7 +18,8 @@ from .echo_noise import (
     ring_noise,
     triangular_scale,
 )
-from .numerics import matvec, project, sum_over_latent
+from .numerics import matvec, project, sum_over_latent, unmasked
+from .symbolic import symbolic
 from .typing import Shape, Tensor, Tensors
 
 SCALES = ("diagonal", "triangular")
@@ -85,7 +87,8 @@ class EchoSample(Channel):
     come from a memory bank, the newest `bank_size` rows of (f, log s, lower) seen in
     training, which is saved with the weights: `predict` works on one image, and
     outputs do not depend on the composition of the batch. A training batch of fewer
-    than d_max + 1 examples is topped up from the bank. A layer that has never been
+    than d_max + 1 examples is topped up from the bank, which keeps rows that are finite
+    and whose sample weight is not 0. A layer that has never been
     trained has an empty bank: it adds no noise, z = f(x).
 
     Gradients are for reverse mode alone. The gradient of the clip depends on the sign
@@ -204,6 +207,7 @@ class EchoSample(Channel):
             )
         return -self.dims * math.log(self.r)
 
+    @symbolic
     def draw(self, inputs: Tensors, echoes_from: str = "bank") -> Draw:
         """z, its rate (batch,), and no log-ratio: q(z|x) has no known density.
 
@@ -218,7 +222,7 @@ class EchoSample(Channel):
     def _step(self, inputs, training):
         bounded = self._bounded(inputs)
         draw = self._with_echoes(bounded, from_batch=training)
-        if training:
+        if training and self.trainable:
             self._remember(ops.concatenate(bounded, axis=1))
         return draw
 
@@ -232,8 +236,13 @@ class EchoSample(Channel):
             z = f + matvec(triangular_scale(*scale, self.r), noise)
         else:
             z = f + ops.exp(*scale) * noise
-        return Draw(self._code(z), -sum_over_latent(scale[0]), None)
+        return Draw(self._code(z), self._summed(-scale[0]), None)
 
+    def _summed(self, nats):
+        """(batch, dims), summed over the positions that no mask leaves out."""
+        return sum_over_latent(ops.reshape(nats, (-1, *self.code_shape)))
+
+    @symbolic
     def code(self, f: Tensor) -> Tensor:
         """f within its bound in float32, or its exponential: z without noise.
 
@@ -242,6 +251,7 @@ class EchoSample(Channel):
         f = ops.clip(ops.cast(f, "float32"), -self.max_magnitude, self.max_magnitude)
         return ops.exp(f) if self.multiplicative else f
 
+    @symbolic
     def mean(self, inputs: Tensors) -> Tensor:
         r"""The mean code E[z|x] = f(x) + S(x) mu in float32, with echoes of the bank.
 
@@ -266,14 +276,16 @@ class EchoSample(Channel):
         z = ops.reshape(z, (-1, *self.code_shape))
         return ops.exp(z) if self.multiplicative else z
 
+    @symbolic
     def rate(self, inputs: Tensors) -> Tensor:
         """Pointwise information -sum_j log s_j(x) in nats, shape (batch,).
 
         Its mean over the data is I(X; Z) of the population whenever q(z) has a density,
         otherwise an upper bound (Echo paper, Eq. 4 and App. D.3).
         """
-        return -sum_over_latent(self._bounded(inputs)[1])
+        return self._summed(-self._bounded(inputs)[1])
 
+    @symbolic
     def rate_by_dimension(self, inputs: Tensors) -> Tensor:
         """What each dimension adds to the rate of each example: nats, (batch, ...).
 
@@ -300,8 +312,13 @@ class EchoSample(Channel):
 
     def _bounded(self, inputs):
         """The inputs in float32, each (batch, width), f and log s within bounds."""
+        shapes = [self.code_shape] * 2
+        if self.scale == "triangular":
+            shapes.append(self.widths[2:])
+        check_inputs(self, inputs, shapes)
+        # A masked position has no signal: f = 0, and s at its bound.
         f, log_s, *lower = (
-            ops.reshape(ops.cast(x, "float32"), (-1, width))
+            ops.reshape(unmasked(ops.cast(x, "float32")), (-1, width))
             for x, width in zip(inputs, self.widths, strict=True)
         )
         m = self.max_magnitude
@@ -373,11 +390,20 @@ class EchoSample(Channel):
         return rows[:, :d], rows[:, d : 2 * d], rows[:, 2 * d :]
 
     def _remember(self, rows):
-        """Puts the batch at the front of the bank; the oldest rows drop out."""
-        seen = self.bank_rows + ops.cast(ops.shape(rows)[0], "float32")
+        """Puts usable rows at the front of the bank; the oldest rows drop out."""
+        batch = ops.shape(rows)[0]
+        finite = ops.cast(ops.all(ops.isfinite(rows), axis=1), "float32")
+        usable = ops.cast(finite * batch_weights(finite) > 0, "int32")
+        count = ops.sum(usable)
+        seen = self.bank_rows + ops.cast(count, "float32")
         self.bank_rows.assign(ops.minimum(seen, float(self.bank_size)))
-        rows = ops.concatenate([ops.stop_gradient(rows), self.bank])
-        self.bank.assign(ops.reshape(rows[: self.bank_size], self.bank.shape))
+        # Usable rows first, in their order.
+        order = ops.argsort((1 - usable) * batch + ops.arange(batch, dtype="int32"))
+        rows = ops.take(ops.stop_gradient(rows), order, axis=0)
+        rows = ops.concatenate([rows, self.bank])
+        place = ops.arange(self.bank_size, dtype="int32")
+        place = ops.where(place < count, place, place - count + batch)
+        self.bank.assign(ops.take(rows, place, axis=0))
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -13,6 +13,7 @@ from .channel import Draw
 from .echo import EchoSample
 from .scaled_dense import ScaledDense
 from .standardize import Standardize
+from .symbolic import symbolic
 from .typing import Shape, Tensor
 
 PARAMETRIZATIONS = ("scaled", "standardized", "paper", "published_code")
@@ -129,6 +130,7 @@ class EchoBottleneck(Bottleneck):
         if self.standardize is not None:
             self.standardize.build((*input_shape[:-1], self.units))
 
+    @symbolic
     def encode(self, features: Tensor) -> list[Tensor]:
         """[f, log s / r], and `lower` of a triangular S, float32."""
         f, log_s, *lower = super().encode(features)
@@ -137,20 +139,23 @@ class EchoBottleneck(Bottleneck):
             log_s = ops.log_sigmoid(log_s)
         return [f if self.parametrization == "scaled" else ops.tanh(f), log_s, *lower]
 
+    @symbolic
     def code(self, features: Tensor) -> Tensor:
         """The mean code E[z|x], standardized if z is; see `EchoSample.mean`."""
         return self._as_z(self.channel.mean(self.encode(features)))
 
+    @symbolic
     def signal(self, features: Tensor) -> Tensor:
         """f(x), z without noise, standardized if z is; see `EchoSample.code`."""
         return self._as_z(self.channel.code(self.encode(features)[0]))
 
-    def call(self, features: Tensor, training: bool | None = False) -> Tensor:
-        z = super().call(features, training=training)
+    def _draw_code(self, features, training, mask):
+        z = super()._draw_code(features, training, mask)
         if self.standardize is None:
             return z
-        return self.standardize(z, training=training)
+        return self.standardize(z, training=training, mask=mask)
 
+    @symbolic
     def draw(self, features: Tensor, echoes_from: str = "bank") -> Draw:
         draw = super().draw(features, echoes_from)
         return draw._replace(z=self._as_z(draw.z))

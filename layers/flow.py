@@ -9,6 +9,7 @@ from keras import ops
 
 from . import arguments
 from .arguments import shape_list
+from .symbolic import MethodCalls
 from .typing import Shape, Tensor, Tensors
 
 # |log-scale| of a step stays below this, a factor of 20: a step can be inverted in
@@ -32,7 +33,7 @@ def split_shapes(layer: keras.layers.Layer, input_shape: Shape) -> tuple:
     return shapes[0][1], shapes[1][1] if len(shapes) == 2 else None
 
 
-class Flow(keras.layers.Layer):
+class Flow(MethodCalls):
     r"""Base class of the invertible layers.
 
     A subclass defines two methods on float32 tensors, each of which returns the
@@ -120,7 +121,9 @@ class Flow(keras.layers.Layer):
             )
         return x, context
 
-    def call(self, inputs: Tensors) -> Tensor:
+    def call(self, inputs: Tensors, method: str | None = None) -> Tensor:
+        if method is not None:
+            return self.call_method(method, inputs)
         x, context = inputs if isinstance(inputs, (list, tuple)) else (inputs, None)
         return ops.cast(self.transform(x, context)[0], self.compute_dtype)
 

@@ -10,6 +10,7 @@ from . import arguments
 from .autoregressive import MAFBlock
 from .flow import Flow
 from .marginals import DENSITY, Marginal, StandardNormal
+from .symbolic import symbolic
 from .typing import Shape, Tensor
 
 
@@ -76,6 +77,7 @@ class FlowMarginal(Marginal):
             if not layer.built:
                 layer.build(shape)
 
+    @symbolic
     def log_prob(self, z: Tensor) -> Tensor:
         """log m(z) in nats, (batch, d) -> (batch,)."""
         w, log_det = self.flow.inverse(z)

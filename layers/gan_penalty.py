@@ -10,6 +10,7 @@ from keras import ops
 
 from . import arguments
 from .arguments import shape_list
+from .base import batch_mean
 from .density_ratio_penalty import DensityRatioPenalty
 from .discriminators import conv_discriminator
 from .typing import Shape, Tensor, Tensors
@@ -107,7 +108,7 @@ class GANPenalty(DensityRatioPenalty):
             )
         super().build(shapes[0])
 
-    def call(self, inputs: Tensors) -> Tensor:
+    def add_terms(self, inputs: Tensors) -> Tensor:
         x, first, *others = inputs
         images = [first, *others] if self.against == "all" else others
         images = [ops.sigmoid(i) if self.logits else i for i in images]
@@ -118,15 +119,16 @@ class GANPenalty(DensityRatioPenalty):
         of_data, of_drawn = ratio[:n], ratio[n:]
         # Data and images weigh the same, however many there are of each.
         if self.form == "wasserstein":
-            value = ops.mean(of_data) - ops.mean(of_drawn)
+            value = batch_mean(of_data) - batch_mean(of_drawn)
             loss = -value
         else:
-            value = ops.mean(of_data)
-            loss = ops.mean(ops.softplus(-of_data)) + ops.mean(ops.softplus(of_drawn))
-            loss = 0.5 * loss
+            value = batch_mean(of_data)
+            loss = batch_mean(ops.softplus(-of_data))
+            loss = 0.5 * (loss + batch_mean(ops.softplus(of_drawn)))
         self.add_discriminator_loss(loss)
-        self.last_value.assign(value)
-        self.add_loss(self.weight * ops.mean(self.decoder_term(self.penalty(drawn))))
+        self.log(self.last_value, value)
+        term = self.decoder_term(self.penalty(drawn))
+        self.add_loss(self.weight * batch_mean(term))
         return first
 
     def decoder_term(self, ratio: Tensor) -> Tensor:

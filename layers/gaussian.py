@@ -8,9 +8,10 @@ from keras import ops
 
 from . import arguments
 from .beta import BetaRule
-from .channel import Channel, Draw, pair_shape
-from .marginals import DENSITY, StandardNormal
+from .channel import Channel, Draw, check_inputs, first_mask, pair_shape
+from .marginals import DENSITY, Logistic, StandardNormal
 from .numerics import log_normal
+from .symbolic import symbolic
 from .typing import Shape, Tensor, Tensors
 
 
@@ -111,6 +112,7 @@ class GaussianSample(Channel):
             )
         else:
             shape, rest = tuple(input_shape), []
+        self.code_shape = shape[1:]
         self.dims = None if None in shape[1:] else math.prod(shape[1:])
         flow_shape = shape
         if self.context:
@@ -132,6 +134,23 @@ class GaussianSample(Channel):
         if not self.marginal.built:
             self.marginal.build(shape, *rest)
 
+    def call(
+        self,
+        inputs: Tensors,
+        training: bool | None = False,
+        mask: Tensors | None = None,
+        method: str | None = None,
+    ) -> Tensor:
+        by_position = isinstance(self.marginal, (StandardNormal, Logistic))
+        if first_mask(mask) is not None and (self.flow is not None or not by_position):
+            raise ValueError(
+                f"A mask leaves out positions of a rate that is a sum over them: "
+                f"marginal must be StandardNormal or Logistic, without a flow. "
+                f"Received: marginal={type(self.marginal).__name__}, flow={self.flow}"
+            )
+        return super().call(inputs, training, mask, method)
+
+    @symbolic
     def draw(self, inputs: Tensors, echoes_from: str = "bank") -> Draw:
         """z, its rate and log q(z|x) - log m(z) at this z, both (batch,) in nats.
 
@@ -158,14 +177,19 @@ class GaussianSample(Channel):
             self.marginal.keep(*parameters)
         return self.draw(inputs)
 
+    @symbolic
     def rate(self, inputs: Tensors) -> Tensor:
         """The rate of each example in nats, shape (batch,).
 
         The KL divergence where it has a closed form: the marginal has a `kl` method
         and there is no flow. Otherwise estimated with one sample of z.
         """
+        if self.flow is None and hasattr(self.marginal, "kl"):
+            mean, log_var, _ = self._moments(inputs)
+            return self.marginal.kl(mean, log_var)
         return self.draw(inputs).rate
 
+    @symbolic
     def rate_by_dimension(self, inputs: Tensors) -> Tensor:
         """What each dimension adds to the rate of each example: nats, (batch, ...).
 
@@ -181,6 +205,7 @@ class GaussianSample(Channel):
         mean, log_var, _ = self._moments(inputs)
         return 0.5 * (ops.square(mean) + ops.exp(log_var) - log_var - 1.0)
 
+    @symbolic
     def log_prob(self, z: Tensor, inputs: Tensors) -> Tensor:
         """log q(z|x) of codes that may come from anywhere: nats, (batch,).
 
@@ -259,8 +284,12 @@ class GaussianSample(Channel):
         """Mean and log-variance in float32, and a list of the inputs that follow."""
         if self.noise_variance is None:
             mean, log_var, *rest = (ops.cast(x, "float32") for x in inputs)
+            if self.built:
+                check_inputs(self, [mean, log_var], [self.code_shape] * 2)
             return mean, log_var, rest
         mean = ops.cast(inputs, "float32")
+        if self.built:
+            check_inputs(self, mean, [self.code_shape])
         return mean, ops.full_like(mean, math.log(self.noise_variance)), []
 
     def get_config(self) -> dict[str, Any]:

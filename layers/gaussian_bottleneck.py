@@ -10,6 +10,7 @@ from .beta import BetaRule
 from .bottleneck import Bottleneck
 from .gaussian import GaussianSample
 from .numerics import log_softplus
+from .symbolic import symbolic
 from .typing import Shape, Tensor, Tensors
 
 
@@ -127,6 +128,7 @@ class GaussianBottleneck(Bottleneck):
             return
         self.channel.build([code, code, *context, *pseudo, *pseudo])
 
+    @symbolic
     def encode(self, features: Tensors) -> Tensors:
         """The channel's inputs, float32: mean, log_var, context, and the marginal's.
 
@@ -152,6 +154,7 @@ class GaussianBottleneck(Bottleneck):
             log_var = log_softplus(log_var)
         return [mean, log_var]
 
+    @symbolic
     def code(self, features: Tensors) -> Tensor:
         """The noiseless code: the mean, through the flow if there is one."""
         inputs = self.encode(features)
@@ -162,6 +165,7 @@ class GaussianBottleneck(Bottleneck):
         context = inputs[2] if self.channel.context else None
         return self.channel.flow.transform(inputs[0], context=context)[0]
 
+    @symbolic
     def log_prob(self, z: Tensor, features: Tensors) -> Tensor:
         """log q(z|x) of given codes in nats, (batch,); see the channel's `log_prob`."""
         return self.channel.log_prob(z, self.encode(features))

@@ -12,12 +12,13 @@ from keras import ops
 from . import arguments
 from .base import Seeded
 from .numerics import sum_over_latent
+from .symbolic import MethodCalls, symbolic
 from .typing import Shape, Tensor
 
 DENSITY = ("log_prob", "sample")  # the methods of a layer in a marginal's place
 
 
-class Marginal(Seeded):
+class Marginal(Seeded, MethodCalls):
     """Base class: a density over codes with `log_prob` and `sample`.
 
     A subclass gives `log_prob(z)`, (batch, ...) -> (batch,), and `sample(n)`,
@@ -58,8 +59,8 @@ class Marginal(Seeded):
     def build(self, input_shape: Shape) -> None:
         self.code_shape = tuple(input_shape)[1:]
 
-    def call(self, z: Tensor) -> Tensor:
-        return self.log_prob(z)
+    def call(self, z: Tensor, method: str | None = None) -> Tensor:
+        return self.call_method(method or "log_prob", z)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)[:1]
@@ -78,6 +79,7 @@ class Marginal(Seeded):
         self.check_built()
         return (n, *self.code_shape)
 
+    @symbolic
     def log_prob(self, z: Tensor) -> Tensor:
         """log m(z) in nats, (batch, ...) -> (batch,)."""
         raise NotImplementedError(f"{type(self).__name__} must define `log_prob`.")
@@ -105,11 +107,13 @@ class StandardNormal(Marginal):
     True
     """
 
+    @symbolic
     def log_prob(self, z: Tensor) -> Tensor:
         """log m(z) in nats, (batch, ...) -> (batch,)."""
         z = ops.cast(z, "float32")
         return -0.5 * sum_over_latent(ops.square(z) + math.log(2 * math.pi))
 
+    @symbolic
     def kl(self, mean: Tensor, log_var: Tensor) -> Tensor:
         """KL[N(mean, exp(log_var)) || m] in nats, (batch, ...) -> (batch,)."""
         return 0.5 * sum_over_latent(
@@ -160,6 +164,7 @@ class Logistic(Marginal):
         super().__init__(seed=seed, **kwargs)
         self.scale = arguments.number("scale", scale, above=0)
 
+    @symbolic
     def log_prob(self, z: Tensor) -> Tensor:
         """log m(z) in nats, (batch, ...) -> (batch,)."""
         # The density is even, and e^-|z| does not overflow.

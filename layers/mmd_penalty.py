@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from . import arguments
+from .base import batch_weights
 from .marginals import StandardNormal
 from .numerics import scaled_distances
 from .penalty import Penalty
@@ -135,16 +136,20 @@ class MMDPenalty(Penalty):
             ops.reshape(ops.cast(x, "float32"), (-1, self.dims))
             for x in (z, self.prior.sample(n))
         )
-        zz, yy, zy = (
-            ops.sum(self.similarity(*pair)) for pair in ((z, z), (y, y), (z, y))
-        )
         n = ops.cast(n, "float32")
-        within = zz + yy
+        weights = batch_weights(z[:, 0])  # of the codes, with mean 1
+        weights = weights * n / ops.maximum(ops.sum(weights), 1e-30)
+        column = ops.expand_dims(weights, 1)
+        zz = ops.sum(column * ops.expand_dims(weights, 0) * self.similarity(z, z))
+        yy = ops.sum(self.similarity(y, y))
+        zy = ops.sum(column * self.similarity(z, y))
         if self.estimator == "biased":
-            return (within - 2.0 * zy) / n**2
+            return (zz + yy - 2.0 * zy) / n**2
         # Each example is similar to itself by 1, at each scale.
-        within = (within - 2.0 * len(self.scales) * n) / ops.maximum(n * (n - 1.0), 1.0)
-        return ops.where(n > 1.0, within - 2.0 * zy / n**2, 0.0)
+        alone, scales = ops.sum(ops.square(weights)), len(self.scales)
+        zz = (zz - scales * alone) / ops.maximum(n**2 - alone, 1.0)
+        yy = (yy - scales * n) / ops.maximum(n**2 - n, 1.0)
+        return ops.where(n > 1.0, zz + yy - 2.0 * zy / n**2, 0.0)
 
     def similarity(self, x: Tensor, y: Tensor) -> Tensor:
         """The kernel of all pairs: (n, d) and (m, d) -> (n, m)."""

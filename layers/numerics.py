@@ -1,16 +1,67 @@
 """Numerics that several layers share: functions of float32 tensors."""
 
+import contextlib
+import contextvars
 import math
+from collections.abc import Iterator
 
 import keras
 from keras import ops
 
 from .typing import Tensor
 
+_mask = contextvars.ContextVar("mask", default=None)
+
+
+@contextlib.contextmanager
+def unmasked_positions(mask: Tensor | None) -> Iterator[None]:
+    """Inside, `sum_over_latent` leaves out what a mask (batch, positions) excludes.
+
+    Without a mask, None, that of a layer around this one stays.
+    """
+    token = _mask.set(_mask.get() if mask is None else mask)
+    try:
+        yield
+    finally:
+        _mask.reset(token)
+
+
+def unmasked(x: Tensor) -> Tensor:
+    """x, (batch, positions, ...), with 0 at the positions that a mask excludes."""
+    mask = _mask.get()
+    if mask is None:
+        return x
+    if len(mask.shape) > len(x.shape):
+        raise ValueError(
+            f"A mask must have the shape of the code's first axes. Received: a mask of "
+            f"shape {tuple(mask.shape)} for a code of shape {tuple(x.shape)}"
+        )
+    axes = tuple(range(len(mask.shape), len(x.shape)))
+    return ops.where(ops.expand_dims(ops.cast(mask, "bool"), axes), x, 0.0)
+
 
 def sum_over_latent(per_dimension: Tensor) -> Tensor:
     """Sums all axes but the first: (batch, ...) -> (batch,)."""
-    return ops.sum(per_dimension, axis=tuple(range(1, len(per_dimension.shape))))
+    axes = tuple(range(1, len(per_dimension.shape)))
+    return ops.sum(unmasked(per_dimension), axis=axes)
+
+
+def usable_rows(x: Tensor) -> Tensor:
+    """Which rows are finite, and of a position that no mask excludes: 1.0 or 0.0.
+
+    Args:
+        x: Tensor (batch, ..., d).
+
+    Returns:
+        Float32 tensor (batch, ...).
+    """
+    return unmasked(ops.cast(ops.all(ops.isfinite(x), axis=-1), "float32"))
+
+
+def mean_of_rows(x: Tensor, usable: Tensor) -> Tensor:
+    """The mean (d,) of those rows of x, (n, d), that are usable, (n,); 0 of none."""
+    kept = ops.where(ops.expand_dims(usable > 0, 1), x, 0.0)
+    return ops.sum(kept, axis=0) / ops.maximum(ops.sum(usable), 1.0)
 
 
 def log_normal(noise: Tensor, log_var: Tensor) -> Tensor:

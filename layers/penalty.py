@@ -7,11 +7,13 @@ import keras
 from keras import ops
 
 from . import arguments
-from .base import LossTerm
-from .typing import Shape, Tensor
+from .base import LossTerm, batch_mean
+from .channel import first_mask
+from .symbolic import MethodCalls
+from .typing import Shape, Tensor, Tensors
 
 
-class Penalty(LossTerm):
+class Penalty(MethodCalls, LossTerm):
     """Base class of the layers that penalize their inputs.
 
     The output is the input. The loss grows by `weight` x the mean of
@@ -19,14 +21,18 @@ class Penalty(LossTerm):
     of shape (batch,). As in a channel, two scalars can be reached from outside:
     `weight`, a variable that a callback can change (`layer.weight.assign(2.0)`),
     and `last_value`, the bare term of the last batch, which
-    `echo_keras.RateDistortionModel` logs under the layer's name.
+    `echo_keras.RateDistortionModel` logs under the layer's name; of a layer that a
+    model calls more than once, the sum over its calls. Sample weights that `fit` is
+    given weigh values of shape (batch,); a penalty of one number weighs its examples
+    itself, by `batch_weights`.
 
     Args:
         weight: Float >= 0, the initial weight of the term. A subclass may set the class
             attribute `signed`, and then takes negative ones as well.
 
     Raises:
-        ValueError: weight is negative or not finite.
+        ValueError: weight is negative or not finite; or the inputs have a mask, which
+            a penalty has no use for.
 
     Example:
 
@@ -60,9 +66,25 @@ class Penalty(LossTerm):
         """The bare term in nats: a scalar, or one number for each example."""
         raise NotImplementedError(f"{type(self).__name__} must define `penalty`.")
 
-    def call(self, inputs: Tensor) -> Tensor:
-        value = ops.mean(ops.cast(self.penalty(inputs), "float32"))
-        self.last_value.assign(value)
+    def call(
+        self,
+        inputs: Tensors,
+        mask: Tensors | None = None,
+        method: str | None = None,
+    ) -> Tensor:
+        if method is not None:
+            return self.call_method(method, inputs)
+        if first_mask(mask) is not None:
+            raise ValueError(
+                f"The inputs of {type(self).__name__} must have no mask: it compares "
+                f"whole codes. Received: inputs with a mask"
+            )
+        return self.add_terms(inputs)
+
+    def add_terms(self, inputs: Tensors) -> Tensor:
+        """Adds the penalty to the loss; returns what the layer's call returns."""
+        value = batch_mean(ops.cast(self.penalty(inputs), "float32"))
+        self.log(self.last_value, value)
         self.add_loss(self.weight * value)
         return inputs
 

@@ -9,6 +9,7 @@ from keras import ops
 
 from . import arguments
 from .flow import OrderedFlow
+from .symbolic import symbolic
 from .typing import Shape, Tensor
 
 ORDERS = ("reverse", "swap", "random")
@@ -92,6 +93,7 @@ class Permutation(OrderedFlow):
             )
         self.orders = indices.astype("int32")
 
+    @symbolic
     def transform(
         self, x: Tensor, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -99,6 +101,7 @@ class Permutation(OrderedFlow):
         x, _ = self.prepare(x, context)
         return ops.take(x, self.orders, axis=1), ops.zeros_like(x[:, 0])
 
+    @symbolic
     def inverse(
         self, y: Tensor, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:

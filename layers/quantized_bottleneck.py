@@ -6,6 +6,7 @@ from keras import ops
 from .beta import BetaRule
 from .bottleneck import Bottleneck
 from .codebook import take_codewords
+from .symbolic import symbolic
 from .typing import Shape, Tensor
 from .vector_quantizer import VectorQuantizer
 
@@ -83,14 +84,17 @@ class QuantizedBottleneck(Bottleneck):
         head.build(input_shape)
         self.channel.build((*input_shape[:-1], self.units))
 
+    @symbolic
     def encode(self, features: Tensor) -> Tensor:
         """The code before quantization, float32."""
         return super().encode(features)[0]
 
+    @symbolic
     def indices(self, features: Tensor) -> Tensor:
         """The numbers of the codewords, int32 (batch, ..., groups)."""
         return self.channel.indices(self.encode(features))
 
+    @symbolic
     def code(self, features: Tensor) -> Tensor:
         """The codewords, without the dither, float32."""
         z = self.encode(features)

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from .flow import Flow
+from .symbolic import symbolic
 from .typing import Shape, Tensor
 
 
@@ -34,6 +35,7 @@ class ElementwiseFlow(Flow):
             f"{type(self).__name__} must define `apply_parameter`."
         )
 
+    @symbolic
     def transform(
         self, x: Tensor, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -41,6 +43,7 @@ class ElementwiseFlow(Flow):
         x, _ = self.prepare(x, context)
         return self.apply_parameter(x, ops.convert_to_tensor(self.parameter))
 
+    @symbolic
     def inverse(
         self, y: Tensor, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from keras import ops
 from . import arguments
 from .base import LossTerm
 from .channel import is_collecting
+from .numerics import mean_of_rows, unmasked_positions, usable_rows
 from .typing import Shape, Tensor
 
 MEMORY = 1000.0  # examples
@@ -60,6 +61,7 @@ class ScaledDense(keras.layers.Dense):
 
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(arguments.integer("units", units), **kwargs)
+        self.supports_masking = True
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
@@ -67,36 +69,49 @@ class ScaledDense(keras.layers.Dense):
         self.seen = self.add_state("seen", (), 0.0)
         self.gain = self.add_state("gain", (), 0.0)  # 0 until it is set
 
-    def call(self, inputs: Tensor, training: bool | None = False) -> Tensor:
+    def call(
+        self,
+        inputs: Tensor,
+        training: bool | None = False,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         h = ops.cast(inputs, "float32")
         # Copies: PyTorch's backward pass must not find a variable changed.
         mean, gain = (
             ops.copy(ops.convert_to_tensor(v)) for v in (self.mean, self.gain)
         )
-        if training and not is_collecting():
-            mean, gain = self._follow(ops.stop_gradient(h), mean, gain)
+        if training and self.trainable and not is_collecting():
+            with unmasked_positions(mask):
+                mean, gain = self._follow(ops.stop_gradient(h), mean, gain)
         y = super().call(ops.cast(h - mean, self.compute_dtype))
         return ops.cast(ops.where(gain > 0, gain, 1.0), y.dtype) * y
 
     def _follow(self, h, mean, gain):
         """The mean and gain after a batch, which are also assigned."""
+        usable = ops.reshape(usable_rows(h), (-1,))
         h = ops.reshape(h, (-1, h.shape[-1]))
-        count = ops.cast(ops.shape(h)[0], "float32")
-        of_batch = ops.mean(h, axis=0)
+        h = ops.where(ops.expand_dims(usable > 0, 1), h, 0.0)
+        count = ops.sum(usable)
+        of_batch = mean_of_rows(h, usable)
         kernel = ops.stop_gradient(ops.cast(self.kernel, "float32"))
         centre = ops.where(count > 1, of_batch, 0.0)
-        square = ops.mean(ops.square(ops.matmul(h - centre, kernel)))
+        square = self._mean_square(ops.matmul(h - centre, kernel), usable)
         # A batch of equal examples, which differ by rounding alone, sets nothing.
-        whole = ops.mean(ops.square(ops.matmul(h, kernel)))
+        whole = self._mean_square(ops.matmul(h, kernel), usable)
         differ = square > 1e-10 * whole
         first = ops.where(differ, ops.rsqrt(ops.maximum(square, 1e-30)), 0.0)
         gain = ops.where(gain > 0, gain, first)
         seen = ops.minimum(self.seen + count, MEMORY)
-        mean = mean + ops.minimum(count / seen, 1.0) * (of_batch - mean)
+        share = ops.minimum(count / ops.maximum(seen, 1.0), 1.0)
+        mean = mean + share * (of_batch - mean)
         self.gain.assign(gain)
         self.mean.assign(mean)
         self.seen.assign(seen)
         return mean, gain
+
+    @staticmethod
+    def _mean_square(y, usable):
+        return ops.mean(mean_of_rows(ops.square(y), usable))
 
     # Dense saves its kernel and bias alone.
     def save_own_variables(self, store: dict[str, Any]) -> None:

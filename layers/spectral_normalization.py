@@ -94,7 +94,7 @@ class SpectralNormalization(keras.layers.Layer):
         sigma, u = self.spectral_norm()
         # A kernel of zeros has no direction: it keeps the last one, and its gradient.
         nonzero = sigma > 0
-        if training:
+        if training and self.trainable:
             u = ops.where(nonzero, u, ops.convert_to_tensor(self.direction))
             self.direction.assign(u)
         sigma = ops.where(nonzero, sigma, 1.0)

@@ -1,10 +1,13 @@
 """Codes brought to mean 0 and variance 1 by the statistics of their batch."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from .base import LossTerm
 from .channel import is_collecting
+from .numerics import mean_of_rows, unmasked_positions, usable_rows
 from .typing import Shape, Tensor
 
 EPSILON = 1e-3
@@ -33,20 +36,29 @@ class Standardize(LossTerm):
     [[-1.0], [1.0]]
     """
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
     def build(self, input_shape: Shape) -> None:
         self.mean = self.add_state("mean", (input_shape[-1],), 0.0)
         self.variance = self.add_state("variance", (input_shape[-1],), 1.0)
 
-    def call(self, z: Tensor, training: bool | None = False) -> Tensor:
+    def call(
+        self, z: Tensor, training: bool | None = False, mask: Tensor | None = None
+    ) -> Tensor:
         # Copies: PyTorch's backward pass must not find a variable changed.
         mean, variance = (
             ops.copy(ops.convert_to_tensor(v)) for v in (self.mean, self.variance)
         )
         x = ops.cast(z, "float32")
-        if training and not is_collecting():
-            axes = tuple(range(len(x.shape) - 1))
-            several = ops.shape(z)[0] > 1
-            of_batch = ops.mean(x, axes), ops.var(x, axes)
+        if training and self.trainable and not is_collecting():
+            with unmasked_positions(mask):
+                usable = ops.reshape(usable_rows(x), (-1,))
+            several = ops.sum(usable) > 1
+            rows = ops.reshape(x, (-1, x.shape[-1]))
+            of_rows = mean_of_rows(rows, usable)
+            of_batch = of_rows, mean_of_rows(ops.square(rows - of_rows), usable)
             for state, old, new in zip(
                 (self.mean, self.variance), (mean, variance), of_batch, strict=True
             ):

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from . import arguments
+from .base import batch_weights
 from .penalty import Penalty
 from .typing import Shape, Tensor
 
@@ -67,8 +68,11 @@ class VariancePenalty(Penalty):
 
     def penalty(self, z: Tensor) -> Tensor:
         """The distance, a scalar."""
-        variances = ops.var(ops.cast(z, "float32"), axis=0)
-        return ops.abs(ops.sum(variances) - self.target)
+        z = ops.reshape(ops.cast(z, "float32"), (ops.shape(z)[0], -1))
+        weights = batch_weights(z[:, 0])
+        share = ops.expand_dims(weights / ops.maximum(ops.sum(weights), 1e-30), 1)
+        mean = ops.sum(share * z, axis=0)
+        return ops.abs(ops.sum(share * ops.square(z - mean)) - self.target)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "variance": self.variance}

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from . import arguments
+from .base import batch_mean, batch_weights
 from .beta import BetaRule
 from .channel import Channel, Draw
 from .codebook import (
@@ -17,6 +18,8 @@ from .codebook import (
     take_codewords,
     with_floor,
 )
+from .numerics import sum_over_latent, usable_rows
+from .symbolic import symbolic
 from .typing import Shape, Tensor
 
 UPDATES = ("ema", "gradient")
@@ -191,6 +194,7 @@ class VectorQuantizer(Channel):
                 autocast=False,
             )
 
+    @symbolic
     def draw(self, inputs: Tensor, echoes_from: str = "bank") -> Draw:
         """The quantized z with its dither and its code length: (batch,), nats.
 
@@ -210,19 +214,21 @@ class VectorQuantizer(Channel):
         fixed = ops.stop_gradient(z)
         base = ops.copy(self.base)  # PyTorch must not find what it saved changed
         if learn:
-            picks = self._picks(ops.shape(z)[0])
+            usable = self._usable(inputs)
+            picks = self._picks(usable)
         if learn and self.initializer is None:
-            base = ops.where(self.steps == 0, take_codes(fixed, picks), base)
+            first = ops.logical_and(self.steps == 0, ops.sum(usable) > 0)
+            base = ops.where(first, take_codes(fixed, picks), base)
         rate, index, chosen = self._assign(inputs, z, base)
         chosen_fixed = ops.stop_gradient(chosen)
         if self.commitment:
             error = self._per_example(ops.square(z - chosen_fixed), inputs)
-            self.add_loss(self.commitment * ops.mean(error))
+            self.add_loss(self.commitment * batch_mean(error))
         if self.shift is not None:
             error = self._per_example(ops.square(fixed - chosen), inputs)
-            self.add_loss(ops.mean(error))
+            self.add_loss(batch_mean(error))
         if learn:
-            self._learn(fixed, index, fixed - chosen_fixed, base, picks)
+            self._learn(fixed, index, fixed - chosen_fixed, base, picks, usable)
         return self._output(inputs, z, chosen, rate)
 
     def _assign(self, inputs, z, base):
@@ -245,22 +251,37 @@ class VectorQuantizer(Channel):
         z = ops.reshape(self._with_dither(z), ops.shape(inputs))
         return Draw(ops.cast(z, self.compute_dtype), rate, rate)
 
-    def _learn(self, z, index, residual, base, picks):
+    def _usable(self, inputs):
+        """Which sub-vectors teach, (batch x positions,): 1 or 0.
+
+        Not those of masked positions, of examples of no weight, or with a NaN.
+        """
+        usable = usable_rows(ops.cast(inputs, "float32"))
+        usable = ops.reshape(usable, (ops.shape(inputs)[0], -1))
+        counts = ops.cast(batch_weights(usable[:, 0]) > 0, "float32")
+        return ops.reshape(usable * ops.expand_dims(counts, 1), (-1,))
+
+    def _learn(self, z, index, residual, base, picks, usable):
         """Moves frequencies and codewords after a batch has been assigned."""
-        hits = ops.one_hot(index, self.codewords, dtype="float32")
-        count = ops.cast(ops.shape(index)[0], "float32")
+        each = ops.reshape(usable, (-1, 1, 1))
+        hits = each * ops.one_hot(index, self.codewords, dtype="float32")
+        residual = ops.where(each > 0, residual, 0.0)
+        count = ops.sum(usable)
+        any_usable = ops.cast(count > 0, "float32")
+        count = ops.maximum(count, 1.0)
         share = ops.sum(hits, axis=0) / count
-        self.steps.assign(self.steps + 1.0)
-        rate = ops.maximum(1.0 - self.decay, 1.0 / self.steps)
+        self.steps.assign(self.steps + any_usable)
+        rate = ops.maximum(1.0 - self.decay, 1.0 / ops.maximum(self.steps, 1.0))
+        rate = any_usable * rate
         frequencies = self.frequencies + rate * (share - self.frequencies)
         if self.update == "ema":
             # share (mean - codeword), by group and codeword.
             pull = ops.einsum("vgk,vgw->gkw", hits, residual) / count
             weight = rate / ops.maximum(frequencies, 1e-12)
             base = base + ops.expand_dims(weight, 2) * pull
-        unused = ops.where(share > 0, 0.0, self.unused + 1.0)
+        unused = ops.where(share > 0, 0.0, self.unused + any_usable)
         if self.dead_code_threshold is not None:
-            dead = unused >= self.dead_code_threshold
+            dead = ops.logical_and(unused >= self.dead_code_threshold, any_usable > 0)
             unused = ops.where(dead, 0.0, unused)
             fresh = take_codes(z, picks)
             fresh = fresh if self.shift is None else fresh - self.shift
@@ -272,19 +293,28 @@ class VectorQuantizer(Channel):
         self.frequencies.assign(frequencies)
         self.base.assign(base)
 
-    def _picks(self, count):
+    def _picks(self, usable):
         """A code of the batch for each codeword, all different if there are enough."""
-        order = ops.argsort(self.uniform((count,)))
+        # Those that are not usable come last.
+        order = ops.argsort(self.uniform(ops.shape(usable)) + 1.0 - usable)
+        count = ops.cast(ops.maximum(ops.sum(usable), 1.0), "int32")
         return ops.take(order, ops.arange(self.codewords, dtype="int32") % count)
 
     def _vectors(self, inputs):
         """Float32 sub-vectors, (batch x positions, groups, width)."""
+        if inputs.shape[-1] != self.groups * self.width:
+            raise ValueError(
+                f"The last axis of this VectorQuantizer's input must have the length "
+                f"{self.groups * self.width} that it was built for. "
+                f"Received: shape {tuple(inputs.shape)}"
+            )
         z = ops.cast(inputs, "float32")
         return ops.reshape(z, (-1, self.groups, self.width))
 
     def _per_example(self, values, inputs):
         """Sums (batch x positions, ...) over all but the batch: (batch,)."""
-        return ops.sum(ops.reshape(values, (ops.shape(inputs)[0], -1)), axis=1)
+        shape = (*ops.shape(inputs)[:-1], -1)
+        return sum_over_latent(ops.reshape(values, shape))
 
     def _with_dither(self, z):
         if not self.dither:
@@ -303,6 +333,7 @@ class VectorQuantizer(Channel):
         self._check_built()
         return ops.copy(self.base) if self.shift is None else self.base + self.shift
 
+    @symbolic
     def indices(self, inputs: Tensor) -> Tensor:
         """The number of each sub-vector's codeword: int32 (batch, ..., groups)."""
         codebook = self.codebook()
@@ -311,6 +342,7 @@ class VectorQuantizer(Channel):
         shape = (*ops.shape(inputs)[:-1], self.groups)
         return ops.cast(ops.reshape(index, shape), "int32")
 
+    @symbolic
     def decode_indices(self, indices: Tensor) -> Tensor:
         """Codes (batch, ..., d) of given indices (batch, ..., groups), with dither.
 
@@ -328,13 +360,20 @@ class VectorQuantizer(Channel):
         shape = (*ops.shape(indices)[:-1], self.groups * self.width)
         return ops.cast(ops.reshape(self._with_dither(z), shape), self.compute_dtype)
 
+    @symbolic
     def rate(self, inputs: Tensor) -> Tensor:
         """The code length of each example in nats, shape (batch,)."""
+        return sum_over_latent(self.rate_by_dimension(inputs))
+
+    @symbolic
+    def rate_by_dimension(self, inputs: Tensor) -> Tensor:
+        """The code length of each sub-vector in nats, shape (batch, ..., groups)."""
         index = self.indices(inputs)
         log_p = ops.expand_dims(ops.log(with_floor(self.frequencies)), 2)
-        length = take_codewords(log_p, ops.reshape(index, (-1, self.groups)))
-        return -self._per_example(length, index)
+        length = -take_codewords(log_p, ops.reshape(index, (-1, self.groups)))
+        return ops.reshape(length, ops.shape(index))
 
+    @symbolic
     def rate_bits(self, inputs: Tensor) -> Tensor:
         """The code length of each example in bits, shape (batch,)."""
         return self.rate(inputs) / math.log(2)

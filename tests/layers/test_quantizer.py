@@ -13,6 +13,7 @@ from tools import array, gradients
 from echo_keras import RateDistortionModel
 from echo_keras.layers import VectorQuantizer
 from echo_keras.layers.codebook import FLOOR, divide_frequencies
+from echo_keras.losses import SquaredError
 
 pytestmark = pytest.mark.core
 
@@ -363,7 +364,7 @@ def test_fit_logs_the_code_length_under_the_frequencies_so_far():
     same = keras.layers.Dense(3, use_bias=False, kernel_initializer="identity")
     layer = VectorQuantizer(4, beta=0.5, commitment=0.0, dead_code_threshold=2, seed=1)
     model = RateDistortionModel(inputs, layer(same(inputs)))
-    model.compile(keras.optimizers.SGD(0.0), "mse")
+    model.compile(keras.optimizers.SGD(0.0), SquaredError())
     z = normal((8, 3))
     log = model.fit(z, z, batch_size=4, shuffle=False, epochs=2, verbose=0).history
     again = VectorQuantizer(4, beta=0.5, commitment=0.0, dead_code_threshold=2, seed=1)
