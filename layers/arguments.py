@@ -58,8 +58,10 @@ def sample_size(n: Any) -> Any:
     return n if ops.is_tensor(n) else integer("n", n)
 
 
-def integers(name: str, values: Any, low: int = 1, what: str = "") -> tuple[int, ...]:
-    """A tuple of at least one int >= low.
+def integers(
+    name: str, values: Any, low: int = 1, length: int | None = None
+) -> tuple[int, ...]:
+    """A tuple of at least one int >= low, or of so many.
 
     >>> integers("hidden", [64, 0])
     Traceback (most recent call last):
@@ -70,8 +72,9 @@ def integers(name: str, values: Any, low: int = 1, what: str = "") -> tuple[int,
         found = tuple(integer(name, v, low) for v in _elements(values))
     except ValueError:
         found = ()
-    if not found:
-        raise _wrong(name, f"a list of integers >= {low}{what}", values)
+    if not found or len(found) != (length or len(found)):
+        some = "a list of" if length is None else length
+        raise _wrong(name, f"{some} integers >= {low}", values)
     return found
 
 
