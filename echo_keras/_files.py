@@ -11,7 +11,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-SEED_MAX = 2**32 - 1  # of `np.random.RandomState`
+from echo_keras.layers import arguments
+
+SEED_MAX = arguments.SEED_MAX
 
 
 def check_integer(value: object, name: str, low: int, high: int | None = None) -> int:
@@ -22,13 +24,9 @@ def check_integer(value: object, name: str, low: int, high: int | None = None) -
     ...
     ValueError: n must be an integer in [1, 2]. Received: n=3
     """
-    valid = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not valid or value < low or (high is not None and value > high):
-        wanted = f">= {low}" if high is None else f"in [{low}, {high}]"
-        raise ValueError(
-            f"{name} must be an integer {wanted}. Received: {name}={value!r}"
-        )
-    return int(value)
+    return arguments.integer(
+        name, value, low, arguments.COUNT_MAX if high is None else high
+    )
 
 
 def write_json(path: str | os.PathLike, content: object) -> None:
@@ -67,7 +65,7 @@ def damaged(path: object, expected: str, found: object) -> ValueError:
 
 def check_folder(path: str | os.PathLike, holds: str) -> pathlib.Path:
     """Returns `data_dir` as a path; raises FileNotFoundError where it is no folder."""
-    path = pathlib.Path(path).expanduser()
+    path = arguments.path("data_dir", path).expanduser()
     if not path.is_dir():
         raise FileNotFoundError(
             f"data_dir must be a folder that holds {holds}. Received: "

@@ -7,7 +7,9 @@ a string. The names come first, as errors put them.
 
 import math
 import numbers
-from collections.abc import Sequence
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -180,6 +182,30 @@ def layers(name: str, values: Any) -> list[keras.layers.Layer]:
     found = values if isinstance(values, (list, tuple)) else [None]
     if not all(isinstance(v, keras.layers.Layer) for v in found):
         raise _wrong(name, "a list of Keras layers", values)
+    return list(found)
+
+
+def path(name: str, value: Any, optional: bool = False) -> Any:
+    """A path of a file or folder, or None where that is an option."""
+    if optional and value is None:
+        return None
+    if not isinstance(value, (str, os.PathLike)):
+        raise _wrong(name, "a path", value, optional)
+    return pathlib.Path(value)
+
+
+def mapping(name: str, value: Any, what: str) -> dict:
+    """A dict of at least one thing."""
+    if not isinstance(value, Mapping) or not value:
+        raise _wrong(name, f"a dict of {what}, at least one", value)
+    return dict(value)
+
+
+def texts(name: str, values: Any) -> list[str]:
+    """A list of at least one text."""
+    found = values if isinstance(values, (list, tuple, set)) else ()
+    if not found or not all(isinstance(v, str) for v in found):
+        raise _wrong(name, "a list of texts", values)
     return list(found)
 
 

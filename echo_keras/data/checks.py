@@ -38,7 +38,10 @@ def check_images(
     def wrong(expected, found, do):
         return ValueError(f"{name} must hold {expected}. Received: {found}. {do}.")
 
-    x = np.asarray(x)
+    try:
+        x = np.asarray(x)
+    except ValueError as error:  # a list of rows of several lengths
+        raise wrong("an array", error, "Convert the images first") from None
     if not (x.dtype == np.uint8 or x.dtype == bool or x.dtype.kind == "f"):
         raise wrong(
             "floats in [0, 1], booleans or uint8 in 0..255",

@@ -82,7 +82,7 @@ def load(
     >>> dataset.source, dataset.total_correlation()
     ('3D Shapes, rendered', 0.0)
     """
-    if name not in _NAMES:
+    if not isinstance(name, str) or name not in _NAMES:
         close = difflib.get_close_matches(str(name).lower(), _NAMES, n=1)
         hint = f". Did you mean {close[0]!r}?" if close else ""
         raise ValueError(

@@ -181,7 +181,7 @@ def _entry(name: str) -> Entry:
 
 def _binarize_option(name: str, entry: Entry, binarize: str | None) -> str:
     wanted = None
-    if binarize is not None and binarize not in BINARIZE:
+    if not (binarize is None or isinstance(binarize, str) and binarize in BINARIZE):
         wanted = f"None or one of {', '.join(BINARIZE)}"
     elif entry.binary and binarize not in (None, "static"):
         wanted = f"None or 'static' for {name}, which is already binary"

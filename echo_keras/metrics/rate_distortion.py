@@ -8,11 +8,12 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from echo_keras.layers import Channel, EchoSample, GaussianSample
+from echo_keras.layers import Channel, EchoSample, GaussianSample, arguments
+from echo_keras.losses import Distortion, SquaredError, ZeroLoss
 from echo_keras.model import find_layers
 
 from .batching import (
-    check_integers,
+    check_finite,
     count,
     default_batch_size,
     is_arrays,
@@ -101,6 +102,8 @@ def evaluate(
     >>> sorted(result)  # doctest: +NORMALIZE_WHITESPACE
     ['distortion', 'distortion_se', 'neg_elbo', 'neg_elbo_se', 'rate', 'rate_se']
     """
+    bits, training = arguments.flag("bits", bits), arguments.flag("training", training)
+    training_set = arguments.flag("training_set", training_set)
     terms = _terms(model, x, y, samples, echoes, batch_size, training, training_set)
     keys = terms.pop("key", None)
     if "rate" in terms:
@@ -178,11 +181,8 @@ def per_example(
 
 def _terms(model, x, y, samples, echoes, batch_size, training=False, keys=False):
     """Distortion of each example; its rate, if it has one; its key, if asked for."""
-    check_integers(1, samples=samples)
-    if echoes not in ECHOES:
-        raise ValueError(
-            f"echoes must be one of {', '.join(ECHOES)}. Received: echoes={echoes!r}"
-        )
+    samples = arguments.integer("samples", samples)
+    arguments.choice("echoes", echoes, ECHOES)
     echoes = "batch" if training else echoes
     order = None
     if echoes == "batch" and is_arrays(x):
@@ -200,7 +200,7 @@ def _terms(model, x, y, samples, echoes, batch_size, training=False, keys=False)
         }
         return {**terms, "key": _keys(x)} if keys else terms
 
-    return _map_pairs(means, x, y, batch_size, order)
+    return _map_pairs(model, means, x, y, batch_size, order)
 
 
 def _keys(x):
@@ -266,8 +266,14 @@ def per_example_likelihood(
     batch_size: int | None = None,
 ) -> np.ndarray:
     """The estimate of `importance_weighted` for each example, float64 (n,)."""
-    check_integers(1, samples=samples)
+    samples = arguments.integer("samples", samples)
     run = forward_pass(model)
+    if isinstance(model.loss, (SquaredError, ZeroLoss)):
+        raise ValueError(
+            f"model must be compiled with a likelihood, such as echo_keras.losses."
+            f"Gaussian: a squared error lacks the constant of its density. Received: "
+            f"loss={type(model.loss).__name__}"
+        )
 
     def log_likelihood(x, y):
         total = -np.inf
@@ -283,10 +289,10 @@ def per_example_likelihood(
             total = np.logaddexp(total, log_weight)
         return total - math.log(samples)
 
-    return _map_pairs(log_likelihood, x, y, batch_size)
+    return _map_pairs(model, log_likelihood, x, y, batch_size)
 
 
-def _map_pairs(function, x, y, batch_size=None, order=None):
+def _map_pairs(model, function, x, y, batch_size=None, order=None):
     """What a function makes of batches of inputs and of targets, which may be None."""
     if not is_arrays(x):
         if y is not None:
@@ -307,16 +313,17 @@ def _map_pairs(function, x, y, batch_size=None, order=None):
                 "x must give inputs, or inputs and targets. Received: batches with "
                 "sample weights, which are not used here"
             )
-        for name, arrays in (("x", x), ("y", y)):
-            if not all(map(_is_finite, tree.flatten(arrays))):
-                raise ValueError(f"{name} must be finite. Received: NaN or infinity")
+        check_finite("x", x), check_finite("y", y)
+        check_targets(model, x if y is None else y)
         return function(x, y)
 
     return map_batches(of_batch, data, batch_size, order)
 
 
-def _is_finite(x):
-    return x is None or bool(np.isfinite(ops.convert_to_numpy(x)).all())
+def check_targets(model: keras.Model, y: Any) -> None:
+    """Raises a ValueError where targets are not what the model's loss is a loss of."""
+    if isinstance(model.loss, Distortion) and not tree.is_nested(y):
+        model.loss.check_data(ops.convert_to_numpy(y))
 
 
 def _float64(x):
