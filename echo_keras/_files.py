@@ -24,9 +24,8 @@ def check_integer(value: object, name: str, low: int, high: int | None = None) -
     ...
     ValueError: n must be an integer in [1, 2]. Received: n=3
     """
-    return arguments.integer(
-        name, value, low, arguments.COUNT_MAX if high is None else high
-    )
+    high = arguments.COUNT_MAX if high is None else high
+    return arguments.integer(name, value, low, high)
 
 
 def write_json(path: str | os.PathLike, content: object) -> None:

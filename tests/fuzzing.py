@@ -348,6 +348,12 @@ def public():
                 yield module_name, name, value
 
 
+def takes_arguments(function):
+    """Whether a function has an argument that is not passed on to Keras."""
+    parameters = inspect.signature(function).parameters.values()
+    return any(p.name not in KERAS for p in parameters)
+
+
 def value_of(owner, name, argument, make=True):
     """A valid value of an argument that has no default, or of its own choice."""
     for key in (f"{owner}.{name}", name):
@@ -543,7 +549,9 @@ def end_of(call, parameter=None, value=None):
 
 def _of_sentence(error):
     text = " ".join(str(error).split())
-    parts = pathlib.PurePath(traceback.extract_tb(error.__traceback__)[-1].filename).parts
+    parts = pathlib.PurePath(
+        traceback.extract_tb(error.__traceback__)[-1].filename
+    ).parts
     if "keras" in parts and "site-packages" in parts:
         return "Keras's sentence"
     ours = "echo_keras" in parts or "layers" in parts
