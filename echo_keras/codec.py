@@ -308,6 +308,7 @@ def pack(quantizer: VectorQuantizer, indices: np.ndarray) -> bytes:
     >>> len(data), unpack(quantizer, data).ravel().tolist()
     (38, [0, 3, 2])
     """
+    arguments.layer("quantizer", quantizer, kind=VectorQuantizer)
     stream = _constriction().stream
     weights = _weights(quantizer)
     indices = np.asarray(indices)

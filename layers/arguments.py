@@ -148,7 +148,7 @@ def choice(
     if optional and value is None:
         return None
     if not isinstance(value, str) or value not in choices:
-        raise _wrong(name, f"one of {', '.join(map(repr, choices))}", value, optional)
+        raise _wrong(name, f"one of {', '.join(choices)}", value, optional)
     return value
 
 

@@ -84,6 +84,13 @@ def batches(
         lambda a: ops.convert_to_numpy(a) if ops.is_tensor(a) else a, x
     )
     n = count(x)
+    if order is not None:
+        order = arguments.array("order", order, "(m,)", (1,))
+        if order.dtype.kind not in "iu" or not 0 <= order.min() <= order.max() < n:
+            raise ValueError(
+                f"order must be integers from 0 to {n - 1}. Received: {order.dtype} "
+                f"from {order.min()} to {order.max()}"
+            )
     for each in tree.flatten(x):
         arguments.array("x", each, finite=False)
     if batch_size is None:

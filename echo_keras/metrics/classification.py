@@ -234,7 +234,12 @@ def _checked(logits, y):
         )
     if np.isnan(logits).any():
         raise ValueError("logits must be numbers. Received: NaN")
-    if y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= logits.shape[1]:
+    if y.dtype.kind not in "iu":
+        raise ValueError(
+            f"classes must be integers from 0 to {logits.shape[1] - 1}. Received: "
+            f"dtype {y.dtype}"
+        )
+    if y.min() < 0 or y.max() >= logits.shape[1]:
         raise ValueError(
             f"classes must be integers from 0 to {logits.shape[1] - 1}. Received: "
             f"{y.dtype} from {y.min()} to {y.max()}"

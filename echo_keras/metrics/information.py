@@ -361,7 +361,7 @@ def information_bounds(
         Fixing a Broken ELBO, Eq. 2, App. D.1 and D.2.
     """
     rate, distortion, entropy = (
-        arguments.array(name, v, finite=False).astype("float64")
+        arguments.array(name, v, axes=range(33), finite=False).astype("float64")
         for name, v in (
             ("rate", rate),
             ("distortion", distortion),

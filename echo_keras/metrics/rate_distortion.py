@@ -303,6 +303,8 @@ def _map_pairs(model, function, x, y, batch_size=None, order=None):
         data = x
     else:
         data = (x,) if y is None else (x, y)
+        for arrays in data:
+            count(arrays)
         # By the size of the inputs alone.
         batch_size = default_batch_size(x) if batch_size is None else batch_size
 

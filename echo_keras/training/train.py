@@ -89,6 +89,9 @@ def train(
         validation = check.array("validation", validation)
     batches = x
     if not isinstance(x, keras.utils.PyDataset):
+        x = check.array("x", x, finite=False)
+        if loss is None or isinstance(loss, losses.Distortion):
+            (loss or losses.Bernoulli()).check_data(x)
         batches = Batches(x, batch_size, seed, binarize=binarize)
     elif binarize:
         raise ValueError(

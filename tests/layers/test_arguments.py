@@ -78,7 +78,7 @@ def test_flags_are_not_what_python_takes_for_true(value):
 @pytest.mark.parametrize("value", ["c", None, 1, ["a"], np.array(["a", "b"])])
 def test_choices(value):
     assert arguments.choice("x", "a", ("a", "b")) == "a"
-    with pytest.raises(ValueError, match="x must be one of 'a', 'b'. Received: x="):
+    with pytest.raises(ValueError, match="x must be one of a, b. Received: x="):
         arguments.choice("x", value, ("a", "b"))
 
 
