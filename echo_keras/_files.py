@@ -1,39 +1,50 @@
-"""Files and arguments: what every room of the library needs, and no room owns."""
+"""Files: what every room of the library needs, and no room owns."""
 
-import gzip
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
-import zipfile
-import zlib
-from collections.abc import Iterable, Sequence
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from echo_keras.layers import arguments
 
-SEED_MAX = arguments.SEED_MAX
 
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike, suffix: str = ".part") -> Iterator[pathlib.Path]:
+    """The name of a new file, which takes the place of `path` when it is written.
 
-def check_integer(value: object, name: str, low: int, high: int | None = None) -> int:
-    """Returns an integer argument; raises ValueError if it is none or out of range.
-
-    >>> check_integer(3, "n", 1, 2)
-    Traceback (most recent call last):
-    ...
-    ValueError: n must be an integer in [1, 2]. Received: n=3
+    A kill or a power cut leaves the old file or the new one, and no two processes
+    write under one name.
     """
-    high = arguments.COUNT_MAX if high is None else high
-    return arguments.integer(name, value, low, high)
+    path = pathlib.Path(path)
+    own = f"{os.getpid()}-{secrets.token_hex(4)}"
+    part = path.with_name(f"{path.name}.{own}{suffix}")
+    try:
+        yield part
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+    with contextlib.suppress(OSError):  # not everywhere can a folder be opened
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def write_json(path: str | os.PathLike, content: object) -> None:
-    """Writes JSON by an atomic replacement, so that a kill leaves old or new."""
-    path = pathlib.Path(path)
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(part, path)
+    """Writes JSON by an atomic replacement; see `replacing`."""
+    text = json.dumps(content, indent=1) + "\n"
+    with replacing(path) as part:
+        part.write_text(text)
 
 
 def sha256(*parts: np.ndarray | bytes | None) -> str:
@@ -55,9 +66,13 @@ def sha256_of_file(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def damaged(path: object, expected: str, found: object) -> ValueError:
+class Damaged(ValueError):
+    """A file holds something else than it must; the sentence says what to do."""
+
+
+def damaged(path: object, expected: str, found: object) -> Damaged:
     """The error for a file, or an array in it, that holds something else."""
-    return ValueError(
+    return Damaged(
         f"{path} must hold {expected}. Received: {found}. Fetch or make the file again."
     )
 
@@ -95,47 +110,8 @@ def find_files(
     return None
 
 
-def read_bytes(path: pathlib.Path) -> bytes:
-    """The content of a file, unzipped where its name ends in .gz."""
-    content = path.read_bytes()
-    if path.suffix != ".gz":
-        return content
-    try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise damaged(path, "a complete gzip file", f"damage ({error})") from error
-
-
-def read_npz(
-    path: pathlib.Path, needed: Sequence[str], optional: Sequence[str] = ()
-) -> dict[str, np.ndarray]:
-    """The arrays of an .npz archive by key; pickles in it are never loaded.
-
-    Raises:
-        ValueError: the file is damaged, has pickles or lacks one of the `needed` keys.
-    """
-    arrays = {}
-    try:
-        # np.load takes anything that is not a zip for a pickle, and says so.
-        if not zipfile.is_zipfile(path):
-            raise zipfile.BadZipFile("not a complete zip archive")
-        with np.load(path, allow_pickle=False) as file:
-            keys = list(file)
-            for key in (*needed, *optional):
-                if key in keys:
-                    arrays[key] = file[key]
-    except Exception as error:  # zip, zlib and NumPy each have errors of their own
-        if "allow_pickle" in str(error):
-            raise damaged(
-                path, "plain arrays", "an object array, and pickles are never loaded"
-            ) from error
-        raise damaged(path, "a readable .npz archive", f"damage ({error})") from error
-    check_keys(path, keys, needed)
-    return arrays
-
-
 def check_keys(path: pathlib.Path, keys: Sequence[str], needed: Sequence[str]) -> None:
     """Raises ValueError where a file lacks one of the keys that it must have."""
     if not set(needed) <= set(keys):
-        found = f"the keys {', '.join(keys)}" if keys else "no keys"
+        found = f"the keys {', '.join(map(str, keys))}" if keys else "no keys"
         raise damaged(path, f"the keys {', '.join(needed)}", found)

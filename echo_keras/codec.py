@@ -30,19 +30,16 @@ same one. The decoder network is not in it.
 Needs `pip install 'echo-keras[codec]'`.
 """
 
-import hashlib
 import math
 import pathlib
-import struct
-import zlib
 from os import PathLike
-from types import ModuleType
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from echo_keras._range_coding import MAX_INDICES, header_bytes, pack, unpack
 from echo_keras.layers import (
     GANPenalty,
     QuantizedBottleneck,
@@ -50,12 +47,6 @@ from echo_keras.layers import (
     arguments,
 )
 from echo_keras.metrics.batching import map_batches
-
-MAGIC = b"EKVQ"
-VERSION = 1
-# magic, version, r, codewords, examples, fingerprint; then the CRC-32.
-HEAD = struct.Struct("<4sBBIQ8s")
-CRC = struct.Struct("<I")
 
 
 def split(
@@ -131,19 +122,99 @@ def encode(model: keras.Model, x: np.ndarray, batch_size: int = 100) -> np.ndarr
 
     Args:
         model: See `split`.
-        x: Array of examples, at least one.
-        batch_size: Int.
+        x: Array of finite numbers, at least one example.
+        batch_size: Int >= 1.
 
     Raises:
-        ValueError: the model is not as in `split`.
+        ValueError: the model is not as in `split`, x has no examples, or x or the
+            encoder's outputs are not finite.
 
     Example: see `decompress`.
     """
     batch_size = arguments.integer("batch_size", batch_size)
     encoder, quantizer, _ = split(model)
-    x = arguments.array("x", x)
+    x = arguments.array("x", x, finite=False)
+    _check_finite("x must hold", x)
     z = encoder.predict(x, batch_size=batch_size, verbose=0)
+    _check_finite("model must have an encoder that gives", z)
     return map_batches(quantizer.indices, z, batch_size)
+
+
+def _check_finite(must: str, values: Any) -> None:
+    values = np.asarray(values)
+    if values.dtype.kind not in "fiub":  # bfloat16
+        values = values.astype("float32")
+    rows = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if not rows.all():
+        raise ValueError(
+            f"{must} finite numbers. Received: NaN or infinity in {(~rows).sum()} of "
+            f"{len(rows)} examples"
+        )
+
+
+def compress_bytes(model: keras.Model, x: np.ndarray, batch_size: int = 100) -> bytes:
+    """The codes of examples as the bytes of a file; see `compress`.
+
+    Args:
+        model: See `split`.
+        x: Array of finite numbers, at least one example.
+        batch_size: Int >= 1.
+
+    Raises:
+        ValueError: the model is not as in `split`, or x has no examples or NaN.
+        ImportError: constriction is missing.
+
+    Example: see `decompress_bytes`.
+    """
+    _, quantizer = _quantizer(model)
+    return pack(quantizer, encode(model, x, batch_size))
+
+
+def decompress_bytes(
+    model: keras.Model,
+    data: bytes,
+    batch_size: int = 100,
+    max_indices: int = MAX_INDICES,
+) -> np.ndarray:
+    """What the decoder makes of the codes in the bytes of a file; see `decompress`.
+
+    Args:
+        model: The model that wrote them.
+        data: Bytes.
+        batch_size: Int >= 1.
+        max_indices: See `unpack`.
+
+    Raises:
+        ValueError: as `decompress`.
+        ImportError: constriction is missing.
+
+    Example:
+
+    >>> from echo_keras.layers import VectorQuantizer
+    >>> inputs = keras.Input((8,))
+    >>> z = VectorQuantizer(16)(keras.layers.Dense(2)(inputs))
+    >>> model = keras.Model(inputs, keras.layers.Dense(8)(z))
+    >>> data = compress_bytes(model, np.ones((100, 8)))
+    >>> len(data), decompress_bytes(model, data).shape
+    (86, (100, 8))
+    """
+    _, quantizer, decoder = split(model)
+    indices = unpack(quantizer, data, max_indices)
+    positions = decoder.input_shape[1:-1]
+    found = indices.shape[1:-1]
+    if len(found) != len(positions) or any(
+        p not in (None, n) for p, n in zip(positions, found, strict=True)
+    ):
+        raise ValueError(
+            f"The file must hold codes at the positions {positions} of this model. "
+            f"Received: positions {found}. Read it with the model that wrote it."
+        )
+    codes = map_batches(
+        lambda part: ops.cast(quantizer.decode_indices(part), "float32"),
+        indices,
+        batch_size,
+    )
+    return decoder.predict(codes, batch_size=batch_size, verbose=0)
 
 
 def compress(
@@ -156,9 +227,9 @@ def compress(
 
     Args:
         model: See `split`.
-        x: Array of examples, at least one.
+        x: Array of finite numbers, at least one example.
         path: The file, which is overwritten.
-        batch_size: Int.
+        batch_size: Int >= 1.
 
     Returns:
         A dict: `examples`; `rate` and `rate_bits`, the mean code length of an example
@@ -166,7 +237,7 @@ def compress(
         `file_bits`, bits of the whole file per example.
 
     Raises:
-        ValueError: the model is not as in `split`.
+        ValueError: as `encode`.
         ImportError: constriction is missing.
 
     Example: see `decompress`.
@@ -188,14 +259,18 @@ def compress(
 
 
 def decompress(
-    model: keras.Model, path: str | PathLike[str], batch_size: int = 100
+    model: keras.Model,
+    path: str | PathLike[str],
+    batch_size: int = 100,
+    max_indices: int = MAX_INDICES,
 ) -> np.ndarray:
     """What the decoder makes of the codes in a file.
 
     Args:
         model: The model that wrote the file.
         path: The file.
-        batch_size: Int.
+        batch_size: Int >= 1.
+        max_indices: See `unpack`.
 
     Returns:
         Array of the model's outputs. Of a model without dither these are what
@@ -224,14 +299,8 @@ def decompress(
     >>> bool(np.allclose(y, model.predict(x, verbose=0), atol=1e-5))
     True
     """
-    _, quantizer, decoder = split(model)
-    indices = unpack(quantizer, pathlib.Path(path).read_bytes())
-    codes = map_batches(
-        lambda part: ops.cast(quantizer.decode_indices(part), "float32"),
-        indices,
-        batch_size,
-    )
-    return decoder.predict(codes, batch_size=batch_size, verbose=0)
+    data = pathlib.Path(path).read_bytes()
+    return decompress_bytes(model, data, batch_size, max_indices)
 
 
 def code_lengths(indices: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -268,177 +337,3 @@ def code_lengths(indices: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
         log_p = np.log(p.astype("float64"))
     lengths = -log_p[np.arange(len(log_p)), indices]
     return lengths.reshape(len(lengths), -1).sum(axis=1)
-
-
-def header_bytes(rank: int) -> int:
-    """Bytes of a header.
-
-    Args:
-        rank: Int >= 0, axes of the indices of one example.
-
-    Example:
-
-    >>> header_bytes(1), header_bytes(3)
-    (34, 42)
-    """
-    rank = arguments.integer("rank", rank, low=0)
-    return HEAD.size + CRC.size + 4 * rank
-
-
-def pack(quantizer: VectorQuantizer, indices: np.ndarray) -> bytes:
-    """Indices as the bytes of a file.
-
-    Args:
-        quantizer: Built `VectorQuantizer`.
-        indices: Ints (examples, ..., groups), at least one example.
-
-    Returns:
-        Bytes.
-
-    Raises:
-        ValueError: the indices are not as above or not in [0, codewords), or the
-            quantizer is not built.
-        ImportError: constriction is missing.
-
-    Example:
-
-    >>> quantizer = VectorQuantizer(4)
-    >>> quantizer.build((None, 2))
-    >>> data = pack(quantizer, np.array([[0], [3], [2]]))
-    >>> len(data), unpack(quantizer, data).ravel().tolist()
-    (38, [0, 3, 2])
-    """
-    arguments.layer("quantizer", quantizer, kind=VectorQuantizer)
-    stream = _constriction().stream
-    weights = _weights(quantizer)
-    indices = np.asarray(indices)
-    groups, codewords = weights.shape
-    if (
-        indices.dtype.kind not in "iu"
-        or indices.ndim < 2
-        or len(indices) < 1
-        or indices.shape[-1] != groups
-    ):
-        raise ValueError(
-            f"indices must be integers (examples, ..., groups) with at least one "
-            f"example and groups = {groups}. Received: indices of shape "
-            f"{indices.shape} and dtype {indices.dtype}"
-        )
-    if indices.size and not 0 <= indices.min() <= indices.max() < codewords:
-        raise ValueError(
-            f"indices must be in [0, {codewords}). Received: indices from "
-            f"{indices.min()} to {indices.max()}"
-        )
-    coder = stream.queue.RangeEncoder()
-    for group, categorical in enumerate(_categoricals(stream, weights)):
-        symbols = np.ascontiguousarray(indices[..., group].ravel(), "int32")
-        coder.encode(symbols, categorical)
-    payload = coder.get_compressed().astype("<u4").tobytes()
-    shape = indices.shape[1:]
-    head = HEAD.pack(
-        MAGIC,
-        VERSION,
-        len(shape),
-        codewords,
-        len(indices),
-        _fingerprint(quantizer, weights),
-    )
-    rest = struct.pack(f"<{len(shape)}I", *shape) + payload
-    return head + CRC.pack(zlib.crc32(rest, zlib.crc32(head))) + rest
-
-
-def unpack(quantizer: VectorQuantizer, data: bytes) -> np.ndarray:
-    """The indices in the bytes of a file, int32 (examples, ..., groups).
-
-    Args:
-        quantizer: The `VectorQuantizer` that wrote it.
-        data: Bytes.
-
-    Raises:
-        ValueError: the bytes are damaged, or of another quantizer or version, or the
-            quantizer is not built.
-        ImportError: constriction is missing.
-
-    Example: see `pack`.
-    """
-    stream = _constriction().stream
-    weights = _weights(quantizer)
-    if len(data) < len(MAGIC) or data[: len(MAGIC)] != MAGIC:
-        raise ValueError(
-            f"The file must begin with {MAGIC}, as those of echo_keras.codec do. "
-            f"Received: {bytes(data[: len(MAGIC)])}. Name a file that `compress` wrote."
-        )
-    if len(data) < header_bytes(0):
-        raise ValueError(
-            f"The file must hold a header of more than {header_bytes(0)} bytes. "
-            f"Received: {len(data)} bytes. It is cut short: copy it again."
-        )
-    _, version, rank, codewords, examples, mark = HEAD.unpack_from(data)
-    if version != VERSION:
-        raise ValueError(
-            f"The file must be of version {VERSION} of the format. Received: version "
-            f"{version}. Read it with the release that wrote it."
-        )
-    (crc,) = CRC.unpack_from(data, HEAD.size)
-    rest = data[header_bytes(0) :]
-    found = zlib.crc32(rest, zlib.crc32(data[: HEAD.size]))
-    if found != crc:
-        raise ValueError(
-            f"The file must hold bytes with the CRC-32 that it states, {crc:08x}. "
-            f"Received: {found:08x}. It is damaged: copy it again."
-        )
-    expected = _fingerprint(quantizer, weights)
-    if mark != expected:
-        raise ValueError(
-            f"The file must be of this model, whose quantizer has {weights.shape[1]} "
-            f"codewords in each group and the fingerprint {expected.hex()}. Received: "
-            f"{codewords} codewords, fingerprint {mark.hex()}. Read it with the model "
-            f"that wrote it, as it was then."
-        )
-    shape = struct.unpack_from(f"<{rank}I", rest)
-    words = np.frombuffer(rest[4 * rank :], "<u4").astype("uint32")
-    coder = stream.queue.RangeDecoder(words)
-    count = examples * math.prod(shape[:-1])
-    parts = [coder.decode(c, count) for c in _categoricals(stream, weights)]
-    return np.stack(parts, axis=-1).reshape(examples, *shape)
-
-
-def _weights(quantizer: VectorQuantizer) -> np.ndarray:
-    """Whole numbers (groups, codewords) proportional to the probabilities.
-
-    No sum of floats is in it, whose last bits could differ between machines.
-    """
-    probabilities = quantizer.code_probabilities()
-    if not np.all(np.isfinite(probabilities)):
-        raise ValueError(
-            "The quantizer's frequencies must be finite. Received: NaN or infinity, "
-            "of a training that diverged"
-        )
-    return np.maximum(np.rint(2.0**30 * probabilities), 1).astype("int64")
-
-
-def _categoricals(stream: ModuleType, weights: np.ndarray) -> list[Any]:
-    """The coder's distribution of each group."""
-    return [
-        stream.model.Categorical(row.astype("float64"), perfect=False)
-        for row in weights
-    ]
-
-
-def _fingerprint(quantizer: VectorQuantizer, weights: np.ndarray) -> bytes:
-    digest = hashlib.sha256(weights.astype("<i8").tobytes())
-    codebook = ops.convert_to_numpy(quantizer.codebook())
-    digest.update(repr(codebook.shape).encode())
-    digest.update(codebook.astype("<f4").tobytes())
-    return digest.digest()[:8]
-
-
-def _constriction() -> ModuleType:
-    try:
-        import constriction
-    except ImportError as error:
-        raise ImportError(
-            "echo_keras.codec writes files with constriction, which is not installed: "
-            "pip install 'echo-keras[codec]'."
-        ) from error
-    return constriction

@@ -31,6 +31,7 @@ from echo_keras.layers import (
 )
 from echo_keras.layers.typing import Tensor
 from echo_keras.training import Batches, train
+from echo_keras.training.run_folder import read_json
 
 
 def maf_chain(
@@ -320,7 +321,9 @@ def _check_folder(folder: pathlib.Path, origin: dict[str, Any]) -> None:
     if not (folder / "checkpoint.keras").exists():
         return
     path = folder / "latent_flow.json"
-    before = json.loads(path.read_text()) if path.exists() else {}
+    before = {}
+    if path.exists():
+        before = read_json(path, dict, "what the training is of")
     found = json.loads(json.dumps(origin))
     changed = [name for name in found if found[name] != before.get(name)]
     if changed:

@@ -3,6 +3,7 @@
 import math
 import struct
 import sys
+import tracemalloc
 import zlib
 
 import keras
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tools import array, small_networks
 
-from echo_keras import codec, objectives
+from echo_keras import _range_coding, codec, objectives
 from echo_keras.layers import VectorQuantizer
 
 core = pytest.mark.core
@@ -205,6 +206,99 @@ def test_damage_is_named(kind):
         codec.unpack(quantizer(SKEWED), damage(bytes(packed())))
 
 
+def forged(**fields):
+    """A file of 50 examples with other fields in its header, and the right CRC."""
+    layer = quantizer(SKEWED)
+    data = bytes(packed())
+    names = "magic version rank codewords examples mark crc".split()
+    head = dict(zip(names, struct.unpack_from("<4sBBIQ8sI", data), strict=True))
+    rest = fields.pop("shape", data[30:34]) + fields.pop("payload", data[34:])
+    head |= fields
+    *head, _ = head.values()
+    head = struct.pack("<4sBBIQ8s", *head)
+    crc = zlib.crc32(rest, zlib.crc32(head))
+    return layer, head + struct.pack("<I", crc) + rest
+
+
+def words(*numbers):
+    return struct.pack(f"<{len(numbers)}I", *numbers)
+
+
+PAYLOAD = bytes(packed()[34:])
+FORGED = {
+    "10^13 examples": ({"examples": 10**13}, "at most max_indices=134217728 indices"),
+    "all examples": ({"examples": 2**64 - 1}, "at most max_indices="),
+    "too many": (
+        {"examples": 5000},
+        r"of payload or more. Received: \d+ bytes for 5000",
+    ),
+    "one more": ({"examples": 51}, "the words of the 51 examples .* end elsewhere"),
+    "one less": ({"examples": 49}, "the words of the 49 examples .* end elsewhere"),
+    "no examples": ({"examples": 0}, "at least one example.* Received: 0 of shape"),
+    "no axes": ({"rank": 0, "shape": b""}, "an axis or more .* Received: 0 axes"),
+    "255 axes": ({"rank": 255}, "whole words. Received: 255 axes, -"),
+    "huge shape": (
+        {"rank": 3, "shape": words(2**32 - 1, 2**32 - 1, 2)},
+        "at most max_indices=",
+    ),
+    "empty shape": (
+        {"rank": 2, "shape": words(0, 2)},
+        r"Received: 50 of shape \(0, 2\)",
+    ),
+    "other groups": ({"shape": words(3)}, r"indices \(..., 2\). Received: .*\(3,\)"),
+    "other codewords": ({"codewords": 99}, "be of this model.* Received: 99"),
+    "half a word": ({"payload": PAYLOAD[:-1]}, "an axis or more and whole words"),
+    "no payload": ({"payload": b""}, "end elsewhere"),
+    "cut payload": ({"payload": PAYLOAD[:-4]}, "end elsewhere"),
+    "payload twice": ({"payload": 2 * PAYLOAD}, "end elsewhere"),
+    "zeros behind": ({"payload": PAYLOAD + bytes(4)}, "end elsewhere"),
+    "other bits": ({"payload": PAYLOAD[:-1] + b"\xff"}, "end elsewhere"),
+}
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_a_forged_header_is_named_and_nothing_is_allocated_for_it(kind):
+    fields, sentence = FORGED[kind]
+    layer, data = forged(**fields)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=f"^The file must .*{sentence}"):
+            codec.unpack(layer, data)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_honest_header_passes():
+    layer, data = forged()
+    assert data == bytes(packed())
+    np.testing.assert_array_equal(codec.unpack(layer, data), draw(SKEWED, (50,)))
+
+
+def test_nearly_certain_codewords_have_a_bound_of_their_own():
+    # So that a file of 42 bytes may hold a hundred million indices.
+    layer = quantizer([[1.0, 0.0]])
+    indices = np.zeros((100_000, 1), int)
+    data = codec.pack(layer, indices)
+    assert len(data) < 50
+    np.testing.assert_array_equal(codec.unpack(layer, data, 100_000), indices)
+    with pytest.raises(ValueError, match="at most max_indices=99999 indices"):
+        codec.unpack(layer, data, max_indices=99_999)
+
+
+def test_a_panic_of_rust_is_a_value_error(monkeypatch):
+    class PanicException(BaseException):
+        pass
+
+    def panic(*arguments):
+        raise PanicException("called `Option::unwrap()`")
+
+    data = bytes(packed())
+    monkeypatch.setattr(_range_coding, "_categoricals", panic)
+    with pytest.raises(ValueError, match="words of the range coder. .*Option::unwrap"):
+        codec.unpack(quantizer(SKEWED), data)
+
+
 def other_probabilities():
     return quantizer([SKEWED[1], SKEWED[0]])
 
@@ -311,6 +405,47 @@ def test_models_of_the_objectives_are_split(adversarial, tmp_path):
     np.testing.assert_array_equal(codec.encode(made, x), indices)
     found = codec.decompress(made, path)
     np.testing.assert_allclose(found, made.predict(x, verbose=0), atol=1e-5)
+
+
+def test_codes_at_other_positions_are_refused(tmp_path):
+    trained = model()
+    _, layer, _ = codec.split(trained)
+    indices = codec.encode(trained, data())  # (20, 2, 3, 2)
+    flat = codec.pack(layer, indices.reshape(20, 6, 2))
+    sentence = r"positions \(2, 3\) of this model. Received: positions \(6,\)"
+    with pytest.raises(ValueError, match=sentence):
+        codec.decompress_bytes(trained, flat)
+
+
+def test_bytes_are_those_of_files(tmp_path):
+    trained, x = model(), data()
+    codec.compress(trained, x, tmp_path / "codes")
+    content = codec.compress_bytes(trained, x)
+    assert content == (tmp_path / "codes").read_bytes()
+    found = codec.decompress_bytes(trained, content)
+    np.testing.assert_array_equal(found, codec.decompress(trained, tmp_path / "codes"))
+
+
+@pytest.mark.parametrize(
+    ("x", "sentence"),
+    [
+        (data()[:0], r"^x must be .* at least one number. Received: .*\(0, 4\)"),
+        (np.where(data() > 2, np.nan, data()), "^x must hold finite .* in 2 of 20"),
+        (np.where(data() > 2, np.inf, data()), "^x must hold finite .* in 2 of 20"),
+    ],
+)
+def test_what_cannot_be_coded_is_not_written(tmp_path, x, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        codec.compress(model(), x, tmp_path / "codes")
+    assert not (tmp_path / "codes").exists()
+
+
+def test_a_model_that_diverged_is_not_written_with():
+    trained = model()
+    kernel = trained.layers[1].kernel
+    kernel.assign(kernel * np.nan)
+    with pytest.raises(ValueError, match="^model must have an encoder that gives fin"):
+        codec.compress_bytes(trained, data())
 
 
 def test_dither_is_the_decoders(tmp_path):

@@ -1,25 +1,15 @@
-"""Tests of what every room needs of files and arguments."""
+"""Tests of what every room needs of files."""
 
 import gzip
 import hashlib
+import os
+import stat
 
 import numpy as np
 import pytest
 
 from echo_keras import _files
-
-
-@pytest.mark.parametrize("value", [1, 3, np.int32(2)])
-def test_integers_in_range_are_returned(value):
-    found = _files.check_integer(value, "n", 1, 3)
-    assert found == value and type(found) is int
-
-
-@pytest.mark.parametrize("value", [0, 4, 2.0, True, "2", None])
-def test_other_values_raise(value):
-    sentence = rf"^n must be an integer in \[1, 3\]. Received: n={value!r}$"
-    with pytest.raises(ValueError, match=sentence):
-        _files.check_integer(value, "n", 1, 3)
+from echo_keras.data import archives
 
 
 def test_json_is_replaced_as_a_whole(tmp_path, monkeypatch):
@@ -35,6 +25,38 @@ def test_json_is_replaced_as_a_whole(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         _files.write_json(path, {"b": 2})
     assert path.read_text() == '{\n "a": 1\n}\n'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_replaces_a_file_is_on_the_disk_first(tmp_path, monkeypatch):
+    path, steps = tmp_path / "a", []
+    fsync, replace = os.fsync, os.replace
+
+    def sync(handle):
+        steps.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        fsync(handle)
+
+    def move(source, target):
+        steps.append("replace")
+        replace(source, target)
+
+    monkeypatch.setattr(_files.os, "fsync", sync)
+    monkeypatch.setattr(_files.os, "replace", move)
+    with _files.replacing(path) as one, _files.replacing(path) as other:
+        one.write_text("1")
+        other.write_text("2")
+        assert one != other and not path.exists()
+        assert one.name.startswith("a.") and one.suffix == ".part"
+    assert path.read_text() == "1"  # the one that was ready last
+    assert steps == 2 * ["file", "replace", "folder"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_could_not_be_written_leaves_nothing(tmp_path):
+    with pytest.raises(KeyboardInterrupt), _files.replacing(tmp_path / "a") as part:
+        part.write_text("half")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_sha256_is_of_the_bytes_in_order(tmp_path):
@@ -56,5 +78,5 @@ def test_files_are_found_together_plain_or_gzipped(tmp_path):
     names = ["a", "b", "folder/"]
     found = _files.find_files([one, two], names)
     assert found == [two / "a", two / "b.gz", two / "folder"]
-    assert _files.read_bytes(found[1]) == b"content"
+    assert archives.read_bytes(found[1], 7) == b"content"
     assert _files.find_files([one, two], ["c.npz"]) is None

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from echo_keras._files import damaged, read_bytes
+from echo_keras._files import damaged
 
+from .archives import read_bytes
 from .checks import check_limit
 from .entry import Entry, Raw
 
@@ -65,7 +66,7 @@ def _read_partition(path: pathlib.Path) -> tuple[list[str], ...]:
     """Reads lines of a file name and 0, 1 or 2: training, validation, test."""
     splits = [], [], []
     seen = set()
-    lines = read_bytes(path).decode("latin-1").rstrip().splitlines()
+    lines = read_bytes(path, 2**26).decode("latin-1").rstrip().splitlines()
     for number, line in enumerate(lines, 1):
         file, split = line.split() if len(line.split()) == 2 else ("", "")
         if split not in ("0", "1", "2") or file in seen:

@@ -86,6 +86,11 @@ def check_labels(y: np.ndarray | None, n: int, name: str) -> np.ndarray | None:
             f"{name} must hold {n} integer labels, one for each image. Received: shape "
             f"{y.shape} and dtype {y.dtype}. Make the file again."
         )
+    if len(y) and not 0 <= y.min() <= y.max() < 10**6:
+        raise ValueError(
+            f"{name} must hold labels from 0 to 999,999. Received: {y.min()} to "
+            f"{y.max()}. Make the file again."
+        )
     return y.astype(np.int64)
 
 

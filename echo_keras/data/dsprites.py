@@ -14,6 +14,7 @@ import numpy as np
 
 from echo_keras._files import check_keys, damaged, sha256
 
+from .archives import npy_header
 from .cache import cached, tfds_in_order
 from .checks import check_factors
 from .factor_dataset import FactorDataset
@@ -216,27 +217,33 @@ def read_file(path: pathlib.Path) -> FactorDataset:
         with zipfile.ZipFile(path) as archive:
             keys = [key.removesuffix(".npy") for key in archive.namelist()]
             if set(needed) <= set(keys):
+                # Headers first: a few bytes can unpack to any number of them.
                 with archive.open("latents_classes.npy") as file:
-                    classes = np.lib.format.read_array(file, allow_pickle=False)
+                    classes_are = npy_header(file)
+                    if classes_are == ((n, 1 + len(sizes)), False, np.int64):
+                        content = file.read(8 * math.prod(classes_are[0]))
+                        classes = np.frombuffer(content, np.int64)
+                        classes = classes.reshape(classes_are[0])
                 with archive.open("imgs.npy") as file:
-                    shape, dtype = _npy_header(file)
-                    if shape == (n, 64, 64) and dtype == np.uint8:
+                    shape, by_column, dtype = npy_header(file)
+                    if (shape, by_column, dtype) == ((n, 64, 64), False, np.uint8):
                         packed, high = _pack(file, n)
     except Exception as error:  # zip, zlib and NumPy each have errors of their own
         raise damaged(path, "a readable .npz archive", f"damage ({error})") from error
     check_keys(path, keys, needed)
     if packed is None:
         expected = f"imgs uint8 of shape {(n, 64, 64)}"
-        raise damaged(path, expected, f"{dtype} of shape {shape}")
+        how = ", stored column by column" * by_column
+        raise damaged(path, expected, f"{dtype} of shape {shape}{how}")
     if high > 1:
         raise damaged(path, "pixels 0 or 1", f"pixels up to {high}")
     # The first column is the colour, which is always white.
     expected = np.indices((1, *sizes), np.int64).reshape(1 + len(sizes), -1).T
-    if not np.array_equal(classes, expected):
+    if classes is None or not np.array_equal(classes, expected):
         raise damaged(
             path,
             "latents_classes in the published order",
-            f"others of shape {classes.shape}",
+            f"others, {classes_are[2]} of shape {classes_are[0]}",
         )
     return FactorDataset(
         "dsprites",
@@ -247,15 +254,6 @@ def read_file(path: pathlib.Path) -> FactorDataset:
         f"dSprites; {REPEATS}",
         sha256(packed),
     )
-
-
-def _npy_header(file):
-    version = np.lib.format.read_magic(file)
-    header = f"read_array_header_{version[0]}_{version[1]}"
-    shape, fortran_order, dtype = getattr(np.lib.format, header)(file)
-    if fortran_order:
-        raise ValueError("its array is stored column by column")
-    return shape, dtype
 
 
 def _pack(file, n):

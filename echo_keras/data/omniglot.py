@@ -4,8 +4,9 @@ import pathlib
 
 import numpy as np
 
-from echo_keras._files import damaged, read_npz
+from echo_keras._files import damaged
 
+from .archives import most_values, read_npz
 from .checks import check_labels
 from .entry import Entry, Raw
 from .pixels import area_105_to_28
@@ -51,7 +52,8 @@ def read_omniglot_alphabets(
     """An archive of all 1,623 characters, with alphabets and their names."""
     (path,) = paths
     keys = [f"{kind}_{split}" for kind in "xyc" for split in ("train", "test")]
-    arrays = read_npz(path, [*keys, "alphabet_names"])
+    most = most_values(entry.counts, entry.shape)
+    arrays, _ = read_npz(path, [*keys, "alphabet_names"], most=most)
     parts = []
     for split in ("train", "test"):
         x = entry.images(arrays[f"x_{split}"], f"{path}, x_{split}")

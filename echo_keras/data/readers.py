@@ -1,21 +1,17 @@
 """Readers of the files that data sets are published in."""
 
 import dataclasses
-import io
+import math
 import pathlib
 
 import numpy as np
 
-from echo_keras._files import (
-    check_keys,
-    damaged,
-    find_file,
-    read_bytes,
-    read_npz,
-)
+from echo_keras._files import damaged, find_file
 
+from .archives import TIMES, most_values, opened, read_bytes, read_npz, read_up_to
 from .checks import check_labels
 from .entry import Entry, Raw
+from .matlab import read_matrices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,11 +36,13 @@ class Npz:
     ) -> Raw:
         (path,) = paths
         needed = ("x_train", "x_test", *self.needed)
-        arrays = read_npz(path, needed, self.optional)
+        most = most_values(self.counts or entry.counts, entry.shape)
+        arrays, shapes = read_npz(
+            path, needed, self.optional, most, rows={"x_train": limit}
+        )
         n_train = None
-        if limit is not None and arrays["x_train"].ndim:
-            n_train = len(arrays["x_train"])
-            arrays["x_train"] = arrays["x_train"][:limit]
+        if limit is not None and shapes["x_train"]:
+            n_train = shapes["x_train"][0]
         x = {
             key: entry.images(arrays[key], f"{path}, {key}")
             for key in ("x_train", "x_test", "x_valid")
@@ -70,34 +68,39 @@ def read_idx_files(entry: Entry, paths: list[pathlib.Path], limit: int | None) -
         find_file(paths[0].parent, f"{part}-labels-idx1-ubyte")
         for part in ("train", "t10k")
     ]
-    x = [entry.images(_read_idx(path, 3), str(path)) for path in paths]
+    most = most_values(entry.counts, entry.shape)
+    x = [entry.images(_read_idx(path, 3, most), str(path)) for path in paths]
     y = [
-        check_labels(_read_idx(path, 1), len(images), str(path)) if path else None
+        check_labels(_read_idx(path, 1, most), len(images), str(path)) if path else None
         for path, images in zip(labels, x, strict=True)
     ]
     source = f"{paths[0].name} and {paths[1].name} in data_dir"
     return Raw(*x, source, y_train=y[0], y_test=y[1])
 
 
-def _read_idx(path: pathlib.Path, ndim: int) -> np.ndarray:
-    content = read_bytes(path)
+def _read_idx(path: pathlib.Path, ndim: int, most: int | None) -> np.ndarray:
     # Header: 0, 0, 8 for unsigned bytes, the number of axes, then their lengths.
-    header = 4 + 4 * ndim
-    if content[:4] != bytes([0, 0, 8, ndim]) or len(content) < header:
-        raise damaged(
-            path,
-            f"an idx file of unsigned bytes with {ndim} axes",
-            f"{len(content)} bytes that begin with {content[:4].hex(' ') or 'nothing'}",
-        )
-    shape = tuple(int(n) for n in np.frombuffer(content, ">u4", ndim, 4))
-    size = int(np.prod(shape, dtype=object))
-    if len(content) - header != size:
-        raise damaged(
-            path,
-            f"{size} bytes of data for the shape {shape} in its header",
-            f"{len(content) - header}",
-        )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    length = 4 + 4 * ndim
+    with opened(path) as file:
+        header = file.read(length)
+        if header[:4] != bytes([0, 0, 8, ndim]) or len(header) < length:
+            begin = header[:4].hex(" ") or "nothing"
+            raise damaged(
+                path,
+                f"an idx file of unsigned bytes with {ndim} axes",
+                f"{len(header)} bytes that begin with {begin}",
+            )
+        shape = tuple(int(n) for n in np.frombuffer(header, ">u4", ndim, 4))
+        size = math.prod(shape)
+        expected = f"{size} bytes of data for the shape {shape} in its header"
+        if most is not None and size > most:
+            raise damaged(path, f"at most {most} bytes of data", f"the shape {shape}")
+        content = read_up_to(file, size)
+        if len(content) < size:
+            raise damaged(path, expected, len(content))
+        if file.read(1):  # which reads a zipped file's checksum too
+            raise damaged(path, expected, "more")
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def read_amat_files(entry: Entry, paths: list[pathlib.Path], limit: int | None) -> Raw:
@@ -111,7 +114,8 @@ def read_amat_files(entry: Entry, paths: list[pathlib.Path], limit: int | None) 
 
 def read_amat(path: pathlib.Path) -> np.ndarray:
     """Reads lines of 784 digits, 0 or 1, with white space between them."""
-    content = read_bytes(path)
+    # A digit and a space for each pixel, or two at the end of a line.
+    content = read_bytes(path, TIMES * 50_000 * (2 * 784 + 2))
     expected = "lines of 784 digits, 0 or 1, with spaces between"
     text = np.frombuffer(content.rstrip() + b"\n", np.uint8)
     digit = (text == ord("0")) | (text == ord("1"))
@@ -129,22 +133,11 @@ def read_amat(path: pathlib.Path) -> np.ndarray:
 
 def read_chardata(entry: Entry, paths: list[pathlib.Path], limit: int | None) -> Raw:
     """Omniglot as a MATLAB file of 28x28 images."""
-    import scipy.io
-
     (path,) = paths
-    keys = ["data", "testdata"]
-    file = io.BytesIO(read_bytes(path))
-    try:
-        content = scipy.io.loadmat(file, variable_names=keys)
-        found = [key for key, *_ in scipy.io.whosmat(file)]
-    except Exception as error:  # SciPy raises whatever the bytes provoke
-        raise damaged(path, "a readable .mat file", f"damage ({error})") from error
-    check_keys(path, found, keys)
+    counts = 24_345, 8_070
+    most = TIMES * counts[0]
     images = []
-    for key in keys:
-        x = content[key]
-        if x.ndim != 2 or x.shape[0] != 784:
-            raise damaged(path, f"{key} of shape (784, n)", f"{x.shape}")
+    for key, x in read_matrices(path, ("data", "testdata"), 784, most).items():
         # A column holds one image, column by column.
         x = x.T.reshape(-1, 28, 28).transpose(0, 2, 1)
         images.append(entry.images(x, f"{path}, {key}"))
@@ -152,7 +145,7 @@ def read_chardata(entry: Entry, paths: list[pathlib.Path], limit: int | None) ->
         *images,
         f"{path.name} in data_dir",
         notes=["28x28 as split by Burda et al."],
-        counts=(24_345, 8_070),
+        counts=counts,
     )
 
 
@@ -172,7 +165,7 @@ def read_cifar_files(entry: Entry, paths: list[pathlib.Path], limit: int | None)
 
 def _read_cifar(path: pathlib.Path) -> np.ndarray:
     """Reads records of a label and 3072 pixels: rows of red, of green and of blue."""
-    content = read_bytes(path)
+    content = read_bytes(path, TIMES * 10_000 * 3073)
     expected = "records of 3073 bytes, a label and 3x32x32 pixels"
     if not content or len(content) % 3073:
         raise damaged(path, expected, f"{len(content)} bytes")

@@ -7,7 +7,7 @@ import types
 
 import numpy as np
 
-from echo_keras._files import check_keys, damaged, sha256, sha256_of_file
+from echo_keras._files import Damaged, check_keys, damaged, sha256, sha256_of_file
 
 from .cache import cached, tfds_in_order
 from .checks import check_factors
@@ -34,6 +34,7 @@ LABELS = {
     "shape": np.arange(4),
     "orientation": np.linspace(-30, 30, 15),
 }
+MOST_CHUNK = 2**28  # bytes of a file that are unpacked at once
 _SIZE = 64  # pixels to a side
 
 
@@ -210,32 +211,25 @@ def read_file(path: pathlib.Path) -> FactorDataset:
     n = math.prod(sizes.values())
     try:
         file = h5py.File(path, "r")
-        keys = list(file)
-        images, labels = file.get("images"), file.get("labels")
-        labels = None if labels is None else labels[()]
+        check_keys(path, list(file), ["images", "labels"])
+        images = _array(path, file, "images", (n, 64, 64, 3), np.uint8)
+        labels = _array(path, file, "labels", (n, len(sizes)), np.float64)[()]
+    except Damaged:
+        raise
     except Exception as error:  # h5py raises whatever the bytes provoke
         raise damaged(path, "a readable HDF5 file", f"damage ({error})") from error
-    check_keys(path, keys, ["images", "labels"])
-    if images.shape != (n, 64, 64, 3) or images.dtype != np.uint8:
-        raise damaged(
-            path,
-            f"images uint8 of shape {(n, 64, 64, 3)}",
-            f"{images.dtype} of shape {images.shape}",
-        )
     values = [LABELS[name][:size] for name, size in sizes.items()]
     expected = np.stack(np.meshgrid(*values, indexing="ij"), axis=-1)
     expected = expected.reshape(n, len(sizes))
-    if labels.shape != expected.shape or not np.allclose(labels, expected):
-        raise damaged(
-            path, "labels in the published order", f"others of shape {labels.shape}"
-        )
+    if not np.allclose(labels, expected):
+        raise damaged(path, "labels in the published order", "another order")
 
     checksum = sha256_of_file(path)
 
     def fill(out: np.ndarray) -> None:
         # Chunks that h5py chose hold 4 x 4 pixels of 15,000 images each, so that 176
         # MB are decompressed for any one image, and hardly less for all in its row.
-        step = images.chunks[0] if images.chunks else 4096
+        step = min(images.chunks[0], 20_000) if images.chunks else 4096
         for start in range(0, n, step):
             try:
                 rows = images[start : start + step]
@@ -254,6 +248,29 @@ def read_file(path: pathlib.Path) -> FactorDataset:
         "3D Shapes; checksum of the file",
         checksum,
     )
+
+
+def _array(path, file, key, shape, dtype):
+    """An array that the file itself holds, all but its numbers checked."""
+    import h5py
+
+    link = file.get(key, getlink=True)
+    if not isinstance(link, h5py.HardLink):
+        found = f"{key} as a {type(link).__name__}"
+        raise damaged(path, "arrays of its own and no links", found)
+    array = file[key]
+    if not isinstance(array, h5py.Dataset):
+        found = f"a {type(array).__name__}"
+        raise damaged(path, f"an array {key}", found)
+    if array.shape != shape or array.dtype != dtype:
+        expected = f"{key} {np.dtype(dtype)} of shape {shape}"
+        raise damaged(path, expected, f"{array.dtype} of shape {array.shape}")
+    if array.is_virtual or array.external:
+        raise damaged(path, f"the numbers of {key} itself", "a pointer to other files")
+    if array.chunks and math.prod(array.chunks) * array.dtype.itemsize > MOST_CHUNK:
+        expected = f"chunks of {key} of at most {MOST_CHUNK} bytes"
+        raise damaged(path, expected, f"chunks of shape {array.chunks}")
+    return array
 
 
 def read_tfds() -> FactorDataset | None:

@@ -7,6 +7,8 @@ import pathlib
 import sys
 import traceback
 
+from echo_keras.training import RunFolderError, UnwritableFolderError
+
 
 def outcome(function, task):
     """The last event of a run, where it runs: its record or its error."""
@@ -16,6 +18,8 @@ def outcome(function, task):
     except (Exception, SystemExit) as error:
         # The first line: below it Keras and TensorFlow list what they were called with.
         line = "".join(traceback.format_exception_only(error)).splitlines()[0]
+        if isinstance(error, RunFolderError | UnwritableFolderError):
+            return "failed", (str(error), "")  # which says all there is to say
         return "failed", (line, traceback.format_exc())
 
 

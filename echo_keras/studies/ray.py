@@ -1,6 +1,7 @@
 """Runs as tasks of a Ray cluster."""
 
 import collections
+import contextlib
 import importlib
 import operator
 import os
@@ -72,9 +73,18 @@ def on_ray(function, runs, workers, address, resources, attempts):
                         line = f"its worker died in every attempt, the last time {line}"
                     outcome = "failed", (line, f"{error}\n")
                 yield run, *outcome
+    except ray.exceptions.RayError as error:
+        # The cluster itself, or this node of it, is gone.
+        line = f"Ray is gone ({type(error).__name__}); the same command goes on from "
+        line += "the last checkpoint"
+        for run in [*submitted, *(run for run, _ in runs)]:
+            yield run, "failed", (line, "")
+        runs.clear()
+        submitted.clear()
     finally:
-        for result in submitted.values():
-            ray.cancel(result, force=True)
+        with contextlib.suppress(ray.exceptions.RayError):
+            for result in submitted.values():
+                ray.cancel(result, force=True)
         if ours:
             ray.shutdown()
 

@@ -9,6 +9,7 @@ A record of schema 2 has these keys:
 | `config` | everything that was chosen: data set, method, seed, protocol |
 | `data` | source, description, checksum, numbers of examples, `validation`: on what `val_` logs were computed |
 | `versions`, `device` | what it ran on |
+| `parts` | what each part of a resumed training ran on: `from_epoch`, `backend`, `device`, `threads`; results of other backends or numbers of threads differ by more than rounding |
 | `parameters`, `dense_parameters` | trainable weights: those that autoregressive masks leave, and all |
 | `seconds` | of training |
 | `test` | from each way of evaluating ("bank", "batch") to distortion and, of models with a channel, rate and neg_elbo in nats per example, with their standard errors; the same in `training_mode` and of the `training_set`; `rate_by_dimension`: see `evaluated` |
@@ -16,7 +17,8 @@ A record of schema 2 has these keys:
 | `history` | Keras's logs of each epoch, with its seconds |
 
 Records that were made before `training_mode`, `training_set`, `rate_by_dimension` and
-`validation` were kept lack these keys; their validation images were test images.
+`validation` were kept lack these keys; their validation images were test images. Those
+before `parts` lack this key.
 """  # noqa: E501
 
 import importlib.metadata
@@ -46,6 +48,7 @@ def make(
     history: Sequence[Mapping[str, float]] = (),
     test: Mapping[str, Mapping[str, float]] | None = None,
     measures: Mapping[str, Any] | None = None,
+    parts: Sequence[Mapping[str, Any]] = (),
 ) -> Record:
     """The record of a run; see the module for what it holds.
 
@@ -57,6 +60,7 @@ def make(
         history: Logs of each epoch; `seconds` are added up.
         test: From each way of evaluating to its metrics.
         measures: What else was measured.
+        parts: As `training.parts` gives them.
 
     Returns:
         A dict that JSON can hold.
@@ -80,6 +84,7 @@ def make(
         "config": dict(config),
         "data": dict(data),
         **environment(),
+        "parts": [dict(part) for part in parts],
         "parameters": dense - masked,
         "dense_parameters": dense,
         "seconds": round(sum(logs.get("seconds", 0.0) for logs in history), 1),
@@ -141,11 +146,13 @@ def load(path: pathlib.Path) -> Record:
     try:
         record = json.loads(path.read_text())
         found = record["schema"]
-        record["study"], record["config"], record["test"], record["measures"]
+        if found == SCHEMA:
+            _check(record)
     except (ValueError, KeyError, TypeError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else f"damage ({error})"
         raise ValueError(
-            f"{path.name} must hold a run record. Received: {error!r}. Move it "
-            f"elsewhere, or delete it to run again."
+            f"{path.name} must hold a run record. Received: {what}. Move it elsewhere, "
+            "or delete it to run again."
         ) from error
     if found != SCHEMA:
         raise ValueError(
@@ -153,6 +160,25 @@ def load(path: pathlib.Path) -> Record:
             f"schema={found}. Delete it to run again."
         )
     return record
+
+
+def _check(record: Record) -> None:
+    """Raises for a record that no table can be made of."""
+    for key in ("config", "data", "test", "measures"):
+        if not isinstance(record[key], dict):
+            raise ValueError(f"{key} is a {type(record[key]).__name__}")
+    record["study"], record["data"]["checksum"], record["data"]["description"]
+    text = _text_in(record["test"])
+    if text is not None:
+        raise ValueError(f"{text!r} in the place of a number")
+
+
+def _text_in(numbers: Any) -> str | None:
+    """A text among numbers, which nothing can be made of."""
+    if isinstance(numbers, dict | list):
+        inner = numbers.values() if isinstance(numbers, dict) else numbers
+        return next((text for x in inner if (text := _text_in(x)) is not None), None)
+    return numbers if isinstance(numbers, str) else None
 
 
 def get(record: Mapping[str, Any], path: str | Sequence[str]) -> Any:

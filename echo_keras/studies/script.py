@@ -127,6 +127,7 @@ def start(main: Callable[[Sequence[str]], None]) -> None:
     """Runs the `main` of a script, which reads the command line by itself.
 
     Where runs fail it ends with the sentence that says which: their tracebacks are out.
+    Ctrl-C ends it with a line that says how to go on, and exit code 130.
     """
 
     def unread(argv):
@@ -136,8 +137,11 @@ def start(main: Callable[[Sequence[str]], None]) -> None:
     def run(argv):
         try:
             main(argv)
-        except runners.RunsFailed as error:
+        except (runners.RunsFailed, training.UnwritableFolderError) as error:
             raise SystemExit(str(error)) from error
+        except KeyboardInterrupt:
+            print(GO_ON, file=sys.stderr)
+            raise SystemExit(130) from None
 
     app.run(run, flags_parser=unread)
 
@@ -168,6 +172,7 @@ COMMON = [
 MANY = [
     Option("runs", 1, "Runs of each kind, with seeds from --seed on.", least=1),
     Option("tensorboard", False, "Also write TensorBoard logs."),
+    Option("force_resume", False, "Go on with what another backend or model began."),
     Option("runner", "local", "Where the trainings run.", choices=runners.RUNNERS),
     Option("workers", None, "Runs at once. Default: one per GPU.", int, least=1),
     Option("address", None, "--runner=ray: a cluster to join, such as auto.", str),
@@ -189,8 +194,12 @@ DESCRIBED = {
     "votes": "Votes that train the FactorVAE score.",
     "compared": "Generated and test images compared with each other.",
 }
+GO_ON = (
+    "Interrupted. The same command goes on: finished runs stay as they are, and what "
+    "was running resumes from its last checkpoint."
+)
 CHOICES = {"schedule": training.SCHEDULES}
-WHERE = ("data_dir", "tensorboard", *(option.name for option in MANY[2:]))
+WHERE = ("data_dir", *(option.name for option in MANY[1:]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -296,6 +305,10 @@ class Script:
         except ValueError as error:
             raise SystemExit(str(error)) from error
         where = {k: getattr(options, k) for k in WHERE if hasattr(options, k)}
+        try:  # before hours of training, not after
+            records.read(out)
+        except ValueError as error:
+            raise SystemExit(str(error)) from error
         try:
             runs = study.run(configs, out, **where)
         except FileNotFoundError as error:

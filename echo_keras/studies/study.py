@@ -11,6 +11,7 @@ import keras
 from echo_keras import data, losses, metrics, training
 from echo_keras._files import write_json
 from echo_keras.data.pixels import binarize
+from echo_keras.training import UnwritableFolderError, run_folder
 
 from . import records, runners
 from .configurations import Config, Configurations, differing
@@ -132,6 +133,7 @@ class Study(Configurations):
         *,
         data_dir: str | None = None,
         tensorboard: bool = False,
+        force_resume: bool = False,
         runner: str = "local",
         workers: int | None = None,
         address: str | None = None,
@@ -145,17 +147,26 @@ class Study(Configurations):
             out: Folder for records, checkpoints and logs.
             data_dir: Folder with the data sets' files; see `data.load`.
             tensorboard: If True, also writes TensorBoard logs.
+            force_resume: If True, goes on with checkpoints of another backend or of
+                what is another model now; see `training.train`.
             runner, workers, address, cpus_per_run, gpus_per_run: Where the trainings
                 run; see `runners.run_all`.
 
         Raises:
+            training.UnwritableFolderError: `out` cannot be written to.
             ValueError: a record was made with other data than those found now, by
                 another study or of another configuration; two configurations have one
                 name; or the study has no function that builds.
             runners.RunsFailed: some runs failed; the others have their records.
         """
         out = pathlib.Path(out)
-        out.mkdir(parents=True, exist_ok=True)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UnwritableFolderError(
+                f"out must be a folder to write to. Received: {out} "
+                f"({error.strerror}). Choose another one."
+            ) from error
         data_dir = data_dir and str(pathlib.Path(data_dir).expanduser().resolve())
         self._check(configs)
         missing, named = {}, {}
@@ -195,7 +206,7 @@ class Study(Configurations):
             self.train_one,
             [
                 {"config": config, "folder": str(self.folder(out.resolve(), config))}
-                | {**where, "tensorboard": tensorboard}
+                | {**where, "tensorboard": tensorboard, "force_resume": force_resume}
                 for config in missing.values()
             ],
             names=list(missing),
@@ -215,6 +226,7 @@ class Study(Configurations):
         out: str | pathlib.Path,
         data_dir: str | None = None,
         tensorboard: bool = False,
+        force_resume: bool = False,
         folder: str | pathlib.Path | None = None,
     ) -> Record:
         """One run, from its configuration to its record. Resumes; writes no record."""
@@ -235,6 +247,7 @@ class Study(Configurations):
             seed=config["seed"],
             tensorboard=tensorboard,
             save_seconds=SAVE_SECONDS,
+            force_resume=force_resume,
             **self.feed(config, dataset),
         )
         run = Run(self, config, model, dataset, folder, out, data_dir)
@@ -246,6 +259,7 @@ class Study(Configurations):
             history,
             self.test(run),
             {name: measure(run) for name, measure in self.measures.items()},
+            training.parts(folder),
         )
 
     def models(
@@ -261,9 +275,9 @@ class Study(Configurations):
             Pairs of a configuration and its model. Where none is left, a line says so.
         """
         for config in configs:
-            path = self.folder(out, config) / "checkpoint.keras"
-            if path.exists():
-                yield config, keras.saving.load_model(path)
+            folder = self.folder(out, config)
+            if (folder / run_folder.CHECKPOINT).exists():
+                yield config, run_folder.load(folder)
             else:
                 print(f"{self.run_name(config)}: no model is left to draw with")
 

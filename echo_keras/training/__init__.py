@@ -5,6 +5,7 @@ from echo_keras._files import write_json
 from .batches import Batches
 from .callbacks import Checkpoint, StopOnNaN
 from .optimizers import NormalizedAdam, with_discriminator_optimizer
+from .run_folder import RunFolderError, UnwritableFolderError, parts
 from .schedules import SCHEDULES, HalfwaySchedule, learning_rates
 from .train import train
 
@@ -13,9 +14,12 @@ __all__ = [
     "Checkpoint",
     "HalfwaySchedule",
     "NormalizedAdam",
+    "RunFolderError",
     "SCHEDULES",
     "StopOnNaN",
+    "UnwritableFolderError",
     "learning_rates",
+    "parts",
     "train",
     "with_discriminator_optimizer",
     "write_json",

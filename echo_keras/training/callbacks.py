@@ -7,8 +7,10 @@ import time
 
 import keras
 
-from echo_keras._files import write_json
+from echo_keras._files import replacing, write_json
 from echo_keras.layers import arguments
+
+from .run_folder import CHECKPOINT, HISTORY, PREVIOUS
 
 
 class StopOnNaN(keras.callbacks.Callback):
@@ -45,7 +47,8 @@ class Checkpoint(keras.callbacks.Callback):
     The model after the first, the last and those that end `seconds` or more after it
     was saved before: after all, if that is 0. `keras.callbacks.BackupAndRestore` counts
     epochs or batches, not seconds, keeps no history, and restores weights alone,
-    into a model that must be built and compiled by the same code.
+    into a model that must be built and compiled by the same code. The model that was
+    saved before stays as `previous.keras`.
 
     Args:
         directory: Folder for `checkpoint.keras` and `history.json`.
@@ -59,8 +62,8 @@ class Checkpoint(keras.callbacks.Callback):
         super().__init__()
         self.seconds = arguments.number("seconds", seconds, low=0)
         self.saved = -math.inf
-        self.path = arguments.path("directory", directory) / "checkpoint.keras"
-        self.history_path = self.path.with_name("history.json")
+        self.path = arguments.path("directory", directory) / CHECKPOINT
+        self.history_path = self.path.with_name(HISTORY)
         self.history = history
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
@@ -75,14 +78,25 @@ class Checkpoint(keras.callbacks.Callback):
         if not last and time.monotonic() < self.saved + self.seconds:
             return
         self.saved = time.monotonic()
-        part = self.path.with_name("part.keras")
-        self.model.save(part)
-        os.replace(part, self.path)
+        with replacing(self.path, ".part.keras") as part:
+            self.model.save(part)
+            if self.path.exists():
+                _keep(self.path, self.path.with_name(PREVIOUS))
+
+
+def _keep(path: pathlib.Path, other: pathlib.Path) -> None:
+    """Gives a file a second name, under which it stays when it is replaced."""
+    other.unlink(missing_ok=True)
+    try:
+        os.link(path, other)
+    except OSError:  # a file system without them
+        os.replace(path, other)
 
 
 def csv_log(path: pathlib.Path, done: int) -> keras.callbacks.CSVLogger:
     """A CSVLogger that goes on after `done` epochs, rows of a broken one removed."""
     if done and path.exists():
         lines = path.read_bytes().splitlines(keepends=True)[: done + 1]
-        path.write_bytes(b"".join(lines))
+        with replacing(path) as part:
+            part.write_bytes(b"".join(lines))
     return keras.callbacks.CSVLogger(path, append=done > 0)

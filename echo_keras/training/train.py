@@ -1,23 +1,37 @@
 """One call that trains a model by the papers' protocol, and resumes it."""
 
+import contextlib
+import errno
 import importlib.util
-import json
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 from echo_keras import losses
 from echo_keras._epochs import Epochs
-from echo_keras._files import write_json
 from echo_keras.layers import arguments as check
 
 from .batches import Batches
 from .callbacks import Checkpoint, StopOnNaN, csv_log
+from .job import Job
+from .lock import locked
+from .run_folder import (
+    PREVIOUS,
+    UnwritableFolderError,
+    has_checkpoint,
+    looks_finished,
+    read_history,
+    repair,
+)
 from .schedules import learning_rates
+
+FULL = {errno.ENOSPC, errno.EIO, errno.EFBIG, getattr(errno, "EDQUOT", None)} - {None}
+CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 
 
 def train(
@@ -36,6 +50,7 @@ def train(
     tensorboard: bool = False,
     verbose: int | None = None,
     save_seconds: float = 0.0,
+    force_resume: bool = False,
 ) -> tuple[keras.Model, list[dict]]:
     """Trains a model by the Echo paper's protocol; goes on where it was interrupted.
 
@@ -43,6 +58,10 @@ def train(
     XLA where Keras thinks it pays (on accelerators). Called again with the same
     arguments after an interruption, it goes on from the checkpoint and ends with the
     same model up to rounding: order of the data, noise and optimizer all continue.
+    Digests of model, loss, optimizer and data are kept there and compared, and the
+    checkpoint before the last one is kept too, in case the last one is damaged. Where
+    an older version kept no digests, model, loss and optimizer are compared with those
+    of the checkpoint, and a line says that the data are not.
 
     Args:
         build: Function without arguments that returns an uncompiled Keras model.
@@ -62,14 +81,21 @@ def train(
         tensorboard: If True, writes TensorBoard logs into `directory`/tensorboard.
         verbose: As in `fit`; a bar on a terminal, a line per epoch elsewhere if None.
         save_seconds: Float, see `Checkpoint`: short epochs need not all be saved.
+        force_resume: If True, goes on with the model, loss and optimizer of the
+            checkpoint even where those given here, or the data or the backend, are
+            others; a line says what differs.
 
     Returns:
         The trained model and its history, a list with a dict of logs for each epoch.
 
     Raises:
         FloatingPointError: a term of the loss became NaN or infinite.
-        ValueError: an argument is out of range, `build` returns no model, or the
-            checkpoint in `directory` belongs to other arguments.
+        ValueError: an argument is out of range, or `build` returns no model.
+        RunFolderError: a ValueError; the checkpoint in `directory` belongs to other
+            arguments, another model, loss, optimizer, data or backend, files there
+            are damaged, or another process trains there.
+        UnwritableFolderError: an OSError; `directory` cannot be written to, or the disk
+            is full.
         ImportError: TensorBoard logs are asked for and it is not installed.
     """
     epochs = check.integer("epochs", epochs)
@@ -104,9 +130,6 @@ def train(
             "x must be batches of finite length. Received: x with num_batches=None"
         )
     rate = learning_rates(learning_rate, epochs, steps, schedule)
-    directory = pathlib.Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    checkpoint = Checkpoint(directory, [], save_seconds)
     arguments = {
         "epochs": epochs,
         "batch_size": batch_size,
@@ -117,52 +140,54 @@ def train(
         "binarize": binarize,
         "images": len(x) if batches is not x else steps,
     }
-    arguments_path = directory / "arguments.json"
+    if tensorboard and not importlib.util.find_spec("tensorboard"):
+        raise ImportError(
+            "TensorBoard logs need a package that is not installed: "
+            "pip install 'echo-keras[tensorboard]'."
+        )
 
-    if checkpoint.path.exists():
-        before = json.loads(arguments_path.read_text())
-        changed = [name for name in arguments if arguments[name] != before[name]]
-        if changed:
-            raise ValueError(
-                f"The checkpoint in {directory.name} was made with another "
-                f"{', '.join(changed)}: use another folder, or remove it."
-            )
-        model = keras.saving.load_model(checkpoint.path)
-        # The number of finished epochs is in the optimizer's step count.
-        done = int(model.optimizer.iterations) // steps
-        checkpoint.history += json.loads(checkpoint.history_path.read_text())[:done]
-    else:
-        write_json(arguments_path, arguments)
+    def made() -> tuple[keras.Model, Any, keras.optimizers.Optimizer]:
         keras.utils.set_random_seed(seed)
         model = build()
         if not isinstance(model, keras.Model):
             raise ValueError(f"build must return a keras.Model. Received: {model!r}")
-        model.compile(optimizer(rate), loss=loss or losses.Bernoulli())
-        if model.built:  # or TensorFlow traces the first step twice
-            model.optimizer.build(model.trainable_variables)
-        done = 0
-    log = csv_log(directory / "log.csv", done)
-    # The log before the checkpoint: what a kill leaves over is cut off above.
-    callbacks = [StopOnNaN(), log, checkpoint]
-    if isinstance(batches, Epochs):
-        begin = keras.callbacks.LambdaCallback(
-            on_epoch_begin=lambda epoch, logs: batches.begin(epoch)
-        )
-        callbacks.insert(0, begin)
-    if tensorboard:
-        if not importlib.util.find_spec("tensorboard"):
-            raise ImportError(
-                "TensorBoard logs need a package that is not installed: "
-                "pip install 'echo-keras[tensorboard]'."
+        return model, loss or losses.Bernoulli(), optimizer(rate)
+
+    directory = pathlib.Path(directory)
+    job = Job(directory, arguments, made, batches, validation, force_resume)
+    with _explained(directory), contextlib.ExitStack() as stack:
+        if looks_finished(directory, epochs):  # as many as like may read it at once
+            model, done = job.resumed()
+            if done == epochs:
+                return model, read_history(directory, done)[:done]
+        directory.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(locked(directory))
+        repair(directory)
+        if has_checkpoint(directory):
+            model, done = job.resumed()
+        else:
+            model, done = job.begun(), 0
+        history = read_history(directory, done)[:done] if done else []
+        job.note_part(done)
+        checkpoint = Checkpoint(directory, history, save_seconds)
+        log = csv_log(directory / "log.csv", done)
+        # The log before the checkpoint: what a kill leaves over is cut off above.
+        callbacks = [StopOnNaN(), log, checkpoint]
+        if isinstance(batches, Epochs):
+            begin = keras.callbacks.LambdaCallback(
+                on_epoch_begin=lambda epoch, logs: batches.begin(epoch)
             )
-        callbacks.append(keras.callbacks.TensorBoard(directory / "tensorboard"))
-    if verbose is None:
-        verbose = 1 if sys.stdout.isatty() else 2
-    held_out = None
-    if validation is not None:
-        order = np.random.RandomState(seed).permutation(len(validation))
-        held_out = (validation[order], validation[order])
-    if done < epochs:
+            callbacks.insert(0, begin)
+        if tensorboard:
+            callbacks.append(keras.callbacks.TensorBoard(directory / "tensorboard"))
+        if verbose is None:
+            verbose = 1 if sys.stdout.isatty() else 2
+        held_out = None
+        if validation is not None:
+            order = np.random.RandomState(seed).permutation(len(validation))
+            held_out = (validation[order], validation[order])
+        # Keras leaves the file open when training ends by an exception.
+        stack.callback(lambda: log.csv_file and log.csv_file.close())
         try:
             model.fit(
                 batches,
@@ -174,7 +199,31 @@ def train(
                 validation_batch_size=batch_size,
                 verbose=verbose,
             )
-        finally:  # Keras leaves the file open when training ends by an exception
-            if log.csv_file:
-                log.csv_file.close()
-    return model, checkpoint.history
+        except KeyboardInterrupt:
+            print(
+                f"\nInterrupted in epoch {len(history) + 1} of {epochs}. Call again "
+                f"with the same arguments to go on from the last checkpoint in "
+                f"{directory}."
+            )
+            raise
+        (directory / PREVIOUS).unlink(missing_ok=True)
+    return model, history
+
+
+@contextlib.contextmanager
+def _explained(directory: pathlib.Path) -> Iterator[None]:
+    """Says of a full disk or a folder that cannot be written to how to go on."""
+    try:
+        yield
+    except OSError as error:
+        # HDF5 has the number in its text alone.
+        full = error.errno in FULL or "No space left" in str(error)
+        closed = error.errno in CLOSED and str(directory) in str(error.filename)
+        if not full and not closed:
+            raise
+        reason = error.strerror or str(error).splitlines()[0]
+        raise UnwritableFolderError(
+            "directory must be a folder that can be written to. Received: "
+            f"{directory} ({reason}). The last checkpoint stays as it was: make room "
+            "or correct the folder, and call again with the same arguments to go on."
+        ) from error

@@ -504,8 +504,11 @@ def test_the_published_sprites_made_dependent(tiny, tmp_path):
         ({"imgs": np.full((144, 64, 64), 255, "u1")}, "Received: pixels up to 255"),
         ({"imgs": np.zeros((64, 64, 144), "u1").T}, "stored column by column"),
         ({"latents_classes": np.zeros((144, 6), int)}, "in the published order"),
-        ({"latents_classes": np.zeros((144, 5), int)}, "others of shape (144, 5)"),
-        ({"latents_classes": np.full((144, 6), Trap())}, "Received: damage"),
+        (
+            {"latents_classes": np.zeros((144, 5), int)},
+            "others, int64 of shape (144, 5)",
+        ),
+        ({"latents_classes": np.full((144, 6), Trap())}, "Received: others, object"),
     ],
 )
 def test_wrong_npz_files(tiny, tmp_path, changes, sentence):
@@ -574,7 +577,7 @@ def test_the_published_scenes(tiny, tmp_path, chunks):
         ),
         ({"images": np.zeros((48, 64, 64, 3), "f4")}, "Received: float32 of shape"),
         ({"labels": np.zeros((48, 6))}, "in the published order"),
-        ({"labels": np.zeros((48, 5))}, "others of shape (48, 5)"),
+        ({"labels": np.zeros((48, 5))}, "Received: float64 of shape (48, 5)"),
     ],
 )
 def test_wrong_h5_files(tiny, tmp_path, changes, sentence):
@@ -583,6 +586,65 @@ def test_wrong_h5_files(tiny, tmp_path, changes, sentence):
         factors.load("shapes3d", tmp_path)
     text = only_sentence(error)
     assert str(path) in text and sentence in text
+
+
+def make_group(file, folder):
+    file.create_group("images")
+
+
+def make_type(file, folder):
+    file["images"] = np.dtype("u1")
+
+
+def make_soft_link(file, folder):
+    file["other"] = tiny_scenes()
+    file["images"] = h5py.SoftLink("/other")
+
+
+def make_external_link(file, folder):
+    file["images"] = h5py.ExternalLink("elsewhere.h5", "/images")
+
+
+def make_external_bytes(file, folder):
+    # The bytes of any file of the machine, as if they were pixels.
+    (folder / "secret").write_bytes(bytes(48 * 64 * 64 * 3))
+    external = [(str(folder / "secret"), 0, 48 * 64 * 64 * 3)]
+    file.create_dataset("images", (48, 64, 64, 3), "u1", external=external)
+
+
+def make_virtual(file, folder):
+    layout = h5py.VirtualLayout((48, 64, 64, 3), "u1")
+    layout[:] = h5py.VirtualSource("elsewhere.h5", "images", (48, 64, 64, 3))
+    file.create_virtual_dataset("images", layout)
+
+
+def make_one_chunk(file, folder):
+    shape = (48, 64, 64, 3)
+    file.create_dataset("images", shape, "u1", chunks=shape, compression="gzip")
+
+
+@pytest.mark.parametrize(
+    "make, sentence",
+    [
+        (make_group, "an array images. Received: a Group"),
+        (make_type, "an array images. Received: a Datatype"),
+        (make_soft_link, "no links. Received: images as a SoftLink"),
+        (make_external_link, "no links. Received: images as a ExternalLink"),
+        (make_external_bytes, "Received: a pointer to other files"),
+        (make_virtual, "Received: a pointer to other files"),
+        (make_one_chunk, "at most 500000 bytes. Received: chunks of shape (48,"),
+    ],
+)
+def test_h5_files_hold_their_numbers_themselves(
+    tiny, tmp_path, monkeypatch, make, sentence
+):
+    monkeypatch.setattr(shapes3d, "MOST_CHUNK", 500_000)
+    with h5py.File(tmp_path / "3dshapes.h5", "w") as file:
+        file["labels"] = scene_labels()
+        make(file, tmp_path)
+    with pytest.raises(ValueError) as error:
+        factors.load("shapes3d", tmp_path)
+    assert sentence in only_sentence(error)
 
 
 def test_the_published_scenes_are_unpacked_once(tiny, tmp_path, cache, monkeypatch):

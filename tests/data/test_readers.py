@@ -1,6 +1,10 @@
 """Tests of the files in data_dir: idx, amat, npz, mat, CIFAR-10, and their damage."""
 
+import dataclasses
 import gzip
+import struct
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -8,6 +12,7 @@ import scipy.io
 from image_files import (
     CIFAR,
     SPLITS,
+    colour,
     empty,
     flip,
     grey,
@@ -22,6 +27,7 @@ from image_files import (
 )
 
 from echo_keras import data
+from echo_keras.data import matlab, readers
 
 
 @pytest.mark.parametrize(
@@ -209,11 +215,11 @@ def test_damaged_archives(tmp_path, kind, harm):
     ("change", "match"),
     [
         (lambda b: b[:-1], "hold 9408 bytes of data .* Received: 9407"),
-        (lambda b: b + b"x", "Received: 9409"),
+        (lambda b: b + b"x", "hold 9408 bytes of data .* Received: more"),
         (lambda b: b[:9], "begin with 00 00 08 03"),
         (lambda b: b"\0\0\x0d\x03" + b[4:], "begin with 00 00 0d 03"),
         (lambda b: b"", "begin with nothing"),
-        (lambda b: b[:4] + b"\xff" * 12 + b[16:], "bytes of data for the shape"),
+        (lambda b: b[:4] + b"\xff" * 12 + b[16:], "at most 94080000 bytes of data"),
     ],
 )
 def test_idx_header_must_agree_with_its_bytes(tmp_path, change, match):
@@ -263,6 +269,128 @@ def test_wrong_chardata(tmp_path, content, match):
     scipy.io.savemat(tmp_path / "chardata.mat", content)
     with pytest.raises(ValueError, match=match):
         data.load("omniglot", tmp_path)
+
+
+# Files that unpack to more than they may
+
+
+def peak(function):
+    """Megabytes that a call takes at most, and what it raised."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError) as error:
+            function()
+        return tracemalloc.get_traced_memory()[1] / 2**20, only_sentence(error)
+    finally:
+        tracemalloc.stop()
+
+
+def npy(shape, dtype="|u1", content=b"", version=b"\1\0", order="False"):
+    """Bytes of an .npy file with a header of its own."""
+    header = f"{{'descr': '{dtype}', 'fortran_order': {order}, 'shape': {shape}}}\n"
+    size = struct.pack("<H" if version == b"\1\0" else "<I", len(header))
+    return b"\x93NUMPY" + version + size + header.encode() + content
+
+
+def write_zip(path, **members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for key, content in members.items():
+            archive.writestr(f"{key}.npy", content)
+
+
+MANY = 50 * 2**20  # bytes, in a file of 50 kB
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (
+            npy((MANY // 784, 28, 28), content=bytes(MANY // 784 * 784)),
+            "at most 6272000 bytes. Received: uint8 of shape (66873, 28, 28)",
+        ),
+        (npy((10, 28, 28), content=bytes(MANY)), "52428800 for the shape"),
+        (npy((2**60, 28, 28)), "as many bytes as its header says. Received: 0 for"),
+        (npy((-1, 28, 28)), "as many bytes as its header says"),
+        (npy((1,), f"<U{MANY // 4}", bytes(MANY)), "at most 6272000 bytes"),
+        (npy((1,), "|O", b"pickle"), "object, and pickles are never loaded"),
+        (npy((1,), "<c16", bytes(16)), "Received: complex128. Fetch"),
+        # A header of fifty megabytes, which NumPy reads before it asks how long it is.
+        (b"\x93NUMPY\2\0" + struct.pack("<I", MANY) + bytes(MANY), "(2, 0) of the"),
+    ],
+    ids=range(8),
+)
+def test_npz_bombs_are_not_unpacked(tmp_path, monkeypatch, content, sentence):
+    entry = dataclasses.replace(data.DATASETS["mnist"], counts=(500, 100))
+    monkeypatch.setitem(data.DATASETS, "mnist", entry)
+    test = npy((1, 28, 28), content=bytes(784))
+    write_zip(tmp_path / "mnist.npz", x_train=content, x_test=test)
+    megabytes, text = peak(lambda: data.load("mnist", tmp_path))
+    assert sentence in text and "mnist.npz" in text
+    assert megabytes < 5
+
+
+def test_an_array_that_is_there_twice_is_refused(tmp_path):
+    write_npz(tmp_path / "mnist.npz")
+    with zipfile.ZipFile(tmp_path / "mnist.npz", "a") as archive:
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("x_train.npy", npy((1, 28, 28), content=bytes(784)))
+    with pytest.raises(ValueError, match="one array x_train. Received: 2. Fetch"):
+        data.load("mnist", tmp_path)
+
+
+def test_arrays_that_lie_column_by_column_are_read(tmp_path):
+    x = grey(12)
+    write_npz(tmp_path / "mnist.npz", x_train=np.asfortranarray(x))
+    assert np.array_equal(data.load("mnist", tmp_path).x_train, unit(x)[:10])
+
+
+def test_no_more_than_the_limit_is_read(tmp_path):
+    # Nor the checksum of what lies behind it, which is damaged.
+    x = colour(400, 64, 64)
+    np.savez(tmp_path / "celeba.npz", x_train=x, x_valid=x[:1], x_test=x[:1])
+    content = bytearray((tmp_path / "celeba.npz").read_bytes())
+    content[content.index(x[399].tobytes())] ^= 255
+    (tmp_path / "celeba.npz").write_bytes(content)
+    tracemalloc.start()
+    try:
+        dataset = data.load("celeba", tmp_path, limit=3)
+        assert tracemalloc.get_traced_memory()[1] < 2 * 2**20  # of 5 MB
+    finally:
+        tracemalloc.stop()
+    assert np.array_equal(dataset.x_train, (x[:3] / 255).astype("float32"))
+    with pytest.raises(ValueError, match="Bad CRC-32"):
+        data.load("celeba", tmp_path)
+
+
+@pytest.mark.parametrize("images", [60, 2**32 - 1])
+def test_gz_bombs_are_not_unpacked(tmp_path, images):
+    write_idx(tmp_path, grey(6), grey(3))
+    header = struct.pack(">4B3I", 0, 0, 8, 3, images, 28, 28)
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(header + bytes(MANY), 1))
+    megabytes, text = peak(lambda: data.load("mnist", tmp_path))
+    wanted = "Received: more" if images == 60 else "at most 94080000 bytes of data"
+    assert wanted in text and path.name in text
+    assert megabytes < 5
+
+
+@pytest.mark.parametrize("file", ["data_batch_1.bin.gz", "chardata.mat.gz"])
+def test_other_gz_files_have_a_bound_too(tmp_path, monkeypatch, file):
+    monkeypatch.setattr(readers, "TIMES", 1)
+    monkeypatch.setattr(matlab, "MOST_BYTES", 2**20)
+    write_cifar(tmp_path, *CIFAR)
+    (tmp_path / file.removesuffix(".gz")).unlink(missing_ok=True)
+    (tmp_path / file).write_bytes(gzip.compress(bytes(MANY), 1))
+    name = "cifar10" if "batch" in file else "omniglot"
+    _, text = peak(lambda: data.load(name, tmp_path))
+    assert "must hold at most" in text and file in text
+
+
+@pytest.mark.parametrize("label", [-1, 10**12])
+def test_labels_that_are_none_are_refused(tmp_path, label):
+    write_npz(tmp_path / "mnist.npz", y_test=np.array([0, label, 1]))
+    with pytest.raises(ValueError, match=f"from 0 to 999,999. Received: .*{label}"):
+        data.load("mnist", tmp_path)
 
 
 # CIFAR-10

@@ -9,17 +9,19 @@ import pytest
 from echo_keras.layers import MAFMarginal
 from echo_keras.studies import records
 
+DATA = {"checksum": "c", "description": "digits"}
+
 
 def made(**more):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    return records.make("mine", {"seed": 0}, {"checksum": "c"}, model, **more)
+    return records.make("mine", {"seed": 0}, DATA, model, **more)
 
 
 def test_a_record_has_these_keys_whatever_is_measured():
     record = made()
     assert list(record) == [
-        *("schema", "study", "config", "data", "versions", "device", "parameters"),
-        *("dense_parameters", "seconds", "test", "measures", "history"),
+        *("schema", "study", "config", "data", "versions", "device", "parts"),
+        *("parameters", "dense_parameters", "seconds", "test", "measures", "history"),
     ]
     assert (record["schema"], record["parameters"], record["seconds"]) == (2, 8, 0)
     assert record["versions"]["keras"] == keras.__version__
@@ -54,6 +56,20 @@ def test_read_is_sorted_and_complete(tmp_path):
 def test_what_is_no_record_is_named(tmp_path, text):
     (tmp_path / "odd.json").write_text(text)
     with pytest.raises(ValueError, match="odd.json must hold a run record. Received: "):
+        records.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"data": None}, r"Received: damage \(data is a NoneType\)\. Move it"),
+        ({"data": {"checksum": "c"}}, "Received: no 'description'. Move it"),
+        ({"test": {"bank": {"rate": "2.5"}}}, "'2.5' in the place of a number"),
+    ],
+)
+def test_a_record_that_no_table_can_be_made_of_is_named(tmp_path, changes, sentence):
+    (tmp_path / "odd.json").write_text(json.dumps(made() | changes))
+    with pytest.raises(ValueError, match=f"^odd.json must hold a run rec.*{sentence}"):
         records.read(tmp_path)
 
 

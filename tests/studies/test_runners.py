@@ -590,6 +590,37 @@ def test_a_training_killed_on_a_ray_cluster_ends_as_a_whole_one(cluster, tmp_pat
     assert cluster.head_node.remaining_processes_alive()
 
 
+def test_a_ray_that_is_gone_fails_what_is_left_and_says_how_to_go_on(monkeypatch):
+    class RayError(Exception):
+        pass
+
+    class Queue:
+        def __init__(self, **options):
+            pass
+
+        def empty(self):
+            raise RayError("the raylet died, and a hundred lines more")
+
+    task = types.SimpleNamespace(remote=lambda *arguments: object())
+    ray = types.ModuleType("ray")
+    ray.exceptions = types.SimpleNamespace(RayError=RayError)
+    ray.is_initialized = lambda: True
+    ray.nodes = lambda: [{"Alive": True, "Resources": {"CPU": 1}}]
+    ray.get_runtime_context = lambda: types.SimpleNamespace(get_node_id=lambda: "0")
+    ray.remote = lambda **options: lambda function: task
+    ray.wait = lambda results, timeout: ([], results)
+    queue, strategies = types.ModuleType("q"), types.ModuleType("s")
+    queue.Queue = Queue
+    strategies.NodeAffinitySchedulingStrategy = lambda node, soft: None
+    names = "ray", "ray.util", "ray.util.queue", "ray.util.scheduling_strategies"
+    for name, module in zip(names, (ray, ray, queue, strategies), strict=True):
+        monkeypatch.setitem(sys.modules, name, module)
+    with pytest.raises(RunsFailed) as error:
+        run_all(dict, [{}] * 3, ["a", "b", "c"], runner="ray", workers=2)
+    sentence = "Ray is gone (RayError); the same command goes on from the last "
+    assert error.value.failures == dict.fromkeys("abc", f"{sentence}checkpoint")
+
+
 def flat(record):
     """The numbers of a record, without the times."""
     numbers = {f"weights {i}": x for i, x in enumerate(record["weights"])}

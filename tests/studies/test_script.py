@@ -6,6 +6,7 @@ import json
 import pytest
 from absl import flags
 
+from echo_keras import training
 from echo_keras.studies import (
     Column,
     Command,
@@ -15,7 +16,9 @@ from echo_keras.studies import (
     Study,
     Table,
     parse,
+    start,
 )
+from echo_keras.studies import script as script_module
 
 STUDY = Study(
     "mine",
@@ -138,7 +141,7 @@ def test_a_study_has_a_flag_for_each_thing_that_can_be_chosen():
             "samples",
         ),
         *("kind", "seed", "data_dir", "out_dir"),
-        *("runs", "tensorboard", "runner", "workers", "address"),
+        *("runs", "tensorboard", "force_resume", "runner", "workers", "address"),
         *("cpus_per_run", "gpus_per_run"),
     ]
 
@@ -285,6 +288,32 @@ def test_data_that_are_missing_are_one_sentence(tmp_path):
                 "--data_dir=/no/folder",
             ]
         )
+
+
+def test_another_file_is_said_before_anything_is_trained(tmp_path):
+    (tmp_path / "mine.json").write_text('{"a": 1}')
+    with pytest.raises(SystemExit, match="^mine.json must hold a run record. Receiv"):
+        script()(["name", f"--out_dir={tmp_path}"])
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.json"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (KeyboardInterrupt(), 130, "Interrupted. The same command goes on: finished"),
+        (RunsFailed({"a": "broken"}, 2), "1 of 2 runs failed:\n  a: broken", ""),
+        (training.UnwritableFolderError("no room"), "no room", ""),
+    ],
+)
+def test_a_script_ends_with_a_sentence(error, code, line, monkeypatch, capsys):
+    def main(argv):
+        raise error
+
+    monkeypatch.setattr(script_module.app, "run", lambda run, **_: run(["name"]))
+    with pytest.raises(SystemExit) as ended:
+        start(main)
+    assert ended.value.code == code
+    assert capsys.readouterr().err.startswith(line)
 
 
 def test_names_that_are_no_flags_or_two_are_refused():

@@ -195,6 +195,9 @@ def test_each_run_leaves_a_record(finished):
         assert json.loads(path.read_text()) == run
         assert run["study"] == "tiny" and len(run["history"]) == 2
         assert run["data"]["training_examples"] == 30
+        (part,) = run["parts"]
+        assert part["backend"] == run["versions"]["backend"]
+        assert part["from_epoch"] == 0 and part["threads"] >= 1
         assert run["parameters"] == 2 * (784 + 1) * 2 + (2 + 1) * 784
 
 
@@ -317,6 +320,34 @@ def test_a_run_that_fails_leaves_the_others(tmp_path):
         study.run(study.configs(), tmp_path)
     (record,) = tmp_path.glob("*.json")
     assert record.stem == "digits-beta1-epochs2-seed0"
+
+
+def test_a_run_of_another_process_is_one_sentence_without_a_traceback(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(training.lock, "ORPHAN", 0.0)
+    first, second = STUDY.configs()
+    folder = STUDY.folder(tmp_path.resolve(), first)
+    folder.mkdir(parents=True)
+    with training.lock.locked(folder), pytest.raises(RunsFailed) as error:
+        STUDY.run([first, second], tmp_path)
+    sentence = "another process trains this run"
+    assert [sentence in line for line in error.value.failures.values()] == [True]
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err and sentence in out
+    # The other one was trained.
+    (record,) = tmp_path.glob("*.json")
+    assert record.stem == STUDY.run_name(second)
+
+
+def test_a_folder_that_cannot_be_written_to_is_one_sentence(tmp_path):
+    (tmp_path / "out").touch()
+    with pytest.raises(training.UnwritableFolderError) as error:
+        STUDY.run(STUDY.configs(), tmp_path / "out")
+    assert str(error.value) == (
+        f"out must be a folder to write to. Received: {tmp_path / 'out'} (File "
+        "exists). Choose another one."
+    )
 
 
 def test_a_model_that_is_gone_is_said(tmp_path, capsys):

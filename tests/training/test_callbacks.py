@@ -28,6 +28,29 @@ def test_short_epochs_are_saved_first_last_and_now_and_then(tmp_path, monkeypatc
     assert len(json.loads((tmp_path / "history.json").read_text())) == 9
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_the_checkpoint_before_stays(links, tmp_path, monkeypatch):
+    def no_links(*arguments):
+        raise OSError("no hard links here")
+
+    if not links:
+        monkeypatch.setattr(callbacks.os, "link", no_links)
+    checkpoint = Checkpoint(tmp_path, history=[])
+
+    class Model:
+        def save(self, path):
+            assert path.suffix == ".keras"  # or Keras would refuse it
+            path.write_text(f"model {len(checkpoint.history)}")
+
+    checkpoint.set_model(Model())
+    for epoch in range(3):
+        checkpoint.on_epoch_begin(epoch)
+        checkpoint.on_epoch_end(epoch, {"loss": 1.0})
+    assert (tmp_path / "checkpoint.keras").read_text() == "model 3"
+    assert (tmp_path / "previous.keras").read_text() == "model 2"
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_a_failing_save_leaves_the_last_checkpoint(tmp_path):
     (tmp_path / "checkpoint.keras").write_text("the last one")
     broken = Checkpoint(tmp_path, history=[])
