@@ -85,8 +85,9 @@ def evaluate(
         of distinct inputs in x. The keys end in `_bits` if bits is True.
 
     Raises:
-        ValueError: an argument is out of range, there is no example, inputs or targets
-            are not finite, a model of several inputs gets no targets, batches have
+        ValueError: an argument is out of range, there is no example, inputs are not
+            finite or targets not what the loss is a loss of (pixels in [0, 1] for
+            `Bernoulli`), a model of several inputs gets no targets, batches have
             sample weights or targets beside them, or the model's loss does not give
             one number for each example.
 
@@ -229,8 +230,9 @@ def importance_weighted(
 
     Args:
         model: A `RateDistortionModel`, compiled with a loss of `echo_keras.losses`
-            that is a likelihood (`SquaredError` is one but for its constant). Every
-            channel needs a density q(z|x); Echo has none.
+            that is a likelihood; `SquaredError`, which lacks the constant of one, is
+            refused. Of grey pixels `Bernoulli` is a cross-entropy, and what is estimated
+            the bound that it gives. Every channel needs a density q(z|x); Echo has none.
         x, y, batch_size: See `evaluate`.
         samples: Int >= 1, K.
 
@@ -240,7 +242,7 @@ def importance_weighted(
         sqrt(n). (The bias, of the bound against log p(x), is not in it.)
 
     Raises:
-        ValueError: as `evaluate`; or a channel has no density.
+        ValueError: as `evaluate`; a channel has no density, or the loss is none.
 
     Example:
 
