@@ -232,8 +232,11 @@ def _checked(logits, y):
             f"logits must have shape (n, classes), n >= 1, and classes shape (n,). "
             f"Received: {logits.shape} and {y.shape}"
         )
-    if np.isnan(logits).any():
-        raise ValueError("logits must be numbers. Received: NaN")
+    if np.isnan(logits).any() or not np.isfinite(logits.max(axis=1)).all():
+        raise ValueError(
+            "logits must be numbers, the largest of each example finite. Received: NaN "
+            "or infinity"
+        )
     if y.dtype.kind not in "iu":
         raise ValueError(
             f"classes must be integers from 0 to {logits.shape[1] - 1}. Received: "

@@ -203,7 +203,7 @@ def test_calibration_error_is_within_its_bounds(seed, n, classes, bins):
         (np.full((1, 3), np.nan), [0], "Received: NaN"),
         (np.zeros((1, 3)), [3], "integers from 0 to 2. Received: int64 from 3 to 3"),
         (np.zeros((1, 3)), [-1], "from -1 to -1"),
-        (np.zeros((1, 3)), [0.5], "Received: float64"),
+        (np.zeros((1, 3)), [0.5], "Received: dtype float64"),
     ],
 )
 def test_bad_logits_and_classes_raise(logits, y, says):
