@@ -166,7 +166,10 @@ def test_rows_of_images_are_drawn_in_their_limits():
             lambda: plots.image_rows({"a": halves(), "b": halves()[:, :4]}),
             r"of one shape, .* Received: \(5, 8, 8, 1\), \(5, 4, 8, 1\)",
         ),
-        (lambda: plots.image_rows({"a": halves()[..., 0]}), r"Received: shape \(5, 8, 8\)"),
+        (
+            lambda: plots.image_rows({"a": halves()[..., 0]}),
+            r"Received: shape \(5, 8, 8\)",
+        ),
         (
             lambda: plots.latent_traversal(linear(), np.eye(4), np.zeros(3)),
             r"code must have shape \(d,\). Received: shape \(4, 4\)",
@@ -521,7 +524,9 @@ def test_rates_of_dimensions_are_bars_from_the_highest_down():
     texts = [text.get_text() for text in axes.get_legend().get_texts()]
     assert texts == ["Echo: 4.5 nats", "VAE: 3.5 nats"]
     assert "nats" in axes.get_ylabel()
-    with pytest.raises(ValueError, match=r"rates\['a'\] must be an array .* shape \(\)"):
+    with pytest.raises(
+        ValueError, match=r"rates\['a'\] must be an array .* shape \(\)"
+    ):
         plots.rate_by_dimension({"a": np.float64(3)})
 
 

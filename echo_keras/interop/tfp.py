@@ -38,8 +38,8 @@ def distribution(marginal: keras.layers.Layer) -> "tfp.distributions.Distributio
         A distribution with the code's shape as its event shape.
 
     Raises:
-        ValueError: the layer is none of these, is not built or, for a VampPrior, was never called or
-            is of the published code, which is not a density.
+        ValueError: the layer is none of these, is not built or, for a VampPrior, was
+            never called or is of the published code, which is not a density.
         ImportError: TensorFlow Probability or tf-keras is missing.
         RuntimeError: Keras does not run on TensorFlow.
 

@@ -193,6 +193,20 @@ def check_finite(name: str, x: Any) -> Any:
     return x
 
 
+def check_numbers(what: str, found: Any) -> Any:
+    """Returns what a model gave, in arrays; raises a ValueError where it is NaN."""
+    for each in tree.flatten(found):
+        bad = np.isnan(each)
+        if bad.any():
+            rows = int(bad.reshape(len(bad), -1).any(axis=1).sum())
+            raise ValueError(
+                f"{what} must be numbers. Received: NaN for {rows} of {len(bad)} "
+                f"examples. Weights are not finite, or inputs are of another scale "
+                f"than those of training"
+            )
+    return found
+
+
 def evenly_spaced(x: np.ndarray, n: int) -> np.ndarray:
     """At most n of the examples, evenly from all over the file, which may be sorted.
 

@@ -21,7 +21,7 @@ from scipy.special import log_softmax, logsumexp
 
 from echo_keras.layers import arguments
 
-from .batching import check_finite, map_batches, with_standard_error
+from .batching import check_finite, check_numbers, map_batches, with_standard_error
 from .forward import forward_pass
 
 
@@ -67,7 +67,7 @@ def forward(
             found["rate"] = np.mean(rates, axis=0)
         return found
 
-    found = map_batches(of_batch, x, batch_size)
+    found = check_numbers("logits and rate", map_batches(of_batch, x, batch_size))
     return found.get("rate"), found["logits"].swapaxes(0, 1)
 
 

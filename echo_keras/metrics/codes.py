@@ -12,7 +12,7 @@ from echo_keras.layers.backend import no_gradients
 from echo_keras.layers.bottleneck import Bottleneck
 from echo_keras.losses import Distortion
 
-from .batching import check_finite, map_batches, with_standard_error
+from .batching import check_finite, check_numbers, map_batches, with_standard_error
 
 
 def representation(
@@ -135,7 +135,8 @@ def encode(
     >>> encode(model, np.ones((5, 8))).shape
     (5, 2)
     """
-    return map_batches(representation(model, noisy, seed), x, batch_size)
+    z = map_batches(representation(model, noisy, seed), x, batch_size)
+    return check_numbers("codes", z)
 
 
 def decode(
@@ -159,7 +160,8 @@ def decode(
     """
     arguments.layer("decoder", decoder)
     codes = arguments.array("codes", codes, "(n, ...)")
-    return map_batches(lambda z: decoder(z, training=False), codes, batch_size)
+    found = map_batches(lambda z: decoder(z, training=False), codes, batch_size)
+    return check_numbers("decoded codes", found)
 
 
 def law(model: keras.Model) -> Distortion:
@@ -211,7 +213,8 @@ def images(
     """
     mean, decoder = law(model).mean, model.get_layer("decoder")
     codes = arguments.array("codes", codes, "(n, ...)")
-    return map_batches(lambda z: mean(decoder(z, training=False)), codes, batch_size)
+    found = map_batches(lambda z: mean(decoder(z, training=False)), codes, batch_size)
+    return check_numbers("images", found)
 
 
 def squared_error(

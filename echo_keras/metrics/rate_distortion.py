@@ -14,6 +14,7 @@ from echo_keras.model import find_layers
 
 from .batching import (
     check_finite,
+    check_numbers,
     count,
     default_batch_size,
     is_arrays,
@@ -231,8 +232,8 @@ def importance_weighted(
     Args:
         model: A `RateDistortionModel`, compiled with a loss of `echo_keras.losses`
             that is a likelihood; `SquaredError`, which lacks the constant of one, is
-            refused. Of grey pixels `Bernoulli` is a cross-entropy, and what is estimated
-            the bound that it gives. Every channel needs a density q(z|x); Echo has none.
+            refused, and of grey pixels `Bernoulli` is a cross-entropy. Every channel
+            needs a density q(z|x); Echo has none.
         x, y, batch_size: See `evaluate`.
         samples: Int >= 1, K.
 
@@ -321,7 +322,8 @@ def _map_pairs(model, function, x, y, batch_size=None, order=None):
         check_targets(model, x if y is None else y)
         return function(x, y)
 
-    return map_batches(of_batch, data, batch_size, order)
+    found = map_batches(of_batch, data, batch_size, order)
+    return check_numbers("rate and distortion", found)
 
 
 def check_targets(model: keras.Model, y: Any) -> None:
