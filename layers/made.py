@@ -77,6 +77,7 @@ class MaskedDense(keras.layers.Layer):
                 f"MaskedDense must have one input for each of its {units} degrees. "
                 f"Received: input_shape={tuple(input_shape)}"
             )
+        self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: units})
         self.kernel = self.add_weight(
             name="kernel",
             shape=self.mask.shape,

@@ -257,7 +257,7 @@ class PixelCNN(Seeded):
                 f"This PixelCNN must be given {wanted} to sample. Received: z of shape "
                 f"{z_shape}, n={n}"
             )
-        n = len(z) if n is None else n
+        n = len(z) if n is None else arguments.integer("n", n)
         condition = None
         if self.conditional:
             condition = ops.convert_to_numpy(self.condition(ops.convert_to_tensor(z)))

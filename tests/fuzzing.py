@@ -24,7 +24,7 @@ from keras import ops
 
 from echo_keras import layers, losses, metrics, networks, objectives
 
-SECONDS = 20  # a call that takes longer hangs
+SECONDS = 60  # a call that takes longer hangs
 FINE = ("result", "sentence", "Keras's sentence")
 
 # What comes in the place of an argument. Names, for functions and arrays have none.
@@ -76,7 +76,8 @@ ARRAYS = {
     "a list": lambda x: x.tolist(),
 }
 # What a tensor can hold: the rest no layer of Keras takes.
-NUMBERS = {k: v for k, v in ARRAYS.items() if k not in ("texts", "objects")}
+LEFT = ("texts", "objects", "complex")
+NUMBERS = {k: v for k, v in ARRAYS.items() if k not in LEFT}
 
 
 def _with(x, value):
@@ -359,7 +360,8 @@ def public():
 def takes_arguments(function):
     """Whether a function has an argument that is not passed on to Keras."""
     parameters = inspect.signature(function).parameters.values()
-    return any(p.name not in KERAS for p in parameters)
+    kinds = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    return any(p.kind not in kinds and p.name not in KERAS for p in parameters)
 
 
 def value_of(owner, name, argument, make=True):
@@ -506,7 +508,7 @@ def has_nan(found):
 
 
 def _is_finite(value):
-    return all(np.isfinite(a).all() for a in keras.tree.flatten(value))
+    return all(a is None or np.isfinite(a).all() for a in keras.tree.flatten(value))
 
 
 def wrong_kind(parameter, value):

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from echo_keras.layers import arguments
+
 
 def check_images(
     x: np.ndarray, name: str = "x", shape: tuple[int, int, int] | None = None
@@ -38,6 +40,8 @@ def check_images(
     def wrong(expected, found, do):
         return ValueError(f"{name} must hold {expected}. Received: {found}. {do}.")
 
+    if shape is not None:
+        shape = arguments.integers("shape", shape, length=3)
     try:
         x = np.asarray(x)
     except ValueError as error:  # a list of rows of several lengths

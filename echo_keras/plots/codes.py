@@ -343,7 +343,10 @@ def marginal_densities(
         Echo paper, App. D.2, Figure 6.
     """
     panels = panels_of("panels", panels, ("codes", "rates"), axes=2)
-    points, share = arguments.integer("points", points), arguments.flag("share", share)
+    points, share = (
+        arguments.integer("points", points, low=2),
+        arguments.flag("share", share),
+    )
     figure, grid = canvas(axes, 1, len(panels), (6.2 * len(panels), 4))
     rng = np.random.default_rng(0)
     for one, (title, (codes, rates)) in zip(grid[0], panels.items(), strict=True):

@@ -100,6 +100,7 @@ def train(
     """
     epochs = check.integer("epochs", epochs)
     batch_size = check.integer("batch_size", batch_size)
+    learning_rate = check.number("learning_rate", learning_rate, above=0)
     seed = check.seed(seed, optional=False)
     binarize = check.flag("binarize", binarize)
     tensorboard = check.flag("tensorboard", tensorboard)

@@ -71,11 +71,16 @@ def test_schedule_serializes():
         ),
         (
             (0.0, 2, 2),
-            "learning_rate must be a number > 0. Received: .*=0.0",
+            "learning_rate must be a finite number > 0. Received: .*=0.0",
         ),
         ((-1.0, 2, 2), "learning_rate must be .* Received: learning_rate=-1.0"),
         ((float("nan"), 2, 2), "learning_rate must be .* Received: learning_rate=nan"),
-        ((1.0, 0, 2), "epochs must be a number >= 1. Received: epochs=0"),
+        ((1.0, 0, 2), "epochs must be an integer >= 1. Received: epochs=0"),
+        (
+            (1.0, 2, 2, []),
+            "schedule must be one of paper, .* Received: schedule=\\[\\]",
+        ),
+        ((1.0, 2, 2, [(0.5, 0.1), (0.2, 0.01)]), "with rising epochs. Received"),
         ((1.0, 2, 0), "steps_per_epoch must be .* Received: steps_per_epoch=0"),
     ],
 )
