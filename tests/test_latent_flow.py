@@ -112,8 +112,8 @@ def test_one_step_needs_no_permutation(make):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"steps": 0}, "steps must be an integer >= 1. Received: steps=0"),
-        ({"steps": 1.5}, "steps must be an integer >= 1. Received: steps=1.5"),
+        ({"steps": 0}, r"an integer in \[1, 1000\]. Received: steps=0"),
+        ({"steps": 1.5}, r"an integer in \[1, 1000\]. Received: steps=1.5"),
         ({"hidden": 64}, "hidden must be a list of integers >= 1.*[Rr]eceived.*64"),
     ],
 )

@@ -185,6 +185,11 @@ def svm_accuracy(
     x_test, y_test = _examples(x_test, y_test, "test")
     if len(np.unique(y_train)) < 2:
         raise ValueError("y_train must hold at least two classes. Received: one")
+    if y_test.dtype.kind != y_train.dtype.kind:
+        raise ValueError(
+            f"y_test must be of the dtype of y_train, {y_train.dtype}. Received: "
+            f"{y_test.dtype}"
+        )
     seed = arguments.seed(seed, optional=False)
     arguments.integer("labelled", labelled, optional=True)
     named = {}
