@@ -234,7 +234,8 @@ def with_standard_error(name: str, values: np.ndarray) -> dict[str, float]:
         values: Array (n,).
 
     Returns:
-        A dict with `name` and `name`_se, which is NaN for one example. Of a name that
+        A dict with `name` and `name`_se, which is NaN for one example, and where a value
+        is infinite. Of a name that
         ends in _bits, the unit stays at the end: rate_se_bits.
 
     Example:
@@ -243,6 +244,7 @@ def with_standard_error(name: str, values: np.ndarray) -> dict[str, float]:
     {'rate': 2.0, 'rate_se': 1.0}
     """
     bare = name.removesuffix("_bits")
-    spread = np.std(values, ddof=1) if len(values) > 1 else math.nan
+    known = len(values) > 1 and np.isfinite(values).all()
+    spread = np.std(values, ddof=1) if known else math.nan
     error = spread / math.sqrt(len(values))
     return {name: float(np.mean(values)), f"{bare}_se{name[len(bare) :]}": float(error)}

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops, tree
 
 from echo_keras.layers import Channel, EchoSample, GaussianSample, arguments
-from echo_keras.losses import Distortion, SquaredError, ZeroLoss
+from echo_keras.losses import CategoricalNLL, Distortion, SquaredError, ZeroLoss
 from echo_keras.model import find_layers
 
 from .batching import (
@@ -289,7 +289,8 @@ def per_example_likelihood(
                     "channel; use evaluate."
                 )
             log_weight = -(_float64(found.log_ratio) + _float64(found.distortion))
-            total = np.logaddexp(total, log_weight)
+            with np.errstate(invalid="ignore"):  # NaN is told below
+                total = np.logaddexp(total, log_weight)
         return total - math.log(samples)
 
     return _map_pairs(model, log_likelihood, x, y, batch_size)
@@ -329,7 +330,13 @@ def _map_pairs(model, function, x, y, batch_size=None, order=None):
 def check_targets(model: keras.Model, y: Any) -> None:
     """Raises a ValueError where targets are not what the model's loss is a loss of."""
     if isinstance(model.loss, Distortion) and not tree.is_nested(y):
-        model.loss.check_data(ops.convert_to_numpy(y))
+        y = ops.convert_to_numpy(y)
+        model.loss.check_data(y)
+        if isinstance(model.loss, CategoricalNLL) and y.max() >= model.output_shape[-1]:
+            raise ValueError(
+                f"classes must be integers from 0 to {model.output_shape[-1] - 1}. "
+                f"Received: up to {y.max()}"
+            )
 
 
 def _float64(x):

@@ -65,7 +65,7 @@ def codes_in_plane(
     given = [np.asarray(c) for _, c in panels.values() if c is not None]
     found = np.unique(np.concatenate(given)) if given else []
     if names is not None and not isinstance(names, (list, tuple)):
-        raise ValueError(f"names must be a list of texts. Received: names={names!r:.100}")
+        raise ValueError(f"names must be a list of texts. Received: names={names!r}")
     if names is not None and len(names) != len(found):
         raise ValueError(
             f"names must be as many as classes, {len(found)}. Received: {len(names)}"
