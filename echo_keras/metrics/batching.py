@@ -234,9 +234,9 @@ def with_standard_error(name: str, values: np.ndarray) -> dict[str, float]:
         values: Array (n,).
 
     Returns:
-        A dict with `name` and `name`_se, which is NaN for one example, and where a value
-        is infinite. Of a name that
-        ends in _bits, the unit stays at the end: rate_se_bits.
+        A dict with `name` and `name`_se, which is NaN for one example, and where a
+        value is infinite. Of a name that ends in _bits, the unit stays at the end:
+        rate_se_bits.
 
     Example:
 
