@@ -180,7 +180,7 @@ def test_an_echo_channel_has_no_density():
 
 def test_a_flow_has_no_gaussian_posterior():
     channel = GaussianSample(flow=IAFBlock(**SMALL))
-    with pytest.raises(TypeError, match="without a flow. Received: .*=IAFBlock"):
+    with pytest.raises(ValueError, match="without a flow. Received: .*=IAFBlock"):
         interop.posterior(channel, [codes(), codes()])
 
 
