@@ -318,7 +318,16 @@ LEFT_OUT = {
     *("Dataset", "Entry", "Files", "Raw", "Draw", "Claim", "Column", "Command", "Run"),
     *("FactorStudy", "Study", "Results", "Script", "Table", "Option", "RunsFailed"),
     *("every_number", "write_numbers", "markdown", "mean", "spread", "start", "scores"),
-    *("published", "points", "parse", "plus_minus", "compare", "evaluated", "cell"),
+    *(
+        "published",
+        "points",
+        "parse",
+        "plus_minus",
+        "compare",
+        "differ",
+        "evaluated",
+        "cell",
+    ),
     *("write_json", "NormalizedAdam", "StopOnNaN", "NegativeLogProb", "find_layers"),
     *("inception_features", "discrete_channels", "law", "RateDistortionModel", "names"),
     *("Penalty", "Marginal", "Flow", "Channel", "BetaRule", "Distortion", "AnyLayer"),
@@ -372,7 +381,10 @@ def value_of(owner, name, argument, make=True):
             break
     else:
         if argument not in VALID:
-            raise KeyError(f"{owner}.{name} needs {argument}")
+            raise KeyError(
+                f"{owner}.{name} needs {argument}: add it to VALID or OWN, or the "
+                f"function to LEFT_OUT"
+            )
         found = VALID[argument]
     is_function = isinstance(found, (types.FunctionType, type))
     return found() if is_function and make else found

@@ -176,7 +176,8 @@ def test_combined_has_no_unit():
 def test_combined_of_other_terms_raises():
     without = {k: v for k, v in terms().items() if k != "data"}
     for pair in ((terms(), without), (without, terms()), ({}, {})):
-        with pytest.raises(ValueError, match="the same terms, out of dist|a dict of terms"):
+        sentence = "the same terms, out of dist|a dict of terms"
+        with pytest.raises(ValueError, match=sentence):
             novelty.combined_score(*pair)
 
 
