@@ -1,4 +1,4 @@
-"""Files and arguments: what every room of the library needs, and no room owns."""
+"""Files: what every room of the library needs, and no room owns."""
 
 import contextlib
 import hashlib
@@ -10,24 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-SEED_MAX = 2**32 - 1  # of `np.random.RandomState`
-
-
-def check_integer(value: object, name: str, low: int, high: int | None = None) -> int:
-    """Returns an integer argument; raises ValueError if it is none or out of range.
-
-    >>> check_integer(3, "n", 1, 2)
-    Traceback (most recent call last):
-    ...
-    ValueError: n must be an integer in [1, 2]. Received: n=3
-    """
-    valid = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not valid or value < low or (high is not None and value > high):
-        wanted = f">= {low}" if high is None else f"in [{low}, {high}]"
-        raise ValueError(
-            f"{name} must be an integer {wanted}. Received: {name}={value!r}"
-        )
-    return int(value)
+from echo_keras.layers import arguments
 
 
 @contextlib.contextmanager
@@ -96,7 +79,7 @@ def damaged(path: object, expected: str, found: object) -> Damaged:
 
 def check_folder(path: str | os.PathLike, holds: str) -> pathlib.Path:
     """Returns `data_dir` as a path; raises FileNotFoundError where it is no folder."""
-    path = pathlib.Path(path).expanduser()
+    path = arguments.path("data_dir", path).expanduser()
     if not path.is_dir():
         raise FileNotFoundError(
             f"data_dir must be a folder that holds {holds}. Received: "

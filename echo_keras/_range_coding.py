@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from echo_keras._files import check_integer
-from echo_keras.layers import VectorQuantizer
+from echo_keras.layers import VectorQuantizer, arguments
 
 MAGIC = b"EKVQ"
 VERSION = 1
@@ -38,6 +37,7 @@ def header_bytes(rank: int) -> int:
     >>> header_bytes(1), header_bytes(3)
     (34, 42)
     """
+    rank = arguments.integer("rank", rank, low=0)
     return HEAD.size + CRC.size + 4 * rank
 
 
@@ -64,6 +64,7 @@ def pack(quantizer: VectorQuantizer, indices: np.ndarray) -> bytes:
     >>> len(data), unpack(quantizer, data).ravel().tolist()
     (38, [0, 3, 2])
     """
+    arguments.layer("quantizer", quantizer, kind=VectorQuantizer)
     stream = _constriction().stream
     weights = _weights(quantizer)
     indices = np.asarray(indices)
@@ -116,7 +117,8 @@ def unpack(
 
     Example: see `pack`.
     """
-    check_integer(max_indices, "max_indices", 1)
+    max_indices = arguments.integer("max_indices", max_indices)
+    arguments.layer("quantizer", quantizer, kind=VectorQuantizer)
     stream = _constriction().stream
     weights = _weights(quantizer)
     data = bytes(data)

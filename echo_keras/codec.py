@@ -40,7 +40,12 @@ import numpy as np
 from keras import ops
 
 from echo_keras._range_coding import MAX_INDICES, header_bytes, pack, unpack
-from echo_keras.layers import GANPenalty, QuantizedBottleneck, VectorQuantizer
+from echo_keras.layers import (
+    GANPenalty,
+    QuantizedBottleneck,
+    VectorQuantizer,
+    arguments,
+)
 from echo_keras.metrics.batching import map_batches
 
 
@@ -95,6 +100,7 @@ def _images(model: keras.Model) -> Any:
 
 def _quantizer(model: keras.Model) -> tuple[keras.layers.Layer, VectorQuantizer]:
     """The layer of the model that quantizes, and the quantizer in it."""
+    arguments.layer("model", model, kind=keras.Model)
     if not getattr(model, "inputs", None):
         raise ValueError(
             f"model must be a functional or built sequential Keras model. Received: "
@@ -125,11 +131,9 @@ def encode(model: keras.Model, x: np.ndarray, batch_size: int = 100) -> np.ndarr
 
     Example: see `decompress`.
     """
+    batch_size = arguments.integer("batch_size", batch_size)
     encoder, quantizer, _ = split(model)
-    if len(x) < 1:
-        raise ValueError(
-            f"x must have at least one example. Received: x of shape {np.shape(x)}"
-        )
+    x = arguments.array("x", x, finite=False)
     _check_finite("x must hold", x)
     z = encoder.predict(x, batch_size=batch_size, verbose=0)
     _check_finite("model must have an encoder that gives", z)
@@ -238,6 +242,7 @@ def compress(
 
     Example: see `decompress`.
     """
+    arguments.path("path", path)
     _, quantizer = _quantizer(model)
     indices = encode(model, x, batch_size)
     data = pack(quantizer, indices)
@@ -311,6 +316,24 @@ def code_lengths(indices: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     >>> code_lengths(np.array([[0, 0], [1, 0]]), p) / np.log(2)  # bits
     array([3., 3.])
     """
-    log_p = np.log(np.asarray(probabilities, "float64"))
+    p = arguments.array("probabilities", probabilities, "(groups, codewords)", (2,))
+    if p.min() < 0 or not np.allclose(p.sum(axis=1), 1.0, atol=1e-3):
+        raise ValueError(
+            f"probabilities must be >= 0 with the sum 1 in each row. Received: from "
+            f"{p.min():g}, with sums {p.sum(axis=1)}"
+        )
+    indices = arguments.array("indices", indices, "(n, ..., groups)")
+    if indices.dtype.kind not in "iu" or indices.shape[-1] != len(p):
+        raise ValueError(
+            f"indices must be integers (n, ..., {len(p)}). Received: shape "
+            f"{indices.shape} and dtype {indices.dtype}"
+        )
+    if not 0 <= indices.min() <= indices.max() < p.shape[1]:
+        raise ValueError(
+            f"indices must be in [0, {p.shape[1]}). Received: from {indices.min()} to "
+            f"{indices.max()}"
+        )
+    with np.errstate(divide="ignore"):  # a codeword that never comes: no finite length
+        log_p = np.log(p.astype("float64"))
     lengths = -log_p[np.arange(len(log_p)), indices]
     return lengths.reshape(len(lengths), -1).sum(axis=1)

@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from echo_keras._files import check_integer, sha256, write_json
+from echo_keras._files import sha256, write_json
 from echo_keras.layers import (
     Chain,
     Coupling,
@@ -27,6 +27,7 @@ from echo_keras.layers import (
     Permutation,
     Scale,
     Shift,
+    arguments,
 )
 from echo_keras.layers.typing import Tensor
 from echo_keras.training import Batches, train
@@ -119,12 +120,13 @@ def _interleave(
     steps: int, link: Callable[[int], Flow], orders: Sequence[str], seed: int | None
 ) -> list[Flow]:
     """`steps` links with a permutation between any two, whose orders come in turn."""
-    check_integer(steps, "steps", 1)
+    steps = arguments.integer("steps", steps, high=arguments.STEPS_MAX)
+    seed = arguments.seed(seed)
     flows = [link(0)]
     for number in range(1, steps):
         order = orders[(number - 1) % len(orders)]
         # A seed of its own for each, or all random orders would be one.
-        own = None if seed is None else seed + number
+        own = None if seed is None else (seed + number) % 2**32
         flows += [Permutation(order, own, name=f"order_{number}"), link(number)]
     return flows
 
@@ -175,7 +177,7 @@ class NoisyBatches(Batches):
         noise_variance: float = 0.0,
         epoch: int = 0,
     ) -> None:
-        self.noise_variance = noise_variance
+        self.noise_variance = arguments.number("noise_variance", noise_variance, low=0)
         super().__init__(codes, batch_size, seed, epoch=epoch)
 
     def batch(
@@ -244,17 +246,13 @@ def fit_latent_flow(
     References:
         VCAE paper, Sec. 4, Eq. 9, Algorithm 1, App. B.3.1 and B.4.1.
     """
-    if not 0 <= noise_variance < math.inf:
-        raise ValueError(
-            "noise_variance must be a finite number >= 0. Received: "
-            f"noise_variance={noise_variance}"
-        )
-    noise_variance = float(noise_variance)
+    noise_variance = arguments.number("noise_variance", noise_variance, low=0)
+    seed = arguments.seed(seed, optional=False)
+    directory = arguments.path("directory", directory, optional=True)
     codes = _check_codes(codes, noise_variance)
     if flow is None:
         flow = maf_chain(seed=seed)
-    if not isinstance(flow, Flow):
-        raise ValueError(f"flow must be a Flow. Received: flow={flow!r}")
+    flow = arguments.layer("flow", flow, kind=Flow)
     # What `train` cannot tell from the arguments that it compares itself.
     origin = {
         "codes": sha256(codes),
@@ -294,7 +292,7 @@ def fit_latent_flow(
 
 
 def _check_codes(codes: Tensor, noise_variance: float) -> np.ndarray:
-    codes = keras.ops.convert_to_numpy(codes)
+    codes = arguments.array("codes", codes, "(n, d)", finite=False)
     if codes.ndim != 2 or len(codes) < 2 or not codes.shape[1]:
         raise ValueError(
             f"codes must have shape (n, d) with n >= 2. Received: shape={codes.shape}"

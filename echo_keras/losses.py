@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from echo_keras.layers import arguments
 from echo_keras.layers.typing import Shape, Tensor
 
 Seed = int | keras.random.SeedGenerator | None
@@ -254,12 +255,9 @@ class Gaussian(Distortion):
         dtype: str = "float32",
     ) -> None:
         super().__init__(name, reduction, dtype)
-        if variance != "learned" and not (
-            isinstance(variance, (int, float)) and 0 < variance < math.inf
-        ):
-            raise ValueError(
-                f"variance must be a finite number > 0, or 'learned'. Received: "
-                f"variance={variance!r}"
+        if not isinstance(variance, str) or variance != "learned":
+            variance = arguments.number(
+                "variance", variance, above=0, otherwise=", or 'learned'"
             )
         self.variance = variance
         self.outputs_per_value = 2 if variance == "learned" else 1
@@ -314,11 +312,7 @@ class Laplace(Distortion):
         dtype: str = "float32",
     ) -> None:
         super().__init__(name, reduction, dtype)
-        if not 0 < scale < math.inf:
-            raise ValueError(
-                f"scale must be a finite number > 0. Received: scale={scale}"
-            )
-        self.scale = scale
+        self.scale = arguments.number("scale", scale, above=0)
 
     def per_element(self, y_true: Tensor, mean: Tensor) -> Tensor:
         return ops.abs(y_true - mean) / self.scale + math.log(2 * self.scale)
@@ -392,7 +386,7 @@ class ZeroLoss(Distortion):
         dtype: str = "float32",
     ) -> None:
         super().__init__(name, reduction, dtype)
-        self.logits = logits
+        self.logits = arguments.flag("logits", logits)
 
     def per_element(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return ops.zeros_like(y_pred)

@@ -18,6 +18,7 @@ from echo_keras.layers import (
     PriorSamples,
     PseudoInputs,
     ShuffledCodes,
+    arguments,
 )
 from echo_keras.layers.backend import replicas_in_sync
 from echo_keras.layers.base import example_weights
@@ -328,6 +329,18 @@ def _target(x, y):
     return x
 
 
+def made(name: str, value: Any, *given: Any) -> keras.layers.Layer:
+    """A network, or what a function makes of what is given; else a ValueError."""
+    if not isinstance(value, keras.layers.Layer) and callable(value):
+        return arguments.layer(f"What {name} makes", value(*given))
+    if not isinstance(value, keras.layers.Layer):
+        raise ValueError(
+            f"{name} must be a Keras layer, or a function that makes one. "
+            f"Received: {name}={value!r}"
+        )
+    return value
+
+
 def autoencoder(
     encoder: keras.Model | Callable[[], keras.Model],
     bottleneck: keras.layers.Layer,
@@ -373,8 +386,14 @@ def autoencoder(
     >>> model.output_shape
     (None, 64, 64, 1)
     """
-    if not isinstance(encoder, keras.Model):
-        encoder = encoder()
+    encoder = arguments.layer("encoder", made("encoder", encoder), kind=keras.Model)
+    arguments.layer("bottleneck", bottleneck)
+    penalties = arguments.layers("penalties", penalties)
+    arguments.layer("pseudo_inputs", pseudo_inputs, kind=PseudoInputs, optional=True)
+    arguments.layer("input_noise", input_noise, optional=True)
+    arguments.layer("gan_penalty", gan_penalty, kind=GANPenalty, optional=True)
+    if not isinstance(generated, keras.layers.Layer):
+        generated = arguments.flag("generated", generated)
     inputs = keras.Input(encoder.input_shape[1:])
     features = encoder(inputs if input_noise is None else input_noise(inputs))
     if pseudo_inputs is not None:
@@ -382,8 +401,7 @@ def autoencoder(
     z = bottleneck(features)
     for penalty in penalties:
         z = penalty(z)
-    if not isinstance(decoder, keras.layers.Layer):
-        decoder = decoder(z.shape[-1])
+    decoder = made("decoder", decoder, z.shape[-1])
     if isinstance(decoder, PixelCNN):
         if gan_penalty is not None:
             raise ValueError(
@@ -441,6 +459,7 @@ def conv_autoencoder(
     >>> conv_autoencoder(EchoBottleneck(32)).output_shape
     (None, 28, 28, 1)
     """
+    input_shape = arguments.integers("input_shape", input_shape, length=3)
     return autoencoder(
         conv_encoder(input_shape),
         bottleneck,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import keras
 from keras import layers
 
-from echo_keras.layers import GatedConv2D, GatedConv2DTranspose
+from echo_keras.layers import GatedConv2D, GatedConv2DTranspose, arguments
 
 # What models are assembled from: a network, or a function that makes one. A decoder's
 # takes the latent dimension; a decoder may be a layer, such as `PixelCNN`.
@@ -41,6 +41,8 @@ def conv_encoder(
     >>> conv_encoder().output_shape
     (None, 256)
     """
+    input_shape = arguments.integers("input_shape", input_shape, length=3)
+    gated = arguments.flag("gated", gated)
     if min(input_shape[:2]) < 25:
         raise ValueError(
             f"input_shape must be at least 25 x 25 pixels for conv_encoder. Received: "
@@ -90,6 +92,10 @@ def conv_decoder(
     >>> conv_decoder(32).output_shape
     (None, 28, 28, 1)
     """
+    latent_dim = arguments.integer("latent_dim", latent_dim)
+    channels = arguments.integer("channels", channels)
+    flow = arguments.layer("flow", flow, optional=True)
+    gated = arguments.flag("gated", gated)
     inputs = keras.Input((latent_dim,))
     x = inputs if flow is None else flow(inputs)
     x = layers.Reshape((1, 1, latent_dim))(x)
@@ -136,6 +142,8 @@ def factor_encoder(
         Locatello et al., Challenging Common Assumptions (2019), App. G; Variance
         Constrained Autoencoding, Table 4.
     """
+    input_shape = arguments.integers("input_shape", input_shape, length=3)
+    kernels = arguments.integers("kernels", kernels, length=4)
     x = inputs = keras.Input(input_shape)
     for filters, kernel in zip((32, 32, 64, 64), kernels, strict=True):
         x = layers.Conv2D(
@@ -168,6 +176,8 @@ def factor_decoder(
     References:
         As `factor_encoder`.
     """
+    latent_dim = arguments.integer("latent_dim", latent_dim)
+    channels = arguments.integer("channels", channels)
     x = inputs = keras.Input((latent_dim,))
     x = layers.Dense(256, activation="relu")(x)
     x = layers.Dense(1024, activation="relu")(x)
@@ -210,6 +220,9 @@ def wae_encoder(
         Variance Constrained Autoencoding, Table 4; The Variational InfoMax
         Autoencoder, App.; Tolstikhin et al., Wasserstein Auto-Encoders (2018), App. F.
     """
+    input_shape = arguments.integers("input_shape", input_shape, length=3)
+    filters = arguments.integer("filters", filters)
+    kernel = arguments.integer("kernel", kernel, optional=True)
     kernel = kernel or _wae_kernel(input_shape[-1])
     x = inputs = keras.Input(input_shape)
     for factor in (1, 2, 4, 8):
@@ -255,7 +268,11 @@ def wae_decoder(
         As `wae_encoder`. The papers have networks for 28 x 28 and 64 x 64; at 32 x 32
         the dense layer's maps are 4 x 4.
     """
+    latent_dim = arguments.integer("latent_dim", latent_dim)
+    output_shape = arguments.integers("output_shape", output_shape, length=3)
+    filters = arguments.integer("filters", filters)
     height, width, channels = output_shape
+    kernel = arguments.integer("kernel", kernel, optional=True)
     kernel = kernel or _wae_kernel(channels)
     doublings = 2 if channels == 1 else 3
     if height % 2**doublings or width % 2**doublings:
@@ -308,6 +325,8 @@ def dense_encoder(
     References:
         The Variational InfoMax Autoencoder, Sec. 5.1.
     """
+    input_shape = arguments.integers("input_shape", input_shape)
+    hidden = arguments.integers("hidden", hidden)
     x = inputs = keras.Input(input_shape)
     if len(input_shape) > 1:
         x = layers.Flatten()(x)
@@ -340,6 +359,9 @@ def dense_decoder(
     References:
         As `dense_encoder`.
     """
+    latent_dim = arguments.integer("latent_dim", latent_dim)
+    output_shape = arguments.integers("output_shape", output_shape)
+    hidden = arguments.integers("hidden", hidden)
     x = inputs = keras.Input((latent_dim,))
     for units in hidden:
         x = layers.Dense(units, activation="relu")(x)

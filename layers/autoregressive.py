@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from .arguments import check_choice, check_hidden, check_integer
+from . import arguments
 from .backend import repeat
 from .flow import OrderedFlow, bound_log_scale
 from .made import MADE
@@ -38,11 +38,11 @@ class AutoregressiveFlow(OrderedFlow):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        check_choice("permutation", permutation, ("reverse", "random"))
+        arguments.choice("permutation", permutation, ("reverse", "random"))
         super().__init__(permutation == "random", seed, **kwargs)
-        self.steps = check_integer("steps", steps)
-        self.units_per_hidden = check_hidden("hidden", hidden)
-        self.mean_only = mean_only
+        self.steps = arguments.integer("steps", steps, high=arguments.STEPS_MAX)
+        self.units_per_hidden = arguments.integers("hidden", hidden)
+        self.mean_only = arguments.flag("mean_only", mean_only)
         self.permutation = permutation
         self.activation = keras.activations.get(activation)
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from . import arguments
 from .backend import current_step, stateless_scope
 from .replicas import SeedGenerator
 from .typing import Shape, Tensor
@@ -71,7 +72,7 @@ class Seeded(keras.layers.Layer):
 
     def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.seed = seed
+        self.seed = seed = arguments.seed(seed)
         self.seed_generator = SeedGenerator(seed)
 
     def get_config(self) -> dict[str, Any]:
@@ -137,11 +138,3 @@ class LossTerm(keras.layers.Layer):
             autocast=False,
             trainable=False,
         )
-
-    def check_weight(self, name: str, value: float) -> float:
-        """Returns `value` as a float, or raises a ValueError that names it."""
-        if not 0 <= value < float("inf"):
-            raise ValueError(
-                f"{name} must be a finite number >= 0. Received: {name}={value}"
-            )
-        return float(value)

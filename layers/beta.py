@@ -1,11 +1,11 @@
 """Rules that adapt beta, the weight on the rate, during training."""
 
-import math
 from typing import Any
 
 import keras
 from keras import ops
 
+from . import arguments
 from .typing import Tensor
 
 
@@ -106,31 +106,13 @@ class TargetRate(BetaRule):
         low: float = 1e-4,
         high: float = 1e4,
     ) -> None:
-        for name, value in (("rate", rate), ("step_size", step_size)):
-            if not 0 < value < math.inf:
-                raise ValueError(
-                    f"{name} must be a finite number > 0. Received: {name}={value}"
-                )
-        if not 0 <= smoothing < 1:
-            raise ValueError(
-                f"smoothing must be in [0, 1). Received: smoothing={smoothing}"
-            )
+        self.rate = arguments.number("rate", rate, above=0)
+        self.step_size = arguments.number("step_size", step_size, above=0)
+        self.smoothing = arguments.number("smoothing", smoothing, low=0, below=1)
         # Beyond these float32 has no room left for a step.
-        if not 1e-30 <= low < high <= 1e30:
-            raise ValueError(
-                f"low and high must satisfy 1e-30 <= low < high <= 1e30. "
-                f"Received: low={low}, high={high}"
-            )
-        if not low <= initial <= high:
-            raise ValueError(
-                f"initial must be in [low, high] = [{low}, {high}]. "
-                f"Received: initial={initial}"
-            )
-        self.rate = float(rate)
-        self.step_size = float(step_size)
-        self.initial = float(initial)
-        self.smoothing = float(smoothing)
-        self.low, self.high = float(low), float(high)
+        self.low = arguments.number("low", low, low=1e-30, high=1e30)
+        self.high = arguments.number("high", high, above=self.low, high=1e30)
+        self.initial = arguments.number("initial", initial, self.low, self.high)
         self.state = {"average": self.rate}
 
     def update(
@@ -189,18 +171,9 @@ class BetaSchedule(BetaRule):
     """
 
     def __init__(self, steps: int, start: float = 0.0, end: float = 1.0) -> None:
-        if not 1 <= steps <= 2**24 or steps != int(steps):
-            raise ValueError(
-                f"steps must be an integer from 1 to 2^24. Received: steps={steps}"
-            )
-        for name, value in (("start", start), ("end", end)):
-            if not 0 <= value < math.inf:
-                raise ValueError(
-                    f"{name} must be a finite number >= 0. Received: {name}={value}"
-                )
-        self.steps = int(steps)
-        self.start = self.initial = float(start)
-        self.end = float(end)
+        self.steps = arguments.integer("steps", steps, high=2**24)
+        self.start = self.initial = arguments.number("start", start, low=0)
+        self.end = arguments.number("end", end, low=0)
         self.state = {"step": 0.0}
 
     def update(
@@ -247,13 +220,8 @@ class TargetRateL1(BetaRule):
     """
 
     def __init__(self, rate: float, weight: float = 1.0) -> None:
-        for name, value in (("rate", rate), ("weight", weight)):
-            if not 0 <= value < math.inf:
-                raise ValueError(
-                    f"{name} must be a finite number >= 0. Received: {name}={value}"
-                )
-        self.rate = float(rate)
-        self.weight = self.initial = float(weight)
+        self.rate = arguments.number("rate", rate, low=0)
+        self.weight = self.initial = arguments.number("weight", weight, low=0)
 
     def update(self, beta: Tensor, rate: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         return ops.copy(beta), {}  # the channel assigns it to the variable it came from

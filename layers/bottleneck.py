@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from . import arguments
 from .channel import Channel, Draw, first_mask
 from .numerics import unmasked_positions
 from .symbolic import MethodCalls, symbolic
@@ -27,12 +28,7 @@ class Bottleneck(MethodCalls):
         dtype: keras.DTypePolicy | str | None = None,
     ) -> None:
         super().__init__(name=name, trainable=trainable, dtype=dtype)
-        if units < 1 or units != int(units):
-            raise ValueError(
-                f"units, the number of latent dimensions, must be an integer >= 1. "
-                f"Received: units={units}"
-            )
-        self.units = units
+        self.units = arguments.integer("units", units)  # the latent dimension
         self.channel: Channel | None = None
         self.supports_masking = True
 

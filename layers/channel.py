@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops, tree
 
+from . import arguments
 from .base import LossTerm, Seeded, batch_mean
 from .beta import BetaRule
 from .numerics import unmasked_positions
@@ -48,11 +49,7 @@ class Draw(NamedTuple):
 
 def check_echoes_from(echoes_from: str) -> None:
     """Raises a ValueError unless it is one of ECHOES_FROM."""
-    if echoes_from not in ECHOES_FROM:
-        raise ValueError(
-            f"echoes_from must be one of {', '.join(ECHOES_FROM)}. "
-            f"Received: echoes_from={echoes_from!r}"
-        )
+    arguments.choice("echoes_from", echoes_from, ECHOES_FROM)
 
 
 @contextlib.contextmanager
@@ -176,17 +173,12 @@ class Channel(Seeded, MethodCalls, LossTerm):
     ) -> None:
         # No autocast: half precision loses accuracy in the rate.
         super().__init__(seed=seed, autocast=False, **kwargs)
-        if isinstance(beta, dict):  # as `get_config` writes it
-            beta = keras.saving.deserialize_keras_object(beta)
+        beta = arguments.restored(beta)
         self.beta_rule = beta if isinstance(beta, BetaRule) else None
         if self.beta_rule:
             beta = self.beta_rule.initial
-        elif not hasattr(beta, "__float__"):
-            raise ValueError(
-                f"beta must be a number or a rule such as TargetRate or BetaSchedule. "
-                f"Received: beta={beta!r}"
-            )
-        self.initial_beta = self.check_weight("beta", beta)
+        rule = ", or a rule such as TargetRate or BetaSchedule"
+        self.initial_beta = arguments.number("beta", beta, low=0, otherwise=rule)
         self.supports_masking = True
 
     def compute_mask(self, inputs: Tensors, previous_mask: Any) -> Tensor | None:

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from .arguments import check_hidden
+from . import arguments
 from .flow import Flow, bound_log_scale
 from .symbolic import symbolic
 from .typing import Shape, Tensor
@@ -58,7 +58,7 @@ class Coupling(Flow):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.units_per_hidden = check_hidden("hidden", hidden)
+        self.units_per_hidden = arguments.integers("hidden", hidden)
         self.activation = keras.activations.get(activation)
 
     def build(self, input_shape: Shape) -> None:

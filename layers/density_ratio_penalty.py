@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from .arguments import restored
+from . import arguments
 from .base import Seeded, batch_mean
 from .discriminators import dense_discriminator
 from .penalty import Penalty
@@ -72,7 +72,7 @@ class DensityRatioPenalty(Seeded, Penalty):
         super().__init__(weight=weight, seed=seed, **kwargs)
         if discriminator is None:
             discriminator = dense_discriminator()
-        self.discriminator = restored(discriminator)
+        self.discriminator = arguments.layer("discriminator", discriminator)
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)

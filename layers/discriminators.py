@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
+from . import arguments
 from .spectral_normalization import SpectralNormalization
 
 
@@ -31,8 +32,9 @@ def dense_discriminator(
         Kim & Mnih, Disentangling by Factorising (2018), App. A; Variance Constrained
         Autoencoding, App. B.5.
     """
+    slope = arguments.number("slope", slope, low=0)
     stack = []
-    for units in hidden:
+    for units in arguments.integers("hidden", hidden):
         stack += [layers.Dense(units), layers.LeakyReLU(slope)]
     return keras.Sequential([*stack, layers.Dense(2)], name="discriminator")
 
@@ -66,8 +68,10 @@ def conv_discriminator(
         Miyato et al., Spectral Normalization for Generative Adversarial Networks
         (2018).
     """
+    slope = arguments.number("slope", slope, low=0)
+    kernel = arguments.integer("kernel", kernel)
     stack = []
-    for count in filters:
+    for count in arguments.integers("filters", filters):
         convolution = layers.Conv2D(count, kernel, strides=2, padding="same")
         stack += [SpectralNormalization(convolution), layers.LeakyReLU(slope)]
     dense = SpectralNormalization(layers.Dense(1))

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from . import arguments
 from .base import batch_weights
 from .beta import BetaRule, TargetRate
 from .channel import Channel, Draw, check_echoes_from, check_inputs, pair_shape
@@ -164,30 +165,16 @@ class EchoSample(Channel):
         **kwargs: Any,
     ) -> None:
         super().__init__(beta=beta, seed=seed, **kwargs)
-        if scale not in SCALES:
-            raise ValueError(
-                f"scale must be one of {', '.join(SCALES)}. Received: scale={scale!r}"
-            )
-        if sampling not in SAMPLINGS:
-            raise ValueError(
-                f"sampling must be one of {', '.join(SAMPLINGS)}. "
-                f"Received: sampling={sampling!r}"
-            )
+        self.scale = arguments.choice("scale", scale, SCALES)
+        self.sampling = arguments.choice("sampling", sampling, SAMPLINGS)
         self.r = max_scale(d_max, max_magnitude)
+        self.d_max, self.max_magnitude = int(d_max), float(max_magnitude)
+        self.multiplicative = arguments.flag("multiplicative", multiplicative)
         if bank_size is None:
-            bank_size = max(1024, 4 * (d_max + 1))
-        if not d_max < bank_size < math.inf or bank_size != int(bank_size):
-            raise ValueError(
-                f"bank_size must be an integer greater than d_max = {d_max}. "
-                f"Received: bank_size={bank_size}"
-            )
-        self.d_max = int(d_max)
-        self.max_magnitude = max_magnitude
-        self.sampling = sampling
-        self.multiplicative = multiplicative
-        self.bank_size = int(bank_size)
-        self.scale = scale
-        self.synchronized = synchronized
+            bank_size = max(1024, 4 * (self.d_max + 1))
+        # More than d_max: the echoes of an example differ.
+        self.bank_size = arguments.integer("bank_size", bank_size, self.d_max + 1)
+        self.synchronized = arguments.flag("synchronized", synchronized)
 
     def build(self, input_shape: list[Shape]) -> None:
         super().build(input_shape)
@@ -332,6 +319,7 @@ class EchoSample(Channel):
         Raises:
             ValueError: the layer has never been trained, so its bank is empty.
         """
+        n = arguments.sample_size(n)
         if not self.built or not float(ops.convert_to_numpy(self.bank_rows)):
             raise ValueError(
                 "EchoSample.sample draws from the bank, which is empty before "

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from . import arguments
 from .beta import BetaRule
 from .bottleneck import Bottleneck
 from .channel import Draw
@@ -95,12 +96,9 @@ class EchoBottleneck(Bottleneck):
         dtype: keras.DTypePolicy | str | None = None,
     ) -> None:
         super().__init__(units, name=name, trainable=trainable, dtype=dtype)
-        if parametrization not in PARAMETRIZATIONS:
-            raise ValueError(
-                f"parametrization must be one of {', '.join(PARAMETRIZATIONS)}. "
-                f"Received: parametrization={parametrization!r}"
-            )
-        self.parametrization = parametrization
+        self.parametrization = arguments.choice(
+            "parametrization", parametrization, PARAMETRIZATIONS
+        )
         linear = parametrization == "scaled"
         if max_magnitude is None:
             max_magnitude = 10.0 if linear else 1.0
@@ -126,7 +124,7 @@ class EchoBottleneck(Bottleneck):
             self.head("log_s", bias_initializer=keras.initializers.Constant(bias)),
         ]
         if self.channel.scale == "triangular":
-            entries = units * (units - 1) // 2
+            entries = self.units * (self.units - 1) // 2
             self.heads.append(self.head("lower", entries))
         self.standardize = None
         if parametrization == "standardized":

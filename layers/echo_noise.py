@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 from scipy import optimize
 
+from . import arguments
 from .backend import compiled_on_cpu
 from .numerics import matvec, matvec_transposed, outer
 from .typing import Tensor
@@ -38,18 +39,9 @@ def max_scale(
     >>> round(max_scale(99), 4)
     0.8359
     """
-    if not 1 <= d_max < math.inf or d_max != int(d_max):
-        raise ValueError(f"d_max must be an integer >= 1. Received: d_max={d_max}")
-    if not 0 < max_magnitude < math.inf:
-        raise ValueError(
-            f"max_magnitude must be a finite number > 0. "
-            f"Received: max_magnitude={max_magnitude}"
-        )
-    if not 0 < precision < math.inf:
-        raise ValueError(
-            f"precision must be a finite number > 0. Received: precision={precision}"
-        )
-
+    d_max = arguments.integer("d_max", d_max)
+    max_magnitude = arguments.number("max_magnitude", max_magnitude, above=0)
+    precision = arguments.number("precision", precision, above=0)
     log_bound = math.log(precision) - math.log(max_magnitude)
 
     # In u = log r the excess rises from -inf to +inf, so there is one root.

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from . import arguments
 from .arguments import shape_list
 from .symbolic import MethodCalls
 from .typing import Shape, Tensor, Tensors
@@ -162,6 +163,7 @@ class OrderedFlow(Flow):
 
     def __init__(self, is_random: bool, seed: int | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        seed = arguments.seed(seed)
         if is_random and seed is None:
             # Drawn here so that get_config knows it: a copy permutes alike.
             seed = random.randrange(2**31)

@@ -6,10 +6,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from .arguments import restored
+from . import arguments
 from .autoregressive import MAFBlock
 from .flow import Flow
-from .marginals import Marginal, StandardNormal
+from .marginals import DENSITY, Marginal, StandardNormal
 from .symbolic import symbolic
 from .typing import Shape, Tensor
 
@@ -59,8 +59,8 @@ class FlowMarginal(Marginal):
         **kwargs: Any,
     ) -> None:
         super().__init__(seed=seed, **kwargs)
-        self.flow = restored(flow)
-        base = restored(base)
+        self.flow = arguments.layer("flow", flow, kind=Flow)
+        base = arguments.layer("base", base, DENSITY, optional=True)
         if base is None:
             # Not in half precision: the flow carries each sample's digits on.
             base = StandardNormal(seed=seed, dtype="float32")
@@ -85,6 +85,7 @@ class FlowMarginal(Marginal):
 
     def sample(self, n: int) -> Tensor:
         """Draws n codes, (n, d), by `flow.transform`. The layer must be built."""
+        self.check_built()
         z, _ = self.flow.transform(self.base.sample(n))
         return ops.cast(z, self.compute_dtype)
 

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from .arguments import check_choice, shape_list
+from . import arguments
+from .arguments import shape_list
 from .base import batch_mean
 from .density_ratio_penalty import DensityRatioPenalty
 from .discriminators import conv_discriminator
@@ -93,9 +94,9 @@ class GANPenalty(DensityRatioPenalty):
     ) -> None:
         discriminator = conv_discriminator() if discriminator is None else discriminator
         super().__init__(weight=weight, discriminator=discriminator, **kwargs)
-        self.form = check_choice("form", form, FORMS)
-        self.logits = bool(logits)
-        self.against = check_choice("against", against, AGAINST)
+        self.form = arguments.choice("form", form, FORMS)
+        self.logits = arguments.flag("logits", logits)
+        self.against = arguments.choice("against", against, AGAINST)
 
     def build(self, input_shape: Shape) -> None:
         shapes = shape_list(input_shape)

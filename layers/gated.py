@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from . import arguments
 from .typing import Shape, Tensor
 
 
@@ -67,7 +68,7 @@ class GatedDense(Gated, keras.layers.Dense):
     """
 
     def __init__(self, units: int, **kwargs: Any) -> None:
-        super().__init__(2 * units, **kwargs)
+        super().__init__(2 * arguments.integer("units", units), **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
@@ -101,6 +102,7 @@ class GatedConv2D(Gated, keras.layers.Conv2D):
     def __init__(
         self, filters: int, kernel_size: int | tuple[int, int], **kwargs: Any
     ) -> None:
+        filters = arguments.integer("filters", filters)
         super().__init__(2 * filters, kernel_size, **kwargs)
 
 
@@ -135,4 +137,5 @@ class GatedConv2DTranspose(Gated, keras.layers.Conv2DTranspose):
     def __init__(
         self, filters: int, kernel_size: int | tuple[int, int], **kwargs: Any
     ) -> None:
+        filters = arguments.integer("filters", filters)
         super().__init__(2 * filters, kernel_size, **kwargs)

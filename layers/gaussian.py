@@ -6,9 +6,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from . import arguments
 from .beta import BetaRule
 from .channel import Channel, Draw, check_inputs, first_mask, pair_shape
-from .marginals import Logistic, StandardNormal
+from .marginals import DENSITY, Logistic, StandardNormal
 from .numerics import log_normal
 from .symbolic import symbolic
 from .typing import Shape, Tensor, Tensors
@@ -83,26 +84,21 @@ class GaussianSample(Channel):
         **kwargs: Any,
     ) -> None:
         super().__init__(beta=beta, seed=seed, **kwargs)
-        if noise_variance is not None and not 0 < noise_variance < math.inf:
-            raise ValueError(
-                f"noise_variance must be a finite number > 0, or None to take "
-                f"[mean, log_var]. Received: noise_variance={noise_variance}"
-            )
+        # None takes [mean, log_var].
+        self.noise_variance = arguments.number(
+            "noise_variance", noise_variance, above=0, optional=True
+        )
+        self.context = context = arguments.flag("context", context)
+        marginal = arguments.layer("marginal", marginal, DENSITY, optional=True)
+        if marginal is None:
+            marginal = StandardNormal(dtype=self.dtype_policy)
+        self.marginal = marginal
+        self.flow = flow = arguments.layer("flow", flow, ("transform",), optional=True)
         if context and (flow is None or noise_variance is not None):
             raise ValueError(
                 f"context=True needs a flow, and no fixed noise_variance. "
                 f"Received: flow={flow}, noise_variance={noise_variance}"
             )
-        self.noise_variance = noise_variance
-        self.context = context
-        if isinstance(marginal, dict):  # as `get_config` writes it
-            marginal = keras.saving.deserialize_keras_object(marginal)
-        if marginal is None:
-            marginal = StandardNormal(dtype=self.dtype_policy)
-        self.marginal = marginal
-        if isinstance(flow, dict):
-            flow = keras.saving.deserialize_keras_object(flow)
-        self.flow = flow
 
     def build(self, input_shape: Shape | list[Shape]) -> None:
         super().build(input_shape)

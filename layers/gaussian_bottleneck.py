@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from . import arguments
 from .beta import BetaRule
 from .bottleneck import Bottleneck
 from .gaussian import GaussianSample
@@ -73,11 +74,9 @@ class GaussianBottleneck(Bottleneck):
         dtype: keras.DTypePolicy | str | None = None,
     ) -> None:
         super().__init__(units, name=name, trainable=trainable, dtype=dtype)
-        if variance_activation not in ("exp", "softplus"):
-            raise ValueError(
-                f"variance_activation must be 'exp' or 'softplus'. "
-                f"Received: variance_activation={variance_activation!r}"
-            )
+        arguments.choice(
+            "variance_activation", variance_activation, ("exp", "softplus")
+        )
         self.channel = GaussianSample(
             marginal=marginal,
             noise_variance=noise_variance,
@@ -98,13 +97,14 @@ class GaussianBottleneck(Bottleneck):
                 f"no head gives the variance. "
                 f"Received: variance_activation={variance_activation!r}"
             )
+        context_units = arguments.integer("context_units", context_units, optional=True)
         self.context_units = context_units
         self.context_head = None
         if context_units is not None:
-            if not self.channel.context or context_units < 1:
+            if not self.channel.context:
                 raise ValueError(
-                    f"context_units must be None, or an integer >= 1 beside "
-                    f"context=True. Received: context_units={context_units}"
+                    f"context_units must be None without context=True. "
+                    f"Received: context_units={context_units}"
                 )
             self.context_head = self.head("context", context_units)
 

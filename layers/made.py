@@ -7,7 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from .arguments import check_hidden, check_integer, shape_list
+from . import arguments
+from .arguments import shape_list
 from .flow import split_shapes
 from .typing import Shape, Tensor, Tensors
 
@@ -57,9 +58,14 @@ class MaskedDense(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         # Arrays: Keras would wrap a list of several hundred numbers.
-        self.input_degrees = np.array(input_degrees, "int32")
-        self.output_degrees = np.array(output_degrees, "int32")
-        self.strict = strict
+        self.input_degrees, self.output_degrees = (
+            np.array(arguments.integers(name, degrees, low=0), "int32")
+            for name, degrees in (
+                ("input_degrees", input_degrees),
+                ("output_degrees", output_degrees),
+            )
+        )
+        self.strict = strict = arguments.flag("strict", strict)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         before, after = self.input_degrees[:, None], self.output_degrees
         self.mask = np.array(after > before if strict else after >= before, "float32")
@@ -71,6 +77,7 @@ class MaskedDense(keras.layers.Layer):
                 f"MaskedDense must have one input for each of its {units} degrees. "
                 f"Received: input_shape={tuple(input_shape)}"
             )
+        self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: units})
         self.kernel = self.add_weight(
             name="kernel",
             shape=self.mask.shape,
@@ -156,10 +163,10 @@ class MADE(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.units_per_hidden = check_hidden("units_per_hidden", units_per_hidden)
-        self.outputs_per_dim = check_integer("outputs_per_dim", outputs_per_dim)
+        self.units_per_hidden = arguments.integers("units_per_hidden", units_per_hidden)
+        self.outputs_per_dim = arguments.integer("outputs_per_dim", outputs_per_dim)
         self.activation = keras.activations.get(activation)
-        self.order = None if order is None else tuple(int(i) for i in order)
+        self.order = None if order is None else arguments.integers("order", order, 0)
 
     def build(self, input_shape: Shape) -> None:
         d, context = split_shapes(self, input_shape)

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from .arguments import check_choice, restored
+from . import arguments
 from .density_ratio_penalty import DensityRatioPenalty
 from .marginals import StandardNormal
 from .typing import Shape, Tensor
@@ -77,15 +77,16 @@ class MarginalKLPenalty(DensityRatioPenalty):
         super().__init__(
             weight=weight, discriminator=discriminator, seed=seed, **kwargs
         )
-        self.form = check_choice("form", form, FORMS)
+        self.form = arguments.choice("form", form, FORMS)
         if weight < 0 and form != "kl":
             raise ValueError(
                 f"weight must be a number >= 0 unless form is 'kl'. Received: "
                 f"weight={weight}, form={form!r}"
             )
+        prior = arguments.layer("prior", prior, ("sample",), optional=True)
         if prior is None:
             prior = StandardNormal(seed=seed, dtype="float32")
-        self.prior = restored(prior)
+        self.prior = prior
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)

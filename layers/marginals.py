@@ -9,10 +9,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from . import arguments
 from .base import Seeded
 from .numerics import sum_over_latent
 from .symbolic import MethodCalls, symbolic
 from .typing import Shape, Tensor
+
+DENSITY = ("log_prob", "sample")  # the methods of a layer in a marginal's place
 
 
 class Marginal(Seeded, MethodCalls):
@@ -62,6 +65,20 @@ class Marginal(Seeded, MethodCalls):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)[:1]
 
+    def check_built(self) -> None:
+        """Raises a ValueError where the shape of the codes is not known yet."""
+        if not self.built:
+            raise ValueError(
+                f"{type(self).__name__} must be built, to know the shape of its codes: "
+                f"call it, or the model it stands in, first. Received: not built"
+            )
+
+    def sample_shape(self, n: int) -> Shape:
+        """The shape of n codes, (n, ...), once the layer is built."""
+        n = arguments.sample_size(n)
+        self.check_built()
+        return (n, *self.code_shape)
+
     @symbolic
     def log_prob(self, z: Tensor) -> Tensor:
         """log m(z) in nats, (batch, ...) -> (batch,)."""
@@ -106,7 +123,7 @@ class StandardNormal(Marginal):
     def sample(self, n: int) -> Tensor:
         """Draws n codes: (n, ...). The layer must have been built."""
         z = keras.random.normal(
-            (n, *self.code_shape), dtype="float32", seed=self.seed_generator
+            self.sample_shape(n), dtype="float32", seed=self.seed_generator
         )
         return ops.cast(z, self.compute_dtype)
 
@@ -145,11 +162,7 @@ class Logistic(Marginal):
         self, scale: float = 1.0, seed: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(seed=seed, **kwargs)
-        if not 0 < scale < math.inf:
-            raise ValueError(
-                f"scale must be a finite number > 0. Received: scale={scale}"
-            )
-        self.scale = float(scale)
+        self.scale = arguments.number("scale", scale, above=0)
 
     @symbolic
     def log_prob(self, z: Tensor) -> Tensor:
@@ -161,7 +174,7 @@ class Logistic(Marginal):
     def sample(self, n: int) -> Tensor:
         """Draws n codes: (n, ...). The layer must have been built."""
         u = keras.random.uniform(
-            (n, *self.code_shape), dtype="float32", seed=self.seed_generator
+            self.sample_shape(n), dtype="float32", seed=self.seed_generator
         )
         # The numbers next to 0 and 1: beyond them the logarithms are infinite.
         u = ops.clip(u, 2.0**-24, 1.0 - 2.0**-24)

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from .arguments import check_choice, restored
+from . import arguments
 from .base import batch_weights
 from .marginals import StandardNormal
 from .numerics import scaled_distances
@@ -96,25 +96,18 @@ class MMDPenalty(Penalty):
         **kwargs: Any,
     ) -> None:
         super().__init__(weight=weight, **kwargs)
-        if not len(scales) or not all(0 < scale < math.inf for scale in scales):
-            raise ValueError(
-                f"scales must be finite numbers > 0, at least one. Received: "
-                f"scales={scales}"
-            )
-        self.scales = [float(scale) for scale in scales]
-        self.squared = squared
-        if bandwidth is not None and not 0 < bandwidth < math.inf:
-            raise ValueError(
-                f"bandwidth must be a finite number > 0, or None for the default. "
-                f"Received: bandwidth={bandwidth}"
-            )
-        self.kernel = check_choice("kernel", kernel, KERNELS)
-        self.bandwidth = bandwidth
-        self.estimator = check_choice("estimator", estimator, ESTIMATORS)
-        self.seed = seed
+        self.scales = arguments.numbers_list("scales", scales, above=0)
+        self.squared = arguments.flag("squared", squared)
+        self.bandwidth = arguments.number(
+            "bandwidth", bandwidth, above=0, optional=True
+        )
+        self.kernel = arguments.choice("kernel", kernel, KERNELS)
+        self.estimator = arguments.choice("estimator", estimator, ESTIMATORS)
+        self.seed = arguments.seed(seed)
+        prior = arguments.layer("prior", prior, ("sample",), optional=True)
         if prior is None:
             prior = StandardNormal(seed=seed, dtype="float32")
-        self.prior = restored(prior)
+        self.prior = prior
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)

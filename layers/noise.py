@@ -1,11 +1,11 @@
 """Noise on an encoder's inputs."""
 
-import math
 from typing import Any
 
 import keras
 from keras import ops
 
+from . import arguments
 from .base import Seeded
 from .typing import Shape, Tensor
 
@@ -49,11 +49,7 @@ class InputNoise(Seeded):
         self, bound: float = 0.01, seed: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(seed=seed, **kwargs)
-        if not 0 <= bound < math.inf:
-            raise ValueError(
-                f"bound must be a finite number >= 0. Received: bound={bound}"
-            )
-        self.bound = float(bound)
+        self.bound = arguments.number("bound", bound, low=0)
 
     def build(self, input_shape: Shape) -> None:
         pass

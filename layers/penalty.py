@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from . import arguments
 from .base import LossTerm, batch_mean
 from .channel import first_mask
 from .symbolic import MethodCalls
@@ -49,8 +50,8 @@ class Penalty(MethodCalls, LossTerm):
 
     def __init__(self, weight: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        size = abs(weight) if self.signed else weight
-        self.initial_weight = math.copysign(self.check_weight("weight", size), weight)
+        low = -math.inf if self.signed else 0.0
+        self.initial_weight = arguments.number("weight", weight, low)
 
     def build(self, input_shape: Shape | None = None) -> None:
         self.weight = self.add_state("weight", (), self.initial_weight)

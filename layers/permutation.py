@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from .arguments import check_choice
+from . import arguments
 from .flow import OrderedFlow
 from .symbolic import symbolic
 from .typing import Shape, Tensor
@@ -60,7 +60,7 @@ class Permutation(OrderedFlow):
         **kwargs: Any,
     ) -> None:
         if isinstance(order, str):
-            check_choice("order", order, ORDERS)
+            arguments.choice("order", order, ORDERS)
         else:
             order = self._check_indices(order)
         super().__init__(order == "random", seed, **kwargs)
@@ -68,14 +68,13 @@ class Permutation(OrderedFlow):
 
     @staticmethod
     def _check_indices(order):
-        indices = np.asarray(order)
-        found = sorted(indices.tolist()) if indices.ndim == 1 else None
-        if not found or found != list(range(len(found))):
+        indices = arguments.integers("order", order, low=0)
+        if sorted(indices) != list(range(len(indices))):
             raise ValueError(
                 f"order must hold each of the indices from 0 to d - 1 once. Received: "
                 f"order={order!r}"
             )
-        return tuple(int(i) for i in indices)
+        return indices
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)

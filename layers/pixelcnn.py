@@ -6,7 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from .arguments import check_integer, shape_list
+from . import arguments
+from .arguments import shape_list
 from .base import Seeded
 from .gated import GatedConv2D, GatedConv2DTranspose, GatedDense
 from .pixelcnn_sampling import (
@@ -138,8 +139,8 @@ class PixelCNN(Seeded):
         **kwargs: Any,
     ) -> None:
         super().__init__(seed=seed, **kwargs)
-        self.features = check_integer("features", features)
-        self.layers_per_block = check_integer("layers_per_block", layers_per_block)
+        self.features = arguments.integer("features", features)
+        self.layers_per_block = arguments.integer("layers_per_block", layers_per_block)
 
     def build(self, input_shape: Shape) -> None:
         shapes = shape_list(input_shape)
@@ -256,7 +257,7 @@ class PixelCNN(Seeded):
                 f"This PixelCNN must be given {wanted} to sample. Received: z of shape "
                 f"{z_shape}, n={n}"
             )
-        n = len(z) if n is None else n
+        n = len(z) if n is None else arguments.integer("n", n)
         condition = None
         if self.conditional:
             condition = ops.convert_to_numpy(self.condition(ops.convert_to_tensor(z)))

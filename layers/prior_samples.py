@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from .arguments import check_integer, restored
+from . import arguments
 from .base import Seeded
 from .marginals import StandardNormal
 from .typing import Shape, Tensor, Tensors
@@ -47,8 +47,9 @@ class PriorSamples(Seeded):
         **kwargs: Any,
     ) -> None:
         super().__init__(seed=seed, **kwargs)
-        self.units = check_integer("units", units)
-        self.prior = StandardNormal(seed=seed) if prior is None else restored(prior)
+        self.units = arguments.integer("units", units)
+        prior = arguments.layer("prior", prior, ("sample",), optional=True)
+        self.prior = StandardNormal(seed=seed) if prior is None else prior
 
     def build(self, input_shape: Shape) -> None:
         if not self.prior.built:

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from . import arguments
 from .base import LossTerm
 from .channel import is_collecting
 from .numerics import mean_of_rows, unmasked_positions, usable_rows
@@ -62,8 +63,8 @@ class ScaledDense(keras.layers.Dense):
     add_state = LossTerm.add_state
 
     def __init__(self, units: int, synchronized: bool = True, **kwargs: Any) -> None:
-        super().__init__(units, **kwargs)
-        self.synchronized = synchronized
+        super().__init__(arguments.integer("units", units), **kwargs)
+        self.synchronized = arguments.flag("synchronized", synchronized)
         self.supports_masking = True
 
     def build(self, input_shape: Shape) -> None:

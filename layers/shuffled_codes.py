@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from .arguments import check_integer
+from . import arguments
 from .base import Seeded
 from .typing import Shape, Tensor
 
@@ -46,7 +46,7 @@ class ShuffledCodes(Seeded):
         self, groups: int | None = None, seed: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(seed=seed, **kwargs)
-        self.groups = None if groups is None else check_integer("groups", groups)
+        self.groups = arguments.integer("groups", groups, optional=True)
 
     def build(self, input_shape: Shape) -> None:
         groups = self.groups or input_shape[-1]

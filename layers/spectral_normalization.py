@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from .arguments import check_integer, restored
+from . import arguments
 from .typing import Shape, Tensor
 
 TINY = 1e-30
@@ -57,12 +57,12 @@ class SpectralNormalization(keras.layers.Layer):
         self, layer: keras.layers.Layer, squarings: int = 6, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.layer = restored(layer)
+        self.layer = arguments.restored(layer)
         if not isinstance(self.layer, tuple(getattr(keras.layers, x) for x in LINEAR)):
             raise ValueError(
                 f"layer must be one of {', '.join(LINEAR)}. Received: layer={layer!r}"
             )
-        self.squarings = check_integer("squarings", squarings)
+        self.squarings = arguments.integer("squarings", squarings)
 
     def build(self, input_shape: Shape) -> None:
         if not self.layer.built:

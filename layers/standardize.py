@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from . import arguments
 from .base import LossTerm
 from .channel import is_collecting
 from .numerics import mean_of_rows, unmasked_positions, usable_rows
@@ -43,7 +44,7 @@ class Standardize(LossTerm):
 
     def __init__(self, synchronized: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.synchronized = synchronized
+        self.synchronized = arguments.flag("synchronized", synchronized)
         self.supports_masking = True
 
     def build(self, input_shape: Shape) -> None:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from . import arguments
 from .base import LossTerm
 from .marginals import Marginal
 from .numerics import project, scaled_distances
@@ -80,11 +81,8 @@ class VampPrior(Marginal, LossTerm):
         **kwargs: Any,
     ) -> None:
         super().__init__(seed=seed, **kwargs)
-        if variant not in VARIANTS:
-            raise ValueError(
-                f"variant must be one of {', '.join(VARIANTS)}. "
-                f"Received: variant={variant!r}"
-            )
+        arguments.choice("variant", variant, VARIANTS)
+        arguments.flag("learned_weights", learned_weights)
         if learned_weights and variant == "published_code":
             raise ValueError(
                 "learned_weights must be False with variant='published_code', which "
@@ -183,6 +181,7 @@ class VampPrior(Marginal, LossTerm):
         Raises:
             ValueError: there was no call before.
         """
+        n = arguments.sample_size(n)
         components, seed = self._kept(), self.seed_generator
         log_weights = ops.expand_dims(self._log_weights(), 0)
         k = keras.random.categorical(log_weights, n, seed=seed)[0]
@@ -270,19 +269,10 @@ class PseudoInputs(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if count < 1 or count != int(count):
-            raise ValueError(
-                f"count, the number of pseudo-inputs, must be an integer >= 1. "
-                f"Received: count={count}"
-            )
-        if not -math.inf < low < high < math.inf:
-            raise ValueError(
-                f"low and high must be finite with low < high. "
-                f"Received: low={low}, high={high}"
-            )
-        self.count = int(count)
+        self.count = arguments.integer("count", count)
         self.initializer = keras.initializers.get(initializer)
-        self.low, self.high = float(low), float(high)
+        self.low = arguments.number("low", low)
+        self.high = arguments.number("high", high, above=self.low)
 
     def build(self, input_shape: Shape) -> None:
         shape = tuple(input_shape)[1:]

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from . import arguments
 from .base import batch_weights
 from .penalty import Penalty
 from .replicas import gathered
@@ -59,10 +60,8 @@ class VariancePenalty(Penalty):
         **kwargs: Any,
     ) -> None:
         super().__init__(weight=weight, **kwargs)
-        if variance is not None:
-            variance = self.check_weight("variance", variance)
-        self.variance = variance
-        self.synchronized = synchronized
+        self.variance = arguments.number("variance", variance, low=0, optional=True)
+        self.synchronized = arguments.flag("synchronized", synchronized)
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)

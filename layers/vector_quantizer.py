@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from . import arguments
 from .backend import argmin
 from .base import batch_mean, batch_weights
 from .beta import BetaRule
@@ -144,46 +145,19 @@ class VectorQuantizer(Channel):
         **kwargs: Any,
     ) -> None:
         super().__init__(beta=beta, seed=seed, **kwargs)
-        if not 2 <= codewords <= 2**16 or codewords != int(codewords):
-            raise ValueError(
-                f"codewords must be an integer from 2 to 65536. "
-                f"Received: codewords={codewords}"
-            )
-        if not 1 <= groups < math.inf or groups != int(groups):
-            raise ValueError(
-                f"groups must be an integer >= 1. Received: groups={groups}"
-            )
-        if update not in UPDATES:
-            raise ValueError(
-                f"update must be one of {', '.join(UPDATES)}. "
-                f"Received: update={update!r}"
-            )
-        if not 0 <= decay < 1:
-            raise ValueError(f"decay must be in [0, 1). Received: decay={decay}")
-        if temperature is not None and not 0 < temperature < math.inf:
-            raise ValueError(
-                f"temperature must be None or a finite number > 0. "
-                f"Received: temperature={temperature}"
-            )
-        if dead_code_threshold is not None and not (
-            1 <= dead_code_threshold < math.inf
-            and dead_code_threshold == int(dead_code_threshold)
-        ):
-            raise ValueError(
-                f"dead_code_threshold must be None or an integer >= 1. "
-                f"Received: dead_code_threshold={dead_code_threshold}"
-            )
-        self.codewords = int(codewords)
-        self.groups = int(groups)
-        self.update = update
-        self.decay = float(decay)
-        self.commitment = self.check_weight("commitment", commitment)
-        self.temperature = None if temperature is None else float(temperature)
-        self.dither = self.check_weight("dither", dither)
-        self.dead_code_threshold = (
-            None if dead_code_threshold is None else int(dead_code_threshold)
+        self.codewords = arguments.integer("codewords", codewords, 2, 2**16)
+        self.groups = arguments.integer("groups", groups)
+        self.update = arguments.choice("update", update, UPDATES)
+        self.decay = arguments.number("decay", decay, low=0, below=1)
+        self.commitment = arguments.number("commitment", commitment, low=0)
+        self.temperature = arguments.number(
+            "temperature", temperature, above=0, optional=True
         )
-        self.synchronized = synchronized
+        self.dither = arguments.number("dither", dither, low=0)
+        self.dead_code_threshold = arguments.integer(
+            "dead_code_threshold", dead_code_threshold, optional=True
+        )
+        self.synchronized = arguments.flag("synchronized", synchronized)
         self.initializer = None
         if initializer is not None:
             self.initializer = keras.initializers.get(initializer)
@@ -482,6 +456,7 @@ class VectorQuantizer(Channel):
         Raises:
             ValueError: the layer is not built, or the number of positions is unknown.
         """
+        n = arguments.sample_size(n)
         self._check_built()
         if None in self.positions:
             raise ValueError(

@@ -429,7 +429,7 @@ def test_bytes_are_those_of_files(tmp_path):
 @pytest.mark.parametrize(
     ("x", "sentence"),
     [
-        (data()[:0], r"^x must have at least one example. Received: .*\(0, 4\)"),
+        (data()[:0], r"^x must be .* at least one number. Received: .*\(0, 4\)"),
         (np.where(data() > 2, np.nan, data()), "^x must hold finite .* in 2 of 20"),
         (np.where(data() > 2, np.inf, data()), "^x must hold finite .* in 2 of 20"),
     ],

@@ -1,4 +1,4 @@
-"""Tests of what every room needs of files and arguments."""
+"""Tests of what every room needs of files."""
 
 import gzip
 import hashlib
@@ -10,19 +10,6 @@ import pytest
 
 from echo_keras import _files
 from echo_keras.data import archives
-
-
-@pytest.mark.parametrize("value", [1, 3, np.int32(2)])
-def test_integers_in_range_are_returned(value):
-    found = _files.check_integer(value, "n", 1, 3)
-    assert found == value and type(found) is int
-
-
-@pytest.mark.parametrize("value", [0, 4, 2.0, True, "2", None])
-def test_other_values_raise(value):
-    sentence = rf"^n must be an integer in \[1, 3\]. Received: n={value!r}$"
-    with pytest.raises(ValueError, match=sentence):
-        _files.check_integer(value, "n", 1, 3)
 
 
 def test_json_is_replaced_as_a_whole(tmp_path, monkeypatch):

@@ -165,22 +165,22 @@ def test_examples_run(tfp):
 
 def test_other_layers_raise():
     sentence = "^marginal must be one of StandardNormal, .* Received: marginal=Dense"
-    with pytest.raises(TypeError, match=sentence):
+    with pytest.raises(ValueError, match=sentence):
         interop.distribution(keras.layers.Dense(2))
-    with pytest.raises(TypeError, match="marginal=GaussianSample, a channel: see"):
+    with pytest.raises(ValueError, match="marginal=GaussianSample, a channel: see"):
         interop.distribution(GaussianSample())
-    with pytest.raises(TypeError, match="^channel must be a GaussianSample. .*=Dense"):
+    with pytest.raises(ValueError, match="^channel must be a GaussianSample. .*=Dense"):
         interop.posterior(keras.layers.Dense(2), codes())
 
 
 def test_an_echo_channel_has_no_density():
-    with pytest.raises(TypeError, match=r"it has a rate but no density q\(z\|x\)"):
+    with pytest.raises(ValueError, match=r"it has a rate but no density q\(z\|x\)"):
         interop.posterior(EchoSample(), [codes(), codes()])
 
 
 def test_a_flow_has_no_gaussian_posterior():
     channel = GaussianSample(flow=IAFBlock(**SMALL))
-    with pytest.raises(TypeError, match="without a flow. Received: .*=IAFBlock"):
+    with pytest.raises(ValueError, match="without a flow. Received: .*=IAFBlock"):
         interop.posterior(channel, [codes(), codes()])
 
 

@@ -112,8 +112,8 @@ def test_one_step_needs_no_permutation(make):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"steps": 0}, "steps must be an integer >= 1. Received: steps=0"),
-        ({"steps": 1.5}, "steps must be an integer >= 1. Received: steps=1.5"),
+        ({"steps": 0}, r"an integer in \[1, 1000\]. Received: steps=0"),
+        ({"steps": 1.5}, r"an integer in \[1, 1000\]. Received: steps=1.5"),
         ({"hidden": 64}, "hidden must be a list of integers >= 1.*[Rr]eceived.*64"),
     ],
 )
@@ -370,7 +370,7 @@ GOOD = gaussian(20, seed=0)
 def test_codes_of_another_shape_raise(shape):
     if len(shape) == 2 and shape[0] >= 2 and shape[1]:
         shape = [*shape, 1]
-    with pytest.raises(ValueError, match=r"codes must have shape \(n, d\) with n >= 2"):
+    with pytest.raises(ValueError, match=r"codes must .* shape \(n, d\)"):
         fit_latent_flow(np.zeros(shape))
 
 
@@ -389,8 +389,8 @@ def test_codes_that_are_not_finite_raise(bad, where):
 @pytest.mark.parametrize(
     ("codes", "arguments", "sentence"),
     [
-        (np.array([["a", "b"]] * 3), {}, "codes must be real numbers. Received: dtype"),
-        (GOOD + 1j, {}, "codes must be real numbers. Received: dtype=complex128"),
+        (np.array([["a", "b"]] * 3), {}, "codes must be real numbers of shape"),
+        (GOOD + 1j, {}, "codes must be real numbers of shape"),
         (GOOD * [1, 0, 1], {}, r"must vary in every dimension.*dimensions \[1\]"),
         (GOOD, {"noise_variance": -0.1}, "noise_variance must be .*=-0.1"),
         (GOOD, {"noise_variance": np.nan}, "noise_variance must be .*=nan"),
@@ -398,7 +398,7 @@ def test_codes_that_are_not_finite_raise(bad, where):
         (GOOD, {"flow": Scale}, "flow must be a Flow. Received"),
         (GOOD, {"epochs": 0}, "epochs must be an integer >= 1"),
         (GOOD, {"batch_size": 0}, "batch_size must be an integer >= 1"),
-        (GOOD, {"learning_rate": 0.0}, "learning_rate must be a number > 0"),
+        (GOOD, {"learning_rate": 0.0}, "learning_rate must be a finite number > 0"),
     ],
 )
 def test_bad_arguments_raise_before_anything_is_written(

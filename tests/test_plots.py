@@ -166,7 +166,10 @@ def test_rows_of_images_are_drawn_in_their_limits():
             lambda: plots.image_rows({"a": halves(), "b": halves()[:, :4]}),
             r"of one shape, .* Received: \(5, 8, 8, 1\), \(5, 4, 8, 1\)",
         ),
-        (lambda: plots.image_rows({"a": halves()[..., 0]}), r"Received: \(5, 8, 8\)"),
+        (
+            lambda: plots.image_rows({"a": halves()[..., 0]}),
+            r"Received: shape \(5, 8, 8\)",
+        ),
         (
             lambda: plots.latent_traversal(linear(), np.eye(4), np.zeros(3)),
             r"code must have shape \(d,\). Received: shape \(4, 4\)",
@@ -392,21 +395,21 @@ def test_a_dozen_labels_look_different():
         (
             RUNS,
             {"fronts": "some"},
-            "'all' or 'each'. Received: fronts='some'",
+            "one of all, each. Received: fronts='some'",
         ),
         (
             RUNS,
             {"entropy": np.inf},
-            "a finite number. Received: entropy=inf",
+            "a finite number, or None. Received: entropy=inf",
         ),
-        ({}, {}, "at least 1"),
+        ({}, {}, "at least one"),
         (
             {"a": [(1, 2)], "b": []},
             {},
-            r"at least one .* shape \(0,\) for 'b'",
+            r"'b'. must be .* at least one number. Received: shape \(0,\)",
         ),
         ({"a": [(1, 2, 3)]}, {}, r"pairs \(rate, distortion\).*\(1, 3\) for 'a'"),
-        ({"a": [(1, np.nan)]}, {}, "must be finite numbers"),
+        ({"a": [(1, np.nan)]}, {}, "curves.* must be finite"),
         ({"a": [(1, np.nan)]}, {"entropy": 3, "fronts": "each"}, "must be finite"),
     ],
 )
@@ -417,7 +420,7 @@ def test_bad_runs_of_a_phase_diagram(curves, arguments, says):
 
 @pytest.mark.parametrize(
     ("curves", "says"),
-    [({}, "at least 1"), ({"b": []}, "at least one .* Received: shape")],
+    [({}, "at least one"), ({"b": []}, "at least one .* Received: shape")],
 )
 def test_bad_points_of_rate_distortion(curves, says):
     with pytest.raises(ValueError, match=says):
@@ -521,7 +524,9 @@ def test_rates_of_dimensions_are_bars_from_the_highest_down():
     texts = [text.get_text() for text in axes.get_legend().get_texts()]
     assert texts == ["Echo: 4.5 nats", "VAE: 3.5 nats"]
     assert "nats" in axes.get_ylabel()
-    with pytest.raises(ValueError, match=r"\(d,\) or \(n, d\).*'a': \(\)"):
+    with pytest.raises(
+        ValueError, match=r"rates\['a'\] must be an array .* shape \(\)"
+    ):
         plots.rate_by_dimension({"a": np.float64(3)})
 
 

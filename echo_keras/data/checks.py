@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from echo_keras.layers import arguments
+
 
 def check_images(
     x: np.ndarray, name: str = "x", shape: tuple[int, int, int] | None = None
@@ -38,7 +40,12 @@ def check_images(
     def wrong(expected, found, do):
         return ValueError(f"{name} must hold {expected}. Received: {found}. {do}.")
 
-    x = np.asarray(x)
+    if shape is not None:
+        shape = arguments.integers("shape", shape, length=3)
+    try:
+        x = np.asarray(x)
+    except ValueError as error:  # a list of rows of several lengths
+        raise wrong("an array", error, "Convert the images first") from None
     if not (x.dtype == np.uint8 or x.dtype == bool or x.dtype.kind == "f"):
         raise wrong(
             "floats in [0, 1], booleans or uint8 in 0..255",

@@ -5,7 +5,8 @@ import functools
 
 import numpy as np
 
-from echo_keras._files import SEED_MAX, check_integer, sha256
+from echo_keras._files import sha256
+from echo_keras.layers import arguments
 
 from .pixels import TREATMENTS
 
@@ -59,7 +60,7 @@ class Dataset:
         >>> data.load("digits").first(100).x_train.shape
         (100, 28, 28, 1)
         """
-        check_integer(n, "n", 1, len(self.x_train))
+        n = arguments.integer("n", n, high=len(self.x_train))
         return self.cut(n, len(self.x_train))
 
     def hold_out(self, n: int, seed: int = 0) -> "Dataset":
@@ -88,8 +89,8 @@ class Dataset:
                 f"{len(self.x_valid)} validation images of {self.name}"
             )
         whole = len(self.x_train)
-        check_integer(n, "n", 1, whole - 1)
-        check_integer(seed, "seed", 0, SEED_MAX)
+        n = arguments.integer("n", n, high=whole - 1)
+        seed = arguments.seed(seed, optional=False)
         order = np.random.RandomState(seed).permutation(whole)
         valid, train = np.sort(order[:n]), np.sort(order[n:])
         return dataclasses.replace(

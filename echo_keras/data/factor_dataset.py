@@ -7,7 +7,8 @@ import keras
 import numpy as np
 
 from echo_keras._epochs import Epochs
-from echo_keras._files import SEED_MAX, check_integer, sha256
+from echo_keras._files import sha256
+from echo_keras.layers import arguments
 
 
 class FactorDataset:
@@ -156,16 +157,16 @@ class FactorDataset:
         Raises:
             ValueError: a number is out of range.
         """
-        check_integer(batch_size, "batch_size", 1)
-        check_integer(steps, "steps", 1)
-        check_integer(seed, "seed", 0, SEED_MAX)
-        check_integer(epoch, "epoch", 0)
+        batch_size = arguments.integer("batch_size", batch_size)
+        steps = arguments.integer("steps", steps)
+        seed = arguments.seed(seed, optional=False)
+        epoch = arguments.integer("epoch", epoch, low=0)
         return _Batches(self, batch_size, steps, seed, epoch)
 
     def subset(self, n: int, seed: int = 0) -> "FactorDataset":
         """Returns a `FactorDataset` of `n` rows drawn without replacement."""
-        check_integer(n, "n", 1, len(self))
-        check_integer(seed, "seed", 0, SEED_MAX)
+        n = arguments.integer("n", n, high=len(self))
+        seed = arguments.seed(seed, optional=False)
         rows = np.random.RandomState(seed).permutation(len(self))[:n]
         note = f"{n} of its {len(self)} images (seed {seed})"
         return self.keep(np.sort(rows), self.name, note)

@@ -13,7 +13,8 @@ import pathlib
 
 import numpy as np
 
-from echo_keras._files import SEED_MAX, check_folder, check_integer, find_files
+from echo_keras._files import check_folder, find_files
+from echo_keras.layers import arguments
 
 from . import dsprites, shapes3d
 from .factor_dataset import FactorDataset, ranges
@@ -82,13 +83,13 @@ def load(
     >>> dataset.source, dataset.total_correlation()
     ('3D Shapes, rendered', 0.0)
     """
-    if name not in _NAMES:
+    if not isinstance(name, str) or name not in _NAMES:
         close = difflib.get_close_matches(str(name).lower(), _NAMES, n=1)
         hint = f". Did you mean {close[0]!r}?" if close else ""
         raise ValueError(
             f"name must be one of {', '.join(_NAMES)}. Received: name={name!r}{hint}"
         )
-    check_integer(seed, "seed", 0, SEED_MAX)
+    seed = arguments.seed(seed, optional=False)
     if name == "shapes3d_rendered":
         return shapes3d.rendered()
     published = shapes3d if name == "shapes3d" else dsprites

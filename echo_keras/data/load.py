@@ -10,7 +10,8 @@ import difflib
 import os
 import pathlib
 
-from echo_keras._files import SEED_MAX, check_folder, check_integer, find_files, sha256
+from echo_keras._files import check_folder, find_files, sha256
+from echo_keras.layers import arguments
 
 from .checks import check_limit
 from .dataset import Dataset
@@ -117,9 +118,8 @@ def load(
     """
     entry = _entry(name)
     how = _binarize_option(name, entry, binarize)
-    check_integer(seed, "seed", 0, SEED_MAX)
-    if limit is not None:
-        check_integer(limit, "limit", 1)
+    seed = arguments.seed(seed, optional=False)
+    limit = arguments.integer("limit", limit, optional=True)
 
     # All of the others are read: they are small, and validation images come last.
     read_limit = limit if entry.partial else None
@@ -181,7 +181,7 @@ def _entry(name: str) -> Entry:
 
 def _binarize_option(name: str, entry: Entry, binarize: str | None) -> str:
     wanted = None
-    if binarize is not None and binarize not in BINARIZE:
+    if not (binarize is None or isinstance(binarize, str) and binarize in BINARIZE):
         wanted = f"None or one of {', '.join(BINARIZE)}"
     elif entry.binary and binarize not in (None, "static"):
         wanted = f"None or 'static' for {name}, which is already binary"

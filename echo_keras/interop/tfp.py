@@ -38,9 +38,8 @@ def distribution(marginal: keras.layers.Layer) -> "tfp.distributions.Distributio
         A distribution with the code's shape as its event shape.
 
     Raises:
-        TypeError: the layer is none of these.
-        ValueError: the layer is not built or, for a VampPrior, was never called or
-            is of the published code, which is not a density.
+        ValueError: the layer is none of these, is not built or, for a VampPrior, was
+            never called or is of the published code, which is not a density.
         ImportError: TensorFlow Probability or tf-keras is missing.
         RuntimeError: Keras does not run on TensorFlow.
 
@@ -65,7 +64,7 @@ def distribution(marginal: keras.layers.Layer) -> "tfp.distributions.Distributio
         hint = ""
         if isinstance(marginal, layers.Channel):
             hint = ", a channel: see `posterior`, or pass its marginal"
-        raise TypeError(
+        raise ValueError(
             f"marginal must be one of {known}. Received: "
             f"marginal={type(marginal).__name__}{hint}"
         )
@@ -94,7 +93,7 @@ def posterior(
         where a code has several axes.
 
     Raises:
-        TypeError: the channel is another one, or has a flow.
+        ValueError: the channel is another one, or has a flow.
         ImportError: TensorFlow Probability or tf-keras is missing.
         RuntimeError: Keras does not run on TensorFlow.
 
@@ -107,18 +106,18 @@ def posterior(
     ((5,), [1.0, 1.0])
     """
     if isinstance(channel, layers.EchoSample | layers.EchoBottleneck):
-        raise TypeError(
+        raise ValueError(
             f"channel must be a GaussianSample. Received: channel="
             f"{type(channel).__name__}, whose noise is made of data: it has a rate "
             f"but no density q(z|x)"
         )
     if not isinstance(channel, layers.GaussianSample):
-        raise TypeError(
+        raise ValueError(
             f"channel must be a GaussianSample. Received: "
             f"channel={type(channel).__name__}"
         )
     if channel.flow is not None:
-        raise TypeError(
+        raise ValueError(
             f"channel must be a GaussianSample without a flow. Received: one with "
             f"flow={type(channel.flow).__name__}"
         )

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import numbers
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from echo_keras.layers import arguments
 from echo_keras.layers.backend import no_gradients
 
 
@@ -45,6 +45,7 @@ def map_batches(
     >>> map_batches(lambda x: 2 * x, np.arange(5), batch_size=2).tolist()
     [0, 2, 4, 6, 8]
     """
+    arguments.function("function", function)
     pieces = []
     for batch in batches(x, batch_size, order):
         with no_gradients():
@@ -83,10 +84,18 @@ def batches(
         lambda a: ops.convert_to_numpy(a) if ops.is_tensor(a) else a, x
     )
     n = count(x)
+    if order is not None:
+        order = arguments.array("order", order, "(m,)", (1,))
+        if order.dtype.kind not in "iu" or not 0 <= order.min() <= order.max() < n:
+            raise ValueError(
+                f"order must be integers from 0 to {n - 1}. Received: {order.dtype} "
+                f"from {order.min()} to {order.max()}"
+            )
+    for each in tree.flatten(x):
+        arguments.array("x", each, finite=False)
     if batch_size is None:
         batch_size = default_batch_size(x)
-    check_integers(1, batch_size=batch_size)
-    step = int(batch_size)
+    step = arguments.integer("batch_size", batch_size)
     for start in range(0, n if order is None else len(order), step):
         here = slice(start, start + step)
         here = here if order is None else order[here]
@@ -99,10 +108,10 @@ def _checked_batches(x, batch_size, order):
             f"batch_size and order must be None for data that come in batches. "
             f"Received: batch_size={batch_size}, order={order}"
         )
-    if not isinstance(x, Iterable):
+    if not isinstance(x, Iterable) or isinstance(x, (list, tuple, dict, str)):
         raise ValueError(
             f"x must be an array, a list or dict of arrays, or batches, such as a "
-            f"PyDataset. Received: x={x!r}"
+            f"PyDataset. Received: x={x!r:.100}"
         )
     if isinstance(x, keras.utils.PyDataset) and x.num_batches is None:
         raise ValueError(
@@ -139,6 +148,10 @@ def count(x: Any) -> int:
     >>> count({"image": np.zeros((5, 2, 2)), "label": np.zeros(5)})
     5
     """
+    if not is_arrays(x):
+        raise ValueError(
+            f"x must be an array, or a list or dict of arrays. Received: x={x!r:.100}"
+        )
     lengths = {a.shape[0] if a.shape else 0 for a in tree.flatten(x)}
     if len(lengths) != 1 or lengths == {0}:
         raise ValueError(
@@ -163,18 +176,35 @@ def default_batch_size(x: Any) -> int:
     """
     # 1 MiB of float32. The first feature maps of a convolutional network hold some
     # thirty times as many numbers as its images: tens of MiB, on any device.
+    if not is_arrays(x):
+        raise ValueError(
+            f"x must be an array, or a list or dict of arrays. Received: x={x!r:.100}"
+        )
     numbers = sum(math.prod(a.shape[1:]) for a in tree.flatten(x))
     return min(max(2**18 // max(numbers, 1), 1), 1024)
 
 
-def check_integers(minimum: int, **values: float) -> None:
-    """Raises a ValueError that names the first value that is no integer >= minimum."""
-    for name, value in values.items():
-        whole = isinstance(value, numbers.Real) and value % 1 == 0
-        if not whole or value < minimum:
+def check_finite(name: str, x: Any) -> Any:
+    """Returns an array, or a list or dict of them; none may have NaN or infinity."""
+    for each in tree.flatten(x):
+        if each is not None:
+            each = ops.convert_to_numpy(each) if ops.is_tensor(each) else each
+            arguments.array(name, each)
+    return x
+
+
+def check_numbers(what: str, found: Any) -> Any:
+    """Returns what a model gave, in arrays; raises a ValueError where it is NaN."""
+    for each in tree.flatten(found):
+        bad = np.isnan(each)
+        if bad.any():
+            rows = int(bad.reshape(len(bad), -1).any(axis=1).sum())
             raise ValueError(
-                f"{name} must be an integer >= {minimum}. Received: {name}={value!r}"
+                f"{what} must be numbers. Received: NaN for {rows} of {len(bad)} "
+                f"examples. Weights are not finite, or inputs are of another scale "
+                f"than those of training"
             )
+    return found
 
 
 def evenly_spaced(x: np.ndarray, n: int) -> np.ndarray:
@@ -192,8 +222,8 @@ def evenly_spaced(x: np.ndarray, n: int) -> np.ndarray:
     >>> evenly_spaced(np.arange(9), 3).tolist()
     [0, 4, 8]
     """
-    rows = np.linspace(0, len(x) - 1, min(n, len(x))).round().astype(int)
-    return x[rows]
+    n = min(arguments.integer("n", n), count(x))
+    return x[np.linspace(0, len(x) - 1, n).round().astype(int)]
 
 
 def with_standard_error(name: str, values: np.ndarray) -> dict[str, float]:
@@ -204,8 +234,9 @@ def with_standard_error(name: str, values: np.ndarray) -> dict[str, float]:
         values: Array (n,).
 
     Returns:
-        A dict with `name` and `name`_se, which is NaN for one example. Of a name that
-        ends in _bits, the unit stays at the end: rate_se_bits.
+        A dict with `name` and `name`_se, which is NaN for one example, and where a
+        value is infinite. Of a name that ends in _bits, the unit stays at the end:
+        rate_se_bits.
 
     Example:
 
@@ -213,6 +244,7 @@ def with_standard_error(name: str, values: np.ndarray) -> dict[str, float]:
     {'rate': 2.0, 'rate_se': 1.0}
     """
     bare = name.removesuffix("_bits")
-    spread = np.std(values, ddof=1) if len(values) > 1 else math.nan
+    known = len(values) > 1 and np.isfinite(values).all()
+    spread = np.std(values, ddof=1) if known else math.nan
     error = spread / math.sqrt(len(values))
     return {name: float(np.mean(values)), f"{bare}_se{name[len(bare) :]}": float(error)}

@@ -19,7 +19,9 @@ import numpy as np
 from keras import ops
 from scipy.special import log_softmax, logsumexp
 
-from .batching import check_integers, map_batches, with_standard_error
+from echo_keras.layers import arguments
+
+from .batching import check_finite, check_numbers, map_batches, with_standard_error
 from .forward import forward_pass
 
 
@@ -52,10 +54,11 @@ def forward(
     >>> rate.shape, logits.shape
     ((5,), (3, 5, 10))
     """
-    check_integers(1, samples=samples)
+    samples = arguments.integer("samples", samples)
     run = forward_pass(model, distortion=False)
 
     def of_batch(x):
+        check_finite("x", x)
         drawn = [run(x) for _ in range(samples)]
         logits = [ops.convert_to_numpy(d.output) for d in drawn]
         found = {"logits": np.stack(logits, axis=1)}
@@ -64,7 +67,7 @@ def forward(
             found["rate"] = np.mean(rates, axis=0)
         return found
 
-    found = map_batches(of_batch, x, batch_size)
+    found = check_numbers("logits and rate", map_batches(of_batch, x, batch_size))
     return found.get("rate"), found["logits"].swapaxes(0, 1)
 
 
@@ -83,6 +86,7 @@ def predictive(logits: np.ndarray) -> np.ndarray:
     >>> np.exp(predictive(both)).round(6).tolist()
     [[0.7, 0.3]]
     """
+    logits = arguments.array("logits", logits, "(samples, n, classes)", (3,))
     each = log_softmax(np.asarray(logits, "float64"), axis=-1)
     return logsumexp(each, axis=0) - math.log(len(each))
 
@@ -151,7 +155,7 @@ def calibration_error(logits: np.ndarray, y: np.ndarray, bins: int = 15) -> floa
         Guo et al., On Calibration of Modern Neural Networks (2017), Eq. 3.
     """
     logits, y = _checked(logits, y)
-    check_integers(1, bins=bins)
+    bins = arguments.integer("bins", bins)
     right = logits.argmax(axis=1) == y
     confidence = np.exp(log_softmax(logits, axis=1).max(axis=1))
     edges = np.arange(1, bins) / bins
@@ -221,15 +225,24 @@ def information_plane(
 
 
 def _checked(logits, y):
-    logits, y = np.asarray(logits, "float64"), np.asarray(y)
+    logits = arguments.array("logits", logits, "(n, classes)", finite=False)
+    logits, y = logits.astype("float64"), np.asarray(y)
     if logits.ndim != 2 or not len(logits) or y.shape != logits.shape[:1]:
         raise ValueError(
             f"logits must have shape (n, classes), n >= 1, and classes shape (n,). "
             f"Received: {logits.shape} and {y.shape}"
         )
-    if np.isnan(logits).any():
-        raise ValueError("logits must be numbers. Received: NaN")
-    if y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= logits.shape[1]:
+    if np.isnan(logits).any() or not np.isfinite(logits.max(axis=1)).all():
+        raise ValueError(
+            "logits must be numbers, the largest of each example finite. Received: NaN "
+            "or infinity"
+        )
+    if y.dtype.kind not in "iu":
+        raise ValueError(
+            f"classes must be integers from 0 to {logits.shape[1] - 1}. Received: "
+            f"dtype {y.dtype}"
+        )
+    if y.min() < 0 or y.max() >= logits.shape[1]:
         raise ValueError(
             f"classes must be integers from 0 to {logits.shape[1] - 1}. Received: "
             f"{y.dtype} from {y.min()} to {y.max()}"

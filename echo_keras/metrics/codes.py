@@ -7,11 +7,12 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from echo_keras.layers import arguments
 from echo_keras.layers.backend import no_gradients
 from echo_keras.layers.bottleneck import Bottleneck
 from echo_keras.losses import Distortion
 
-from .batching import map_batches, with_standard_error
+from .batching import check_finite, check_numbers, map_batches, with_standard_error
 
 
 def representation(
@@ -59,6 +60,9 @@ def representation(
         Echo paper, Sec. 5.3 and Table 2; its published code scores noisy codes, with
         echoes from the batch.
     """
+    arguments.layer("model", model, kind=keras.Model)
+    noisy, signal = arguments.flag("noisy", noisy), arguments.flag("signal", signal)
+    seed = arguments.seed(seed, optional=False)
     found = [layer for layer in model.layers if isinstance(layer, Bottleneck)]
     if len(found) != 1:
         raise ValueError(
@@ -82,7 +86,7 @@ def representation(
         code = bottleneck.signal if signal else bottleneck.code
 
         def represent(images):
-            features = encoder.predict_on_batch(images)
+            features = encoder.predict_on_batch(check_finite("images", images))
             with no_gradients():
                 z = code(tree.map_structure(ops.convert_to_tensor, features))
             return ops.convert_to_numpy(z)
@@ -92,6 +96,7 @@ def representation(
     generator, own = bottleneck.channel.seed_generator, keras.random.SeedGenerator(seed)
 
     def represent(images):
+        check_finite("images", images)
         before = np.array(ops.convert_to_numpy(generator.state))  # no view of it
         generator.state.assign(ops.convert_to_numpy(own.state))
         try:
@@ -130,7 +135,8 @@ def encode(
     >>> encode(model, np.ones((5, 8))).shape
     (5, 2)
     """
-    return map_batches(representation(model, noisy, seed), x, batch_size)
+    z = map_batches(representation(model, noisy, seed), x, batch_size)
+    return check_numbers("codes", z)
 
 
 def decode(
@@ -152,7 +158,10 @@ def decode(
     >>> decode(decoder, np.zeros((5, 2))).shape
     (5, 8)
     """
-    return map_batches(lambda z: decoder(z, training=False), codes, batch_size)
+    arguments.layer("decoder", decoder)
+    codes = arguments.array("codes", codes, "(n, ...)")
+    found = map_batches(lambda z: decoder(z, training=False), codes, batch_size)
+    return check_numbers("decoded codes", found)
 
 
 def law(model: keras.Model) -> Distortion:
@@ -169,6 +178,7 @@ def law(model: keras.Model) -> Distortion:
     >>> np.asarray(law(model).mean(np.zeros((1, 2)))).tolist()  # logits of 0
     [[0.5, 0.5]]
     """
+    arguments.layer("model", model, kind=keras.Model)
     if not isinstance(model.loss, Distortion):
         raise ValueError(
             "model must be compiled with a loss of echo_keras.losses, which says what "
@@ -201,8 +211,10 @@ def images(
     >>> images(model, np.zeros((5, 2))).shape
     (5, 8)
     """
-    decoder, mean = model.get_layer("decoder"), law(model).mean
-    return map_batches(lambda z: mean(decoder(z, training=False)), codes, batch_size)
+    mean, decoder = law(model).mean, model.get_layer("decoder")
+    codes = arguments.array("codes", codes, "(n, ...)")
+    found = map_batches(lambda z: mean(decoder(z, training=False)), codes, batch_size)
+    return check_numbers("images", found)
 
 
 def squared_error(
@@ -236,8 +248,15 @@ def squared_error(
     >>> sorted(squared_error(model, np.ones((5, 8))))
     ['error', 'error_se']
     """
+    x = arguments.array("x", x)
     z = encode(model, x, noisy, seed, batch_size)
-    difference = decode(model.get_layer("decoder"), z) - x
+    decoded = decode(model.get_layer("decoder"), z)
+    if decoded.shape != x.shape:
+        raise ValueError(
+            f"x must have the shape of what the decoder makes, {decoded.shape}. "
+            f"Received: shape {x.shape}"
+        )
+    difference = decoded - x.astype("float32")
     errors = np.square(difference).reshape(len(x), -1).sum(axis=1)
     return with_standard_error("error", errors)
 
@@ -260,5 +279,7 @@ def match_gaussian(codes: np.ndarray, n: int, seed: int = 0) -> np.ndarray:
     >>> match_gaussian(np.full((5, 2), 3.0), n=2).tolist()
     [[3.0, 3.0], [3.0, 3.0]]
     """
+    codes = arguments.array("codes", codes, "(n, d)", (2,)).astype("float64")
+    n, seed = arguments.integer("n", n), arguments.seed(seed, optional=False)
     noise = np.random.RandomState(seed).normal(size=(n, codes.shape[1]))
     return (codes.mean(axis=0) + codes.std(axis=0) * noise).astype("float32")

@@ -6,11 +6,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from echo_keras.layers import Channel, GaussianSample, StandardNormal
+from echo_keras.layers import Channel, GaussianSample, StandardNormal, arguments
 from echo_keras.layers.bottleneck import Bottleneck
 from echo_keras.model import find_layers
 
-from .batching import map_batches
+from .batching import check_finite, map_batches
 
 
 def rate_by_dimension(
@@ -40,6 +40,7 @@ def rate_by_dimension(
     >>> rate_by_dimension(model, np.ones((20, 8))).shape
     (2,)
     """
+    arguments.layer("model", model, kind=keras.Model)
     channels = [c for c in model.layers if isinstance(c, Bottleneck | Channel)]
     if len(channels) != 1 or len(find_layers(model, Channel)) != 1:
         return None
@@ -50,6 +51,7 @@ def rate_by_dimension(
     before = keras.Model(model.input, layer.input)
 
     def of_batch(x):
+        check_finite("x", x)
         parts = layer.rate_by_dimension(before(x, training=False))
         return ops.reshape(parts, (ops.shape(parts)[0], -1))
 

@@ -29,7 +29,8 @@ from sklearn.base import clone
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.svm import LinearSVC
 
-from .batching import check_integers
+from echo_keras.layers import arguments
+
 from .factor_codes import (
     FactorData,
     Represent,
@@ -98,18 +99,18 @@ def factor_vae_score(
     References:
         Kim & Mnih, Disentangling by Factorising (2018), Sec. 4 and App. B.
     """
-    check_integers(1, votes=votes, test_votes=test_votes)
-    check_integers(2, vote_size=vote_size)
-    if not min_std >= 0:
-        raise ValueError(f"min_std must be >= 0. Received: min_std={min_std}")
-    rng = np.random.RandomState(seed)
+    votes = arguments.integer("votes", votes)
+    test_votes = arguments.integer("test_votes", test_votes)
+    vote_size = arguments.integer("vote_size", vote_size, low=2)
+    min_std = arguments.number("min_std", min_std, low=0)
+    rng = np.random.RandomState(arguments.seed(seed, optional=False))
     codes, _ = draw_varied(represent, dataset, points, batch_size, rng)
     variances = codes.var(axis=0, ddof=1)
-    kept = np.sqrt(variances) >= min_std if used is None else np.asarray(used, bool)
-    if kept.shape != variances.shape:
+    kept = np.sqrt(variances) >= min_std if used is None else np.asarray(used)
+    if kept.shape != variances.shape or kept.dtype != bool:
         raise ValueError(
             f"used must be None or {len(variances)} bools, one for each dimension. "
-            f"Received: shape {kept.shape}"
+            f"Received: shape {kept.shape} and dtype {kept.dtype}"
         )
     kept = kept & (variances > 0)  # a constant dimension has no relative variance
     if not kept.any():
@@ -192,9 +193,15 @@ def dci(
         Eastwood & Williams, A Framework for the Quantitative Evaluation of
         Disentangled Representations (2018), Sec. 2.
     """
+    seed = arguments.seed(seed, optional=False)
     if classifier is None:
         classifier = GradientBoostingClassifier(random_state=seed)
-    check_integers(1, test_points=test_points)
+    if not hasattr(classifier, "fit"):
+        raise ValueError(
+            f"classifier must be one of scikit-learn's kind, with fit and predict, or "
+            f"None. Received: classifier={classifier!r}"
+        )
+    test_points = arguments.integer("test_points", test_points)
     rng = np.random.RandomState(seed)
     train = draw_varied(represent, dataset, points, batch_size, rng)
     test = draw(represent, dataset, test_points, batch_size, rng)
@@ -264,8 +271,8 @@ def sap(
         Kumar, Sattigeri & Balakrishnan, Variational Inference of Disentangled Latent
         Concepts from Unlabeled Observations (2018), Sec. 3.
     """
-    check_integers(1, test_points=test_points)
-    rng = np.random.RandomState(seed)
+    test_points = arguments.integer("test_points", test_points)
+    rng = np.random.RandomState(arguments.seed(seed, optional=False))
     codes, factors = draw_varied(represent, dataset, points, batch_size, rng)
     test = draw(represent, dataset, test_points, batch_size, rng)
     accuracy = np.zeros((factors.shape[1], codes.shape[1]))
@@ -318,7 +325,7 @@ def evaluate(
     >>> {name: round(value, 2) for name, value in result.items()}
     {'mig': 1.0, 'modularity': 1.0}
     """
-    wanted = set(METRICS if metrics is None else metrics)
+    wanted = set(METRICS if metrics is None else arguments.texts("metrics", metrics))
     if not wanted <= set(METRICS):
         raise ValueError(
             f"metrics must be out of {', '.join(METRICS)}. Received: "
@@ -330,14 +337,14 @@ def evaluate(
         "sap": sap,
         "modularity": modularity,
     }
-    arguments = {"batch_size": batch_size, "seed": seed}
+    settings = {"batch_size": batch_size, "seed": seed}
     result = {
-        name: score(represent, dataset, **arguments)
+        name: score(represent, dataset, **settings)
         for name, score in scores.items()
         if name in wanted
     }
     if any(name.startswith("dci_") for name in wanted):
-        parts = dci(represent, dataset, **arguments)
+        parts = dci(represent, dataset, **settings)
         result.update({f"dci_{name}": value for name, value in parts.items()})
     return {name: result[name] for name in METRICS if name in wanted}
 

@@ -20,7 +20,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from .batching import check_integers, map_batches
+from echo_keras.layers import arguments
+
+from .batching import map_batches
 from .features import train_classifier
 
 # Of the log-ratio, where samples are split in two for a lower bound.
@@ -100,7 +102,13 @@ def divergence(
         Stratos, Formal Limitations on the Measurement of Mutual Information (2020);
         Belghazi et al., Mutual Information Neural Estimation (2018), Eq. 6.
     """  # noqa: E501
-    check_integers(2, folds=folds)
+    folds = arguments.integer("folds", folds, low=2)
+    seed = arguments.seed(seed, optional=False)
+    if discriminator is not None and not hasattr(discriminator, "predict_proba"):
+        raise ValueError(
+            f"discriminator must be a classifier of scikit-learn's kind, with fit and "
+            f"predict_proba, or None. Received: discriminator={discriminator!r}"
+        )
     a, b = _samples(a, b, folds, seed)
     n = len(a)
     if discriminator is None:
@@ -127,7 +135,10 @@ def divergence(
 
 
 def _samples(a, b, folds, seed):
-    a, b = np.asarray(a, "float32"), np.asarray(b, "float32")
+    a, b = (
+        arguments.array(name, x, finite=False).astype("float32")
+        for name, x in (("a", a), ("b", b))
+    )
     if a.ndim not in (2, 4) or a.shape[1:] != b.shape[1:] or not a[:1].size:
         raise ValueError(
             f"a and b must be vectors (n, d) or images (n, h, w, c) of one shape. "

@@ -6,7 +6,9 @@ from typing import Any, Protocol
 import numpy as np
 from keras import ops
 
-from .batching import check_integers, map_batches
+from echo_keras.layers import arguments
+
+from .batching import map_batches
 
 Represent = Callable[[np.ndarray], Any]
 
@@ -49,7 +51,7 @@ class FactorGrid:
     """
 
     def __init__(self, *factor_sizes: int) -> None:
-        self.factor_sizes = factor_sizes
+        self.factor_sizes = arguments.integers("factor_sizes", factor_sizes)
 
     def __len__(self) -> int:
         return int(np.prod(self.factor_sizes))
@@ -83,6 +85,12 @@ def draw(
     rng: np.random.RandomState,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Codes (n, d) and factors (n, k) of n rows drawn uniformly."""
+    arguments.function("represent", represent)
+    if not all(hasattr(dataset, name) for name in ("sample", "factors", "images")):
+        raise ValueError(
+            f"dataset must be one with known factors, as those of echo_keras.data."
+            f"factors. Received: dataset={dataset!r:.100}"
+        )
     rows = dataset.sample(points, rng)
     return encode_rows(represent, dataset, rows, batch_size), dataset.factors(rows)
 
@@ -95,7 +103,7 @@ def draw_varied(
     rng: np.random.RandomState,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The same, with every factor varying: one value is nothing to predict."""
-    check_integers(2, points=points)
+    points = arguments.integer("points", points, low=2)
     codes, factors = draw(represent, dataset, points, batch_size, rng)
     fixed = np.flatnonzero(np.ptp(factors, axis=0) == 0)
     if len(fixed):

@@ -3,7 +3,8 @@ r"""Scores of disentanglement by mutual information: MIG and modularity."""
 import numpy as np
 from sklearn.metrics import mutual_info_score
 
-from .batching import check_integers
+from echo_keras.layers import arguments
+
 from .factor_codes import FactorData, Represent, draw_varied
 
 
@@ -53,7 +54,8 @@ def mig(
         Variational Autoencoders (2018), Sec. 4.1, there with I(v; z) from samples of
         q(z|x) rather than from a histogram of means.
     """
-    rng = np.random.RandomState(seed)
+    bins = arguments.integer("bins", bins)
+    rng = np.random.RandomState(arguments.seed(seed, optional=False))
     codes, factors = draw_varied(represent, dataset, points, batch_size, rng)
     entropy = [mutual_info_score(values, values) for values in factors.T]
     gap = gap_to_second(_mutual_information(codes, factors, bins))
@@ -103,7 +105,8 @@ def modularity(
         Ridgeway & Mozer, Learning Deep Disentangled Embeddings with the F-Statistic
         Loss (2018), Sec. 3.
     """
-    rng = np.random.RandomState(seed)
+    bins = arguments.integer("bins", bins)
+    rng = np.random.RandomState(arguments.seed(seed, optional=False))
     codes, factors = draw_varied(represent, dataset, points, batch_size, rng)
     squared = _mutual_information(codes, factors, bins) ** 2
     most, others = squared.max(axis=0), max(len(squared) - 1, 1)
@@ -114,7 +117,6 @@ def modularity(
 
 def _mutual_information(codes, factors, bins):
     """Between each factor and each binned dimension, in nats: (k, d)."""
-    check_integers(1, bins=bins)
     low, width = codes.min(axis=0), np.ptp(codes, axis=0)
     place = (codes - low) / np.where(width > 0, width, 1.0)
     # The last bin has its upper edge.

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import os
 import pathlib
 import re
@@ -14,8 +13,9 @@ import numpy as np
 from keras import layers, ops
 
 from echo_keras.data import check_images
+from echo_keras.layers import arguments
 
-from .batching import check_integers, map_batches
+from .batching import map_batches
 
 Features = keras.Model | Callable[[np.ndarray], np.ndarray]
 
@@ -43,6 +43,7 @@ def vectors(
     >>> vectors(lambda x: x[:, 0, 0], np.ones((5, 2, 2, 3)), 2, "corners").shape
     (5, 3)
     """
+    arguments.function(name, function)
     if isinstance(function, keras.Model):
         function = function.predict_on_batch
 
@@ -128,12 +129,10 @@ def classifier_features(
             f'name must be letters, digits, ".", "_" and "-". Received: name={name!r}'
         )
     counts = {"epochs": epochs, "batch_size": batch_size, "width": width}
-    check_integers(1, **counts)
-    if not 0 < learning_rate < math.inf:
-        raise ValueError(
-            f"learning_rate must be a finite number > 0. Received: "
-            f"learning_rate={learning_rate}"
-        )
+    for argument, value in counts.items():
+        arguments.integer(argument, value)
+    learning_rate = arguments.number("learning_rate", learning_rate, above=0)
+    seed = arguments.seed(seed, optional=False)
     classes, y = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
@@ -147,6 +146,7 @@ def classifier_features(
         "learning_rate": float(learning_rate),
         "seed": int(seed),
     }
+    directory = arguments.path("directory", directory, optional=True)
     if directory is not None:
         path = pathlib.Path(directory).expanduser() / f"{name}.keras"
         if path.exists():
@@ -296,8 +296,8 @@ def inception_features(
         Szegedy et al., Rethinking the Inception Architecture for Computer Vision
         (2016); Heusel et al. (2017), as in `fid`.
     """
-    input_shape = tuple(input_shape)
-    if len(input_shape) != 3 or input_shape[2] not in (1, 3):
+    input_shape = arguments.integers("input_shape", input_shape, length=3)
+    if input_shape[2] not in (1, 3):
         raise ValueError(
             f"input_shape must be (height, width, channels) with 1 or 3 channels. "
             f"Received: input_shape={input_shape}"

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from echo_keras.layers import collect_draws
+from echo_keras.layers import arguments, collect_draws
 from echo_keras.layers.backend import compiled
 from echo_keras.layers.typing import Tensor
 
@@ -70,6 +70,7 @@ def forward_pass(
     >>> tuple(found.rate.shape), tuple(found.distortion.shape)
     ((5,), (5,))
     """
+    arguments.layer("model", model, kind=keras.Model)
     loss = model.loss if distortion else None
     if distortion and not isinstance(loss, keras.losses.Loss):
         # The name of a loss, a function, or a model that was not compiled.

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.linalg
 
 from echo_keras.data import check_images
+from echo_keras.layers import arguments
 
 from .features import Features, vectors
 
@@ -62,7 +63,10 @@ def frechet_distance(
 
 
 def _moments(mean, covariance, name):
-    mean, covariance = np.asarray(mean, "float64"), np.asarray(covariance, "float64")
+    mean, covariance = (
+        arguments.array(f"{what}_{name}", x, finite=False).astype("float64")
+        for what, x in (("mean", mean), ("cov", covariance))
+    )
     if mean.ndim != 1 or not len(mean) or covariance.shape != 2 * mean.shape:
         raise ValueError(
             f"mean_{name} must have shape (k,), k >= 1, and cov_{name} shape (k, k). "

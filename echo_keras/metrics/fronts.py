@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from echo_keras.layers import arguments
+
 Numbers = Sequence[float] | np.ndarray
 Curves = dict[str, Sequence[tuple[float, float]]]
 
@@ -94,6 +96,7 @@ def area_under_front(
     >>> area_under_front([0.0, 2.0], [4.0, 0.0], low=0.0, high=3.0)
     4.0
     """
+    low, high = arguments.number("low", low), arguments.number("high", high)
     hull = convex_front(rate, distortion)
     rate, distortion = (values[hull] for values in _points(rate, distortion))
     if not low < high:
@@ -124,7 +127,8 @@ def common_interval(curves: Curves) -> tuple[float, float]:
     (2.0, 5.0)
     """
     ends = []
-    for points in curves.values():
+    for points in arguments.mapping("curves", curves, "points").values():
+        points = arguments.array("curves", points, "(n, 2)", (2,), finite=False)
         rate, distortion = _points(*np.transpose(points))
         ends.append(rate[pareto_front(rate, distortion)][[0, -1]])
     ends = np.array(ends)
@@ -176,7 +180,10 @@ def _lower_hull(x, y):
 
 
 def _points(rate, distortion):
-    rate, distortion = np.asarray(rate, float), np.asarray(distortion, float)
+    rate, distortion = (
+        arguments.array(name, x, "(n,)", finite=False).astype("float64")
+        for name, x in (("rate", rate), ("distortion", distortion))
+    )
     if rate.ndim != 1 or rate.shape != distortion.shape or not len(rate):
         raise ValueError(
             f"rate and distortion must be sequences of one length, at least 1. "

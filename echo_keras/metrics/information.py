@@ -14,13 +14,13 @@ from echo_keras.layers import (
     GaussianBottleneck,
     PseudoInputs,
     StandardNormal,
+    arguments,
 )
 from echo_keras.layers.backend import no_gradients
 from echo_keras.losses import CategoricalNLL, Distortion, SquaredError
 from echo_keras.model import find_layers
 
 from .batching import (
-    check_integers,
     default_batch_size,
     map_batches,
     with_standard_error,
@@ -65,11 +65,8 @@ def total_correlation(samples: np.ndarray, variant: str | None = None) -> float:
     References:
         Echo paper, App. C and Table 3.
     """
-    if variant not in (None, "paper"):
-        raise ValueError(
-            f"variant must be None or 'paper'. Received: variant={variant!r}"
-        )
-    z = np.asarray(samples, "float64")
+    arguments.choice("variant", variant, ("paper",), optional=True)
+    z = arguments.array("samples", samples, "(n, d)", finite=False).astype("float64")
     if z.ndim < 2:
         raise ValueError(
             f"samples must be of shape (n, ...), with an axis of dimensions. "
@@ -174,7 +171,11 @@ def generative_information(
     References:
         Fixing a Broken ELBO, App. C, Eq. 9 to 11, and D.5, D.6.
     """
-    check_integers(1, n=n, samples=samples)
+    n = arguments.integer("n", n)
+    samples = arguments.integer("samples", samples)
+    arguments.function("log_density", log_density, optional=True)
+    seed = arguments.seed(seed)
+    arguments.layer("model", model, kind=keras.Model)
     encoder, bottleneck, between, decoder = _chain(model)
     loss, marginal = model.loss, bottleneck.channel.marginal
     # A squared error lacks the constant of its density, and labels are no images.
@@ -269,7 +270,9 @@ def aggregate_posterior(
         Variance Constrained Autoencoding, Tables 6 to 9; The Variational InfoMax
         Autoencoder, Fig. 1; Gretton et al., A Kernel Two-Sample Test (2012), Lemma 6.
     """
-    z = np.asarray(z, "float64")
+    z = arguments.array("z", z, "(n, d)").astype("float64")
+    prior = arguments.layer("prior", prior, ("sample",), optional=True)
+    seed = arguments.seed(seed, optional=False)
     if z.ndim != 2 or len(z) < 2:
         raise ValueError(
             f"z must be codes of shape (n, d), n >= 2. Received: shape {z.shape}"
@@ -283,8 +286,14 @@ def aggregate_posterior(
     return {
         "summed_variance": float(z.var(axis=0).sum()),
         **_squared_mmd(z, y),
-        "excess_kurtosis": float(stats.kurtosis(z, axis=0).mean()),
+        "excess_kurtosis": float(_kurtosis(z).mean()),
     }
+
+
+def _kurtosis(z):
+    """The excess kurtosis of each dimension that varies; 0 if none does."""
+    varies = np.ptp(z, axis=0) > 0
+    return stats.kurtosis(z[:, varies], axis=0) if varies.any() else np.zeros(1)
 
 
 def _squared_mmd(z: np.ndarray, y: np.ndarray) -> dict[str, float]:
@@ -352,7 +361,12 @@ def information_bounds(
         Fixing a Broken ELBO, Eq. 2, App. D.1 and D.2.
     """
     rate, distortion, entropy = (
-        np.asarray(v, float) for v in (rate, distortion, entropy)
+        arguments.array(name, v, axes=range(33), finite=False).astype("float64")
+        for name, v in (
+            ("rate", rate),
+            ("distortion", distortion),
+            ("entropy", entropy),
+        )
     )
     if rate.shape != distortion.shape or entropy.ndim:
         raise ValueError(

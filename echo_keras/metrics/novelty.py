@@ -30,7 +30,7 @@ import numpy as np
 from keras import ops
 from sklearn.metrics import roc_auc_score
 
-from echo_keras.layers import Channel, GANPenalty, MarginalKLPenalty
+from echo_keras.layers import Channel, GANPenalty, MarginalKLPenalty, arguments
 from echo_keras.model import find_layers
 
 from .batching import map_batches
@@ -79,6 +79,7 @@ def scores(
     References:
         BIB-AE paper, Sec. 4.3.
     """
+    arguments.layer("model", model, kind=keras.Model)
     of_images, of_codes = _only(model, GANPenalty), _only(model, MarginalKLPenalty)
     rate, distortion = per_example(model, x, samples=samples, batch_size=batch_size)
     found = {"distortion": distortion}
@@ -141,6 +142,14 @@ def combined_score(scores: Scores, reference: Scores) -> np.ndarray:
     >>> combined_score(x, train).tolist()  # three deviations and one
     [2.0]
     """
+    for name, given in (("scores", scores), ("reference", reference)):
+        for term, values in arguments.mapping(name, given, "terms").items():
+            arguments.array(f"{name}[{term!r}]", values, "(n,)", (1,))
+        lengths = {len(given[term]) for term in TERMS if term in given}
+        if len(lengths) > 1:
+            raise ValueError(
+                f"{name} must have as many values of each term. Received: {lengths}"
+            )
     terms = [term for term in TERMS if term in reference]
     if not terms or terms != [term for term in TERMS if term in scores]:
         raise ValueError(
@@ -157,7 +166,7 @@ def combined_score(scores: Scores, reference: Scores) -> np.ndarray:
                 f"a standard deviation of {spread} over {len(reference[term])}. Leave "
                 f"the term out of both."
             )
-        standardised.append(np.abs(scores[term] - mean) / spread)
+        standardised.append(np.abs(np.asarray(scores[term]) - mean) / spread)
     return np.mean(standardised, axis=0)
 
 
@@ -182,7 +191,10 @@ def roc_auc(novel: np.ndarray, known: np.ndarray) -> float:
     >>> roc_auc([2.0, 3.0], [1.0, 2.0])  # three of four pairs, and one tie
     0.875
     """
-    novel, known = np.asarray(novel, "float64"), np.asarray(known, "float64")
+    novel, known = (
+        arguments.array(name, x, "(n,)", finite=False).astype("float64")
+        for name, x in (("novel", novel), ("known", known))
+    )
     for name, values in (("novel", novel), ("known", known)):
         finite = np.isfinite(values).all()
         if values.ndim != 1 or not len(values) or not finite:
@@ -226,6 +238,7 @@ def roc_areas(
     >>> sorted(roc_areas(model, {"bright": x + 9}, x, x)["bright"])
     ['deviation', 'distortion', 'neg_elbo', 'rate']
     """
+    novel = arguments.mapping("novel", novel, "images by name")
     of_reference = scores(model, reference, samples, batch_size)
 
     def all_scores(x):

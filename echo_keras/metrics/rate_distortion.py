@@ -8,11 +8,13 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from echo_keras.layers import Channel, EchoSample, GaussianSample
+from echo_keras.layers import Channel, EchoSample, GaussianSample, arguments
+from echo_keras.losses import CategoricalNLL, Distortion, SquaredError, ZeroLoss
 from echo_keras.model import find_layers
 
 from .batching import (
-    check_integers,
+    check_finite,
+    check_numbers,
     count,
     default_batch_size,
     is_arrays,
@@ -84,8 +86,9 @@ def evaluate(
         of distinct inputs in x. The keys end in `_bits` if bits is True.
 
     Raises:
-        ValueError: an argument is out of range, there is no example, inputs or targets
-            are not finite, a model of several inputs gets no targets, batches have
+        ValueError: an argument is out of range, there is no example, inputs are not
+            finite or targets not what the loss is a loss of (pixels in [0, 1] for
+            `Bernoulli`), a model of several inputs gets no targets, batches have
             sample weights or targets beside them, or the model's loss does not give
             one number for each example.
 
@@ -101,6 +104,8 @@ def evaluate(
     >>> sorted(result)  # doctest: +NORMALIZE_WHITESPACE
     ['distortion', 'distortion_se', 'neg_elbo', 'neg_elbo_se', 'rate', 'rate_se']
     """
+    bits, training = arguments.flag("bits", bits), arguments.flag("training", training)
+    training_set = arguments.flag("training_set", training_set)
     terms = _terms(model, x, y, samples, echoes, batch_size, training, training_set)
     keys = terms.pop("key", None)
     if "rate" in terms:
@@ -178,11 +183,8 @@ def per_example(
 
 def _terms(model, x, y, samples, echoes, batch_size, training=False, keys=False):
     """Distortion of each example; its rate, if it has one; its key, if asked for."""
-    check_integers(1, samples=samples)
-    if echoes not in ECHOES:
-        raise ValueError(
-            f"echoes must be one of {', '.join(ECHOES)}. Received: echoes={echoes!r}"
-        )
+    samples = arguments.integer("samples", samples)
+    arguments.choice("echoes", echoes, ECHOES)
     echoes = "batch" if training else echoes
     order = None
     if echoes == "batch" and is_arrays(x):
@@ -200,7 +202,7 @@ def _terms(model, x, y, samples, echoes, batch_size, training=False, keys=False)
         }
         return {**terms, "key": _keys(x)} if keys else terms
 
-    return _map_pairs(means, x, y, batch_size, order)
+    return _map_pairs(model, means, x, y, batch_size, order)
 
 
 def _keys(x):
@@ -229,8 +231,9 @@ def importance_weighted(
 
     Args:
         model: A `RateDistortionModel`, compiled with a loss of `echo_keras.losses`
-            that is a likelihood (`SquaredError` is one but for its constant). Every
-            channel needs a density q(z|x); Echo has none.
+            that is a likelihood; `SquaredError`, which lacks the constant of one, is
+            refused, and of grey pixels `Bernoulli` is a cross-entropy. Every channel
+            needs a density q(z|x); Echo has none.
         x, y, batch_size: See `evaluate`.
         samples: Int >= 1, K.
 
@@ -240,7 +243,7 @@ def importance_weighted(
         sqrt(n). (The bias, of the bound against log p(x), is not in it.)
 
     Raises:
-        ValueError: as `evaluate`; or a channel has no density.
+        ValueError: as `evaluate`; a channel has no density, or the loss is none.
 
     Example:
 
@@ -266,8 +269,14 @@ def per_example_likelihood(
     batch_size: int | None = None,
 ) -> np.ndarray:
     """The estimate of `importance_weighted` for each example, float64 (n,)."""
-    check_integers(1, samples=samples)
+    samples = arguments.integer("samples", samples)
     run = forward_pass(model)
+    if isinstance(model.loss, (SquaredError, ZeroLoss)):
+        raise ValueError(
+            f"model must be compiled with a likelihood, such as echo_keras.losses."
+            f"Gaussian: a squared error lacks the constant of its density. Received: "
+            f"loss={type(model.loss).__name__}"
+        )
 
     def log_likelihood(x, y):
         total = -np.inf
@@ -280,13 +289,14 @@ def per_example_likelihood(
                     "channel; use evaluate."
                 )
             log_weight = -(_float64(found.log_ratio) + _float64(found.distortion))
-            total = np.logaddexp(total, log_weight)
+            with np.errstate(invalid="ignore"):  # NaN is told below
+                total = np.logaddexp(total, log_weight)
         return total - math.log(samples)
 
-    return _map_pairs(log_likelihood, x, y, batch_size)
+    return _map_pairs(model, log_likelihood, x, y, batch_size)
 
 
-def _map_pairs(function, x, y, batch_size=None, order=None):
+def _map_pairs(model, function, x, y, batch_size=None, order=None):
     """What a function makes of batches of inputs and of targets, which may be None."""
     if not is_arrays(x):
         if y is not None:
@@ -297,6 +307,8 @@ def _map_pairs(function, x, y, batch_size=None, order=None):
         data = x
     else:
         data = (x,) if y is None else (x, y)
+        for arrays in data:
+            count(arrays)
         # By the size of the inputs alone.
         batch_size = default_batch_size(x) if batch_size is None else batch_size
 
@@ -307,16 +319,24 @@ def _map_pairs(function, x, y, batch_size=None, order=None):
                 "x must give inputs, or inputs and targets. Received: batches with "
                 "sample weights, which are not used here"
             )
-        for name, arrays in (("x", x), ("y", y)):
-            if not all(map(_is_finite, tree.flatten(arrays))):
-                raise ValueError(f"{name} must be finite. Received: NaN or infinity")
+        check_finite("x", x), check_finite("y", y)
+        check_targets(model, x if y is None else y)
         return function(x, y)
 
-    return map_batches(of_batch, data, batch_size, order)
+    found = map_batches(of_batch, data, batch_size, order)
+    return check_numbers("rate and distortion", found)
 
 
-def _is_finite(x):
-    return x is None or bool(np.isfinite(ops.convert_to_numpy(x)).all())
+def check_targets(model: keras.Model, y: Any) -> None:
+    """Raises a ValueError where targets are not what the model's loss is a loss of."""
+    if isinstance(model.loss, Distortion) and not tree.is_nested(y):
+        y = ops.convert_to_numpy(y)
+        model.loss.check_data(y)
+        if isinstance(model.loss, CategoricalNLL) and y.max() >= model.output_shape[-1]:
+            raise ValueError(
+                f"classes must be integers from 0 to {model.output_shape[-1] - 1}. "
+                f"Received: up to {y.max()}"
+            )
 
 
 def _float64(x):

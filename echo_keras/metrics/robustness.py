@@ -16,7 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from .batching import check_integers
+from echo_keras.layers import arguments
+
 from .features import vectors
 
 KINDS = ("gaussian", "mask")
@@ -58,14 +59,8 @@ def corrupt(x: np.ndarray, kind: str, amount: float, seed: int = 0) -> np.ndarra
     References:
         The Variational InfoMax Autoencoder, Sec. 5.3.
     """
-    x = np.asarray(x)
-    if x.ndim != 4 or x.dtype.kind not in "fiub":
-        raise ValueError(
-            f"x must be images, numbers of shape (n, h, w, c). Received: shape "
-            f"{x.shape} and dtype {x.dtype}"
-        )
-    if not np.isfinite(x).all():
-        raise ValueError("x must be finite. Received: NaN or infinity")
+    x = arguments.array("x", x, "(n, h, w, c)", (4,))
+    seed = arguments.seed(seed, optional=False)
     _check_corruption(kind, amount)
     x, random = x.astype("float32"), np.random.RandomState(seed)
     if kind == "mask":
@@ -74,16 +69,9 @@ def corrupt(x: np.ndarray, kind: str, amount: float, seed: int = 0) -> np.ndarra
 
 
 def _check_corruption(kind, amount):
-    if kind not in KINDS:
-        raise ValueError(
-            f"kind must be one of {', '.join(KINDS)}. Received: kind={kind!r}"
-        )
+    arguments.choice("kind", kind, KINDS)
     most = 1.0 if kind == "mask" else math.inf
-    if not 0 <= amount <= most or amount == math.inf:
-        wanted = "a probability in [0, 1]" if kind == "mask" else "finite and >= 0"
-        raise ValueError(
-            f"amount of {kind} must be {wanted}. Received: amount={amount}"
-        )
+    arguments.number("amount", amount, low=0, high=most)
 
 
 def stratified_subset(y: np.ndarray, n: int, seed: int = 0) -> np.ndarray:
@@ -114,7 +102,7 @@ def stratified_subset(y: np.ndarray, n: int, seed: int = 0) -> np.ndarray:
     y = np.asarray(y)
     if y.ndim != 1 or not len(y):
         raise ValueError(f"y must have shape (m,), m >= 1. Received: shape {y.shape}")
-    check_integers(1, n=n)
+    n, seed = arguments.integer("n", n), arguments.seed(seed, optional=False)
     if n == len(y):
         return np.arange(n)
     try:
@@ -197,14 +185,21 @@ def svm_accuracy(
     x_test, y_test = _examples(x_test, y_test, "test")
     if len(np.unique(y_train)) < 2:
         raise ValueError("y_train must hold at least two classes. Received: one")
+    if y_test.dtype.kind != y_train.dtype.kind:
+        raise ValueError(
+            f"y_test must be of the dtype of y_train, {y_train.dtype}. Received: "
+            f"{y_test.dtype}"
+        )
+    seed = arguments.seed(seed, optional=False)
+    arguments.integer("labelled", labelled, optional=True)
     named = {}
-    for kind, amount in corruptions:
+    for kind, amount in _pairs(corruptions):
         _check_corruption(kind, amount)
         name = f"{kind} {amount:g}"
         if name in named:
             raise ValueError(f"corruptions must hold each once. Received: {name} twice")
         named[name] = kind, amount
-    check_integers(1, draws=draws)
+    draws = arguments.integer("draws", draws)
     n = len(y_train) if labelled is None else labelled
     machines = []
     for draw in range(draws):
@@ -224,8 +219,20 @@ def svm_accuracy(
     return result
 
 
+def _pairs(corruptions):
+    is_list = isinstance(corruptions, (list, tuple))
+    if not is_list or not all(
+        isinstance(c, (list, tuple)) and len(c) == 2 for c in corruptions
+    ):
+        raise ValueError(
+            f"corruptions must be a list of pairs (kind, amount). Received: "
+            f"corruptions={corruptions!r:.100}"
+        )
+    return corruptions
+
+
 def _examples(x, y, name):
-    x, y = np.asarray(x), np.asarray(y)
+    x, y = arguments.array(f"x_{name}", x, "(n, h, w, c)"), np.asarray(y)
     if x.ndim != 4 or not len(x) or y.shape != x.shape[:1]:
         raise ValueError(
             f"x_{name} must have shape (n, h, w, c), n >= 1, and y_{name} shape (n,). "

@@ -13,7 +13,9 @@ import scipy.special
 from sklearn.metrics import pairwise_distances_chunked
 from sklearn.neighbors import NearestNeighbors
 
-from .batching import check_integers, with_standard_error
+from echo_keras.layers import arguments
+
+from .batching import with_standard_error
 
 # Twenty to the decade. A greater bandwidth is never the best for pixels in [0, 1].
 BANDWIDTHS = np.geomspace(0.01, 1.0, 41)
@@ -91,10 +93,8 @@ def parzen_log_likelihood(
                 "validation images are among the samples, or pixels are not in [0, 1].",
                 stacklevel=2,
             )
-    elif not 0 < bandwidth < math.inf:
-        raise ValueError(
-            f"bandwidth must be a finite number > 0. Received: bandwidth={bandwidth}"
-        )
+    else:
+        bandwidth = arguments.number("bandwidth", bandwidth, above=0)
     values = _parzen(samples, x, np.array([bandwidth], "float64"))[:, 0]
     return {
         **with_standard_error("log_likelihood_parzen", values),
@@ -104,12 +104,7 @@ def parzen_log_likelihood(
 
 def _rows(images, name, shape=None):
     """Images as float64 (n, pixels)."""
-    images = np.asarray(images)
-    if images.ndim < 2 or not images.size or images.dtype.kind not in "fiub":
-        raise ValueError(
-            f"{name} must be numbers of shape (n, ...), n >= 1. Received: shape "
-            f"{images.shape} and dtype {images.dtype}"
-        )
+    images = arguments.array(name, images, "(n, ...)", range(2, 33), finite=False)
     if shape is not None and images.shape[1:] != shape:
         raise ValueError(
             f"{name} must have shape (n, ...) with {shape} after n, as what they are "
@@ -178,7 +173,7 @@ def nearest_neighbours(
     shape = np.shape(others)[1:]
     others = _rows(others, "others")
     images = _rows(images, "images", shape)
-    check_integers(1, n=n)
+    n = arguments.integer("n", n)
     if n > len(others):
         raise ValueError(
             f"n must be at most the {len(others)} other images. Received: n={n}"

@@ -11,9 +11,10 @@ from echo_keras.layers import (
     GaussianBottleneck,
     MarginalKLPenalty,
     PriorSamples,
+    arguments,
 )
 
-from ..model import RateDistortionModel, autoencoder
+from ..model import RateDistortionModel, autoencoder, made
 from ..networks import Decoder, Encoder
 
 # What term D compares with the data.
@@ -58,8 +59,9 @@ def aae(
     References:
         Makhzani et al., Adversarial Autoencoders (2015); BIB-AE paper, Eq. 32.
     """
+    latent_dim = arguments.integer("latent_dim", latent_dim)
     bottleneck = DeterministicBottleneck(latent_dim, name="bottleneck")
-    if stochastic:
+    if arguments.flag("stochastic", stochastic):
         bottleneck = GaussianBottleneck(latent_dim, beta=0.0, name="bottleneck")
     divergence = MarginalKLPenalty(
         weight, discriminator, prior, form=form, name="marginal_kl"
@@ -108,10 +110,10 @@ def gan(
         Goodfellow et al., Generative Adversarial Nets (2014); BIB-AE paper, Eq. 20 to
         25.
     """
-    inputs = keras.Input(image_shape)
+    latent_dim = arguments.integer("latent_dim", latent_dim)
+    inputs = keras.Input(arguments.integers("image_shape", image_shape))
     z = PriorSamples(latent_dim, prior, name="prior")(inputs)
-    if not isinstance(decoder, keras.layers.Layer):
-        decoder = decoder(latent_dim)
+    decoder = made("decoder", decoder, latent_dim)
     penalty = GANPenalty(weight, discriminator, form, logits, name="gan_penalty")
     return RateDistortionModel(inputs, penalty([inputs, decoder(z)]))
 
@@ -162,10 +164,11 @@ def vae_gan(
         Larsen et al., Autoencoding beyond Pixels (2016), with its metric left out;
         BIB-AE paper, Eq. 34 and footnote 8.
     """
+    latent_dim = arguments.integer("latent_dim", latent_dim)
     if bottleneck is None:
         bottleneck = GaussianBottleneck(latent_dim, beta=beta, name="bottleneck")
-    arguments = weight, discriminator, form, logits
-    return with_gan_penalty(encoder, bottleneck, decoder, [], images, *arguments)
+    settings = weight, discriminator, form, logits
+    return with_gan_penalty(encoder, bottleneck, decoder, [], images, *settings)
 
 
 def bib_ae(
@@ -212,11 +215,13 @@ def bib_ae(
     References:
         BIB-AE paper, Eq. 26 to 29.
     """
+    latent_dim = arguments.integer("latent_dim", latent_dim)
+    beta = arguments.number("beta", beta, low=0)
     divergence = MarginalKLPenalty(-beta, code_discriminator, name="marginal_kl")
     bottleneck = GaussianBottleneck(latent_dim, beta=beta, name="bottleneck")
-    arguments = weight, discriminator, form, logits
+    settings = weight, discriminator, form, logits
     return with_gan_penalty(
-        encoder, bottleneck, decoder, [divergence], images, *arguments
+        encoder, bottleneck, decoder, [divergence], images, *settings
     )
 
 
@@ -236,10 +241,7 @@ def with_gan_penalty(
 
     `samples` is what `autoencoder` takes as `generated`, the standard normal if None.
     """
-    if images not in IMAGES:
-        raise ValueError(
-            f"images must be one of {', '.join(IMAGES)}. Received: images={images!r}"
-        )
+    arguments.choice("images", images, IMAGES)
     penalty = GANPenalty(
         weight,
         discriminator,

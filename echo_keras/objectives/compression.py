@@ -2,7 +2,12 @@ r"""Objectives of compression: the rate is the length of a quantized code."""
 
 import keras
 
-from echo_keras.layers import BetaRule, QuantizedBottleneck, ShuffledCodes
+from echo_keras.layers import (
+    BetaRule,
+    QuantizedBottleneck,
+    ShuffledCodes,
+    arguments,
+)
 
 from ..model import RateDistortionModel, autoencoder
 from ..networks import Decoder, Encoder
@@ -45,6 +50,7 @@ def shannon_ae(
     References:
         BIB-AE paper, Eq. 35.
     """
+    latent_dim = arguments.integer("latent_dim", latent_dim)
     bottleneck = QuantizedBottleneck(
         latent_dim,
         codewords,
@@ -114,6 +120,7 @@ def generative_compression(
     References:
         BIB-AE paper, Eq. 36 and footnote 10.
     """
+    latent_dim = arguments.integer("latent_dim", latent_dim)
     bottleneck = QuantizedBottleneck(
         latent_dim,
         codewords,
@@ -127,5 +134,5 @@ def generative_compression(
         initializer=initializer,
         name="bottleneck",
     )
-    arguments = weight, discriminator, form, logits, ShuffledCodes(groups)
-    return with_gan_penalty(encoder, bottleneck, decoder, [], images, *arguments)
+    settings = weight, discriminator, form, logits, ShuffledCodes(groups)
+    return with_gan_penalty(encoder, bottleneck, decoder, [], images, *settings)

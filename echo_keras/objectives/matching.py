@@ -12,6 +12,7 @@ from echo_keras.layers import (
     Logistic,
     MMDPenalty,
     VariancePenalty,
+    arguments,
 )
 from echo_keras.layers.mmd_penalty import WAE_SCALES
 
@@ -59,9 +60,11 @@ def wae(
         Tolstikhin et al., Wasserstein Auto-Encoders (2018), Sec. 3 and 4; Variance
         Constrained Autoencoding, Eq. 2 and 3, App. B.
     """
+    latent_dim = arguments.integer("latent_dim", latent_dim)
     penalty = MMDPenalty(weight, kernel="imq", estimator=estimator, name="mmd")
     bottleneck = _with_fixed_noise(latent_dim, noise_variance)
-    return autoencoder(encoder, bottleneck, decoder, [penalty, *penalties])
+    penalties = [penalty, *arguments.layers("penalties", penalties)]
+    return autoencoder(encoder, bottleneck, decoder, penalties)
 
 
 def vcae(
@@ -93,9 +96,11 @@ def vcae(
     References:
         Variance Constrained Autoencoding, Eq. 6 and 7, Algorithm 1.
     """
+    latent_dim = arguments.integer("latent_dim", latent_dim)
     penalty = VariancePenalty(weight, variance=variance, name="variance")
     bottleneck = _with_fixed_noise(latent_dim, noise_variance)
-    return autoencoder(encoder, bottleneck, decoder, [penalty, *penalties])
+    penalties = [penalty, *arguments.layers("penalties", penalties)]
+    return autoencoder(encoder, bottleneck, decoder, penalties)
 
 
 def vim(
@@ -145,15 +150,10 @@ def vim(
     References:
         The Variational InfoMax Autoencoder, Eq. 7, Sec. 3.2 and App.
     """
-    if prior not in PRIORS:
-        raise ValueError(
-            f"prior must be one of {', '.join(PRIORS)}. Received: prior={prior!r}"
-        )
-    if variant not in VARIANTS:
-        raise ValueError(
-            f"variant must be one of {', '.join(VARIANTS)}. Received: "
-            f"variant={variant!r}"
-        )
+    latent_dim = arguments.integer("latent_dim", latent_dim)
+    arguments.choice("prior", prior, PRIORS)
+    arguments.choice("variant", variant, VARIANTS)
+    weight = arguments.number("weight", weight, low=0)
     published = variant == "published_code"
     if input_noise is None:
         input_noise = 0.02 if published else 0.01

@@ -10,6 +10,7 @@ from echo_keras.layers import (
     GaussianBottleneck,
     MMDPenalty,
     PseudoInputs,
+    arguments,
 )
 
 from ..model import RateDistortionModel, autoencoder
@@ -55,6 +56,7 @@ def vae(
     References:
         Kingma & Welling (2014); Higgins et al. (2017); the InfoMax paper, Eq. 2.
     """
+    latent_dim = arguments.integer("latent_dim", latent_dim)
     bottleneck = GaussianBottleneck(
         latent_dim,
         beta=beta,
@@ -105,6 +107,7 @@ def echo(
     References:
         Echo paper, Eq. 8; BIB-AE paper, Eq. 11.
     """
+    latent_dim = arguments.integer("latent_dim", latent_dim)
     bottleneck = EchoBottleneck(
         latent_dim,
         beta=beta,
@@ -154,6 +157,7 @@ def info_vae(
         Zhao et al., InfoVAE (2019); BIB-AE paper, Eq. 33; the InfoMax paper, Sec. 2.3;
         Echo paper, Sec. 4.
     """
+    divergence = arguments.layer("divergence", divergence, optional=True)
     if divergence is None:
         divergence = MMDPenalty(name="mmd")
     return vae(
@@ -196,6 +200,8 @@ def information_bottleneck(
         Tishby et al. (1999); Alemi et al., Deep Variational Information Bottleneck
         (2017); BIB-AE paper, Eq. 1 to 9; Echo paper, Sec. 6.
     """
+    arguments.layer("bottleneck", bottleneck, ("units",))
+    classes = arguments.integer("classes", classes, low=2)
     decoder = keras.Sequential(
         [
             keras.layers.Input((bottleneck.units,)),

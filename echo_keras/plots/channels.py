@@ -3,7 +3,9 @@
 import numpy as np
 from matplotlib import ticker
 
-from ._figure import Axes, Figure, Path, canvas, finish, share_limits
+from echo_keras.layers import arguments
+
+from ._figure import Axes, Figure, Path, canvas, finish, panels_of, share_limits
 
 
 def discrete_channels(
@@ -38,6 +40,10 @@ def discrete_channels(
     References:
         Fixing a Broken ELBO, Fig. 2.
     """
+    joint = arguments.array("joint", joint, "(2, n)", (2,))
+    share = arguments.flag("share", share)
+    parts = ("encoder", "decoder", "marginal")
+    channels = panels_of("channels", channels, parts, axes=2)
     heights, size = [1, 1, 1.4, 1.4, 1.4], (3.7 * len(channels), 15)
     figure, grid = canvas(axes, 5, len(channels), size, height_ratios=heights)
     for column, (title, channel) in zip(grid.T, channels.items(), strict=True):

@@ -7,7 +7,9 @@ import numpy as np
 from matplotlib.lines import Line2D
 from scipy import stats
 
-from ._figure import Axes, Figure, Path, canvas, finish, legend, share_limits
+from echo_keras.layers import arguments
+
+from ._figure import Axes, Figure, Path, canvas, finish, legend, panels_of, share_limits
 
 
 def codes_in_plane(
@@ -45,7 +47,11 @@ def codes_in_plane(
         Variance Constrained Autoencoding, Fig. 2 and 8; The Variational InfoMax
         Autoencoder, Fig. 1.
     """
+    panels = panels_of("panels", panels, ("codes", "classes"))
+    normal, share = arguments.flag("normal", normal), arguments.flag("share", share)
     for title, (codes, classes) in panels.items():
+        if classes is not None:
+            arguments.array("classes", classes, "(n,)", (1,))
         if np.ndim(codes) != 2 or np.shape(codes)[1] != 2:
             raise ValueError(
                 f"codes must have shape (n, 2). Received: {np.shape(codes)} for "
@@ -58,6 +64,8 @@ def codes_in_plane(
             )
     given = [np.asarray(c) for _, c in panels.values() if c is not None]
     found = np.unique(np.concatenate(given)) if given else []
+    if names is not None and not isinstance(names, (list, tuple)):
+        raise ValueError(f"names must be a list of texts. Received: names={names!r}")
     if names is not None and len(names) != len(found):
         raise ValueError(
             f"names must be as many as classes, {len(found)}. Received: {len(names)}"
@@ -117,6 +125,8 @@ def code_histograms(
     References:
         Variance Constrained Autoencoding, Fig. 5 and 10 to 12.
     """
+    panels = panels_of("panels", panels)
+    bins, share = arguments.integer("bins", bins), arguments.flag("share", share)
     shapes = {np.shape(codes)[1:] for codes in panels.values()}
     if len(shapes) != 1 or len(shape := shapes.pop()) != 1:
         raise ValueError(
@@ -180,7 +190,21 @@ def codes_by_factor(
     References:
         Echo paper, Fig. 4; Chen et al., Isolating Sources of Disentanglement (2018).
     """
-    codes, factors, names = np.asarray(codes), np.asarray(factors), list(names)
+    codes = arguments.array("codes", codes, "(n, d)", (2,))
+    factors = arguments.array("factors", factors, "(n, k)", (2,))
+    names, position = (
+        arguments.texts("names", names),
+        arguments.texts("position", position),
+    )
+    arguments.texts("shape", [shape])
+    if shape_names is not None:
+        shape_names = arguments.texts("shape_names", shape_names)
+    whole = factors.dtype.kind in "iu" and factors.min() >= 0
+    if not whole or factors.shape != (len(codes), len(names)):
+        raise ValueError(
+            f"factors must be integers >= 0, ({len(codes)}, {len(names)}), one column "
+            f"for each name. Received: {factors.dtype} of shape {factors.shape}"
+        )
     lines = factors[:, names.index(shape)] if shape in names else np.zeros(len(codes))
     heat = [names.index(name) for name in position if name in names]
     heat = heat if len(heat) == 2 else []
@@ -228,6 +252,17 @@ def mean_by(keys: Sequence[np.ndarray], values: np.ndarray) -> np.ndarray:
     array([[nan,  2.],
            [ 5., nan]])
     """
+    if not isinstance(keys, (list, tuple)) or not keys:
+        raise ValueError(f"keys must be a list of arrays. Received: keys={keys!r:.100}")
+    keys = [arguments.array("keys", key, "(n,)", (1,)) for key in keys]
+    values = arguments.array("values", values, "(n,)", (1,))
+    if any(k.dtype.kind not in "iu" or k.shape != values.shape for k in keys) or any(
+        k.min() < 0 for k in keys
+    ):
+        raise ValueError(
+            f"keys must be integers >= 0, as many as values, {len(values)}. Received: "
+            f"{', '.join(f'{k.dtype} of shape {k.shape}' for k in keys)}"
+        )
     shape = [key.max() + 1 for key in keys]
     cells = np.ravel_multi_index(keys, shape)
     counts = np.bincount(cells, minlength=np.prod(shape))
@@ -259,7 +294,18 @@ def clouds(
     >>> e = np.random.normal(size=(100, 2))
     >>> figure = clouds({"noise": {"e": e, "e / 2": e / 2}})
     """
+    for label, found in arguments.mapping("rows", rows, "dicts").items():
+        for points in panels_of(f"rows[{label!r}]", found, axes=2).values():
+            if np.shape(points)[1] != 2:
+                raise ValueError(
+                    f"points must have shape (n, 2). Received: {np.shape(points)}"
+                )
+    size = arguments.number("size", size, above=0)
     columns = max(map(len, rows.values()))
+    if any(len(found) != columns for found in rows.values()):
+        raise ValueError(
+            "rows must have as many panels each. Received: different numbers"
+        )
     figure, grid = canvas(axes, len(rows), columns, (3 * columns, 3 * len(rows)))
     for row, panels in zip(grid, rows.values(), strict=True):
         for one, (title, points) in zip(row, panels.items(), strict=True):
@@ -298,6 +344,11 @@ def marginal_densities(
     References:
         Echo paper, App. D.2, Figure 6.
     """
+    panels = panels_of("panels", panels, ("codes", "rates"), axes=2)
+    points, share = (
+        arguments.integer("points", points, low=2),
+        arguments.flag("share", share),
+    )
     figure, grid = canvas(axes, 1, len(panels), (6.2 * len(panels), 4))
     rng = np.random.default_rng(0)
     for one, (title, (codes, rates)) in zip(grid[0], panels.items(), strict=True):
@@ -336,7 +387,8 @@ def rate_by_dimension(
     >>> rates = {"Echo": np.array([1.2, 0.2, 2.9]), "VAE": np.array([3.1, 0.0, 0.9])}
     >>> figure = rate_by_dimension(rates)
     """
-    if not rates or any(np.ndim(found) not in (1, 2) for found in rates.values()):
+    rates = panels_of("rates", rates)
+    if any(np.ndim(found) not in (1, 2) for found in rates.values()):
         shapes = {label: np.shape(found) for label, found in rates.items()}
         raise ValueError(
             f"rates must hold arrays (d,) or (n, d), at least one. Received: shapes "

@@ -5,9 +5,21 @@ from typing import Any
 
 import numpy as np
 
+from echo_keras.layers import arguments
 from echo_keras.metrics.fronts import convex_front, entropy_bound, pareto_front
 
-from ._figure import Axes, Curves, Figure, Path, Points, canvas, finish, legend
+from ._figure import (
+    Axes,
+    Curves,
+    Figure,
+    Path,
+    Points,
+    canvas,
+    finish,
+    legend,
+    pair_of_limits,
+    panels_of,
+)
 
 MARKERS = "osD^vPpX<>hd"
 
@@ -36,6 +48,8 @@ def training_curves(
     >>> history = {"rate": [3.0, 2.0], "val_rate": [4.0, 5.0]}
     >>> figure = training_curves({"Echo": history})
     """
+    histories = arguments.mapping("histories", histories, "logs by name")
+    metrics = arguments.texts("metrics", metrics)
     histories = {label: _by_metric(history) for label, history in histories.items()}
     logged = {name.removeprefix("val_") for logs in histories.values() for name in logs}
     shown = [metric for metric in metrics if metric in logged]
@@ -63,7 +77,18 @@ def training_curves(
 def _by_metric(history):
     """Logs as `fit` returns them: a list of values for each metric."""
     if isinstance(history, dict):
-        return history
+        return {
+            name: arguments.array(
+                f"histories' {name}", values, "(n,)", (1,), finite=False
+            )
+            for name, values in history.items()
+        }
+    rows = history if isinstance(history, (list, tuple)) else [None]
+    if not all(isinstance(logs, dict) for logs in rows):
+        raise ValueError(
+            f"histories must hold dicts of lists, or lists of dicts. Received: "
+            f"{history!r:.100}"
+        )
     names = history[0] if history else []
     return {name: [logs[name] for logs in history] for name in names}
 
@@ -97,6 +122,9 @@ def rate_distortion(
     >>> figure = rate_distortion({"mine": [(5, 90), (10, 80), (20, 72)]})
     """
     best = entropy_bound(*_all_points(curves))
+    arguments.number("min_rate", min_rate, optional=True)
+    if reference is not None:
+        arguments.mapping("reference", reference, "points (rate, distortion)")
     figure, ((one,),) = canvas(axes, 1, 1, (6.4, 4.8))
     for i, (label, points) in enumerate(curves.items()):
         rate, distortion = np.transpose(points)
@@ -167,15 +195,19 @@ def phase_diagram(
         Fixing a Broken ELBO, Fig. 1, 3 and 7: (a) (i) and (b) by fronts="all" and
         skew=True, (a) (ii) to (iv) by fronts="each".
     """
-    if fronts not in ("all", "each"):
-        raise ValueError(f"fronts must be 'all' or 'each'. Received: fronts={fronts!r}")
+    arguments.choice("fronts", fronts, ("all", "each"))
+    skew, labelled = arguments.flag("skew", skew), arguments.flag("labelled", labelled)
+    entropy = arguments.number("entropy", entropy, optional=True)
+    if styles is not None:
+        arguments.mapping("styles", styles, "dicts")
+    if limits is not None:
+        limits = [
+            pair_of_limits("limits", pair)
+            for pair in arguments.array("limits", limits, "(2, 2)", (2,))
+        ]
     rate, distortion = _all_points(curves)
     known = entropy is not None
-    entropy = float(entropy) if known else entropy_bound(rate, distortion)
-    if not np.isfinite(entropy):
-        raise ValueError(
-            f"entropy must be a finite number. Received: entropy={entropy}"
-        )
+    entropy = entropy if known else entropy_bound(rate, distortion)
     # Of a density distortions may be negative; the diagonal goes as far down.
     floor = min(0.0, distortion.min())
     far = max(rate.max(), entropy - floor)
@@ -242,7 +274,7 @@ def _name_limits(one, entropy, floor, known):
 
 def _all_points(curves):
     """The rates and the distortions of all labels."""
-    for label, points in curves.items():
+    for label, points in panels_of("curves", curves).items():
         if np.ndim(points) != 2 or np.shape(points)[1] != 2:
             raise ValueError(
                 f"curves must hold pairs (rate, distortion), at least one for each "
@@ -292,6 +324,13 @@ def information_plane(
     References:
         Tishby et al. (1999); BIB-AE paper, Sec. 2.1.
     """
+    entropy = arguments.number("entropy", entropy, low=0)
+    for label, points in panels_of("curves", curves, axes=2).items():
+        if np.shape(points)[1] != 3:
+            raise ValueError(
+                f"curves must hold triples (beta, I(X; Z), bound). Received: shape "
+                f"{np.shape(points)} for {label!r}"
+            )
     figure, ((one,),) = canvas(axes, 1, 1, (6.4, 4.4))
     for i, (label, points) in enumerate(curves.items()):
         betas, kept, told = np.transpose(points)
@@ -339,6 +378,13 @@ def sorted_by(
     References:
         Echo paper, App. D.3, Figure 7.
     """
+    key = arguments.array("key", key, "(n,)", (1,))
+    for title, values in panels_of("panels", panels, axes=1).items():
+        if np.shape(values) != key.shape:
+            raise ValueError(
+                f"panels must have {len(key)} values each, as key. Received: "
+                f"{len(values)} for {title!r}"
+            )
     order, window = np.argsort(key), max(1, len(key) // 50)
     figure, (several,) = canvas(axes, 1, len(panels), (4.5 * len(panels), 4))
     for one, (title, values) in zip(several, panels.items(), strict=True):
@@ -376,6 +422,13 @@ def scatter(
     References:
         Variance Constrained Autoencoding, App. B.3.2.
     """
+    for label, points in panels_of("groups", groups, axes=2).items():
+        if np.shape(points)[1] != 2:
+            raise ValueError(
+                f"groups must hold points (n, 2). Received: shape {np.shape(points)} "
+                f"for {label!r}"
+            )
+    wanted = arguments.number("wanted", wanted, optional=True)
     figure, ((one,),) = canvas(axes, 1, 1, (5.4, 4.0))
     for i, (label, points) in enumerate(groups.items()):
         one.plot(*np.transpose(points), MARKERS[i % len(MARKERS)], ms=4, label=label)

@@ -7,9 +7,10 @@ import numpy as np
 from keras import ops
 
 from echo_keras import metrics
+from echo_keras.layers import arguments
 from echo_keras.layers.backend import no_gradients
 
-from ._figure import Axes, Figure, Path, canvas, finish
+from ._figure import Axes, Figure, Path, canvas, finish, pair_of_limits, panels_of
 
 Limits = tuple[float, float]
 
@@ -48,6 +49,7 @@ def reconstructions(
     >>> model.compile(loss=SquaredError())
     >>> figure = reconstructions(model, np.random.uniform(size=(5, 8, 8, 1)))
     """
+    x, samples = arguments.array("x", x), arguments.integer("samples", samples)
     drawn = [_means(model, x) for _ in range(samples)]
     rows = {
         "input": x,
@@ -80,6 +82,8 @@ def generations(
 
     >>> figure = generations(np.ones((20, 4, 4, 1)))
     """
+    columns = arguments.integer("columns", columns)
+    images = arguments.array("images", images, "(n, h, w, c)", (4,))
     rows = [images[i : i + columns] for i in range(0, len(images), columns)]
     return _draw(rows, path, limits, axes)
 
@@ -120,7 +124,8 @@ def latent_traversal(
     References:
         Variance Constrained Autoencoding, Fig. 4 and 9.
     """
-    code, values = np.asarray(code, "float32"), np.asarray(values, "float32")
+    code = arguments.array("code", code, "(d,)").astype("float32")
+    values = arguments.array("values", values, "(n,)").astype("float32")
     if code.ndim != 1:
         raise ValueError(f"code must have shape (d,). Received: shape {code.shape}")
     if values.ndim != 1 and values.shape[1:] != code.shape:
@@ -130,7 +135,13 @@ def latent_traversal(
         )
     heads = [f"{value:.3g}" for value in values] if values.ndim == 1 else None
     values = np.stack([values] * len(code), axis=1) if heads else values
-    shown = list(range(len(code)) if dimensions is None else dimensions)
+    shown = arguments.integers(
+        "dimensions", tuple(range(len(code))) if dimensions is None else dimensions, 0
+    )
+    if max(shown) >= len(code):
+        raise ValueError(
+            f"dimensions must be in [0, {len(code)}). Received: dimensions={shown}"
+        )
     codes = np.tile(code, (len(shown), len(values), 1))
     for row, dimension in zip(codes, shown, strict=True):
         row[:, dimension] = values[:, dimension]
@@ -171,7 +182,11 @@ def interpolation(
     >>> model.compile(loss=losses.Bernoulli())
     >>> figure = interpolation(model, -np.eye(3), np.eye(3))
     """
-    start, end = (np.asarray(codes, "float32") for codes in (start, end))
+    start, end = (
+        arguments.array(name, codes, "(n, d)").astype("float32")
+        for name, codes in (("start", start), ("end", end))
+    )
+    steps = arguments.integer("steps", steps)
     if start.ndim != 2 or start.shape != end.shape:
         raise ValueError(
             f"start and end must have one shape (n, d). Received: {start.shape} and "
@@ -206,6 +221,7 @@ def image_rows(
     >>> x = np.random.uniform(size=(6, 8, 8, 1))
     >>> figure = image_rows({"noise": x, "its half": x / 2})
     """
+    rows = panels_of("rows", rows, axes=4)
     return _draw(list(rows.values()), path, limits, axes, list(rows))
 
 
@@ -230,11 +246,13 @@ def mean_reconstruction(
     >>> float(mean_reconstruction(model, np.ones((5, 8, 8, 1))).max())
     1.0
     """
+    x, samples = arguments.array("x", x), arguments.integer("samples", samples)
     return np.mean([_means(model, x) for _ in range(samples)], axis=0)
 
 
 def _means(model, x):
     """What the law of a model's output has as its mean: images, not raw outputs."""
+    arguments.layer("model", model, kind=keras.Model)
     with no_gradients():
         output = model(x, training=False)
         return ops.convert_to_numpy(metrics.law(model).mean(output))
@@ -250,7 +268,7 @@ def _draw(rows, path, limits, axes, names=None, heads=None):
             f"Received: {', '.join(str(row.shape) for row in rows)}"
         )
     height, width = size[0] + GAP, size[1] + GAP
-    columns, (low, high) = max(map(len, rows)), limits
+    columns, (low, high) = max(map(len, rows)), pair_of_limits("limits", limits)
     mosaic = np.ones((height * len(rows) - GAP, width * columns - GAP, 3))
     for i, row in enumerate(rows):
         for j, image in enumerate(row):

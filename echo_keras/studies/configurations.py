@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from echo_keras import data
-from echo_keras._files import check_integer
+from echo_keras.layers import arguments
 
 from .records import Record
 
@@ -51,8 +51,8 @@ class Configurations:
             ValueError: a key is not one of the study's, an argument is out of range,
                 a value is none that JSON can hold, or no configuration is left.
         """
-        check_integer(seed, "seed", 0)
-        check_integer(runs, "runs", 1)
+        arguments.integer("seed", seed, low=0)
+        arguments.integer("runs", runs)
         changes = {k: v for k, v in changes.items() if v is not None}
         vary = {k: changes.pop(k, values) for k, values in self.vary.items()}
         if "dataset" in vary and not isinstance(dataset, str):

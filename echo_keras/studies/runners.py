@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from echo_keras.layers import arguments
+
 from . import processes, ray
 from .outcome import outcome
 
@@ -97,28 +99,28 @@ def run_all(
     b {'seed': 1}
     b: finished in 0.0 minutes
     """
+    for name, value in (("tasks", tasks), ("names", names)):
+        if not isinstance(value, (list, tuple)):
+            raise ValueError(f"{name} must be a list. Received: {name}={value!r:.100}")
     tasks, names = list(tasks), list(names)
     if len(names) != len(tasks) or len(set(names)) != len(names):
         raise ValueError(
             f"names must be {len(tasks)}, as many as tasks, all different. Received: "
             f"names={names}"
         )
-    for argument, value in {"workers": workers, "attempts": attempts}.items():
-        if value is not None and value < 1:
-            raise ValueError(f"{argument} must be >= 1. Received: {argument}={value}")
-    if cpus_per_run is not None and not cpus_per_run > 0:
-        raise ValueError(
-            f"cpus_per_run must be > 0. Received: cpus_per_run={cpus_per_run}"
-        )
-    if gpus_per_run is not None and not gpus_per_run >= 0:
-        raise ValueError(
-            f"gpus_per_run must be >= 0. Received: gpus_per_run={gpus_per_run}"
-        )
+    arguments.function("function", function)
+    arguments.function("on_done", on_done, optional=True)
+    arguments.choice("runner", runner, RUNNERS)
+    workers = arguments.integer("workers", workers, optional=True)
+    attempts = arguments.integer("attempts", attempts)
+    arguments.number("cpus_per_run", cpus_per_run, above=0, optional=True)
+    arguments.number("gpus_per_run", gpus_per_run, low=0, optional=True)
+    log_dir = arguments.path("log_dir", log_dir, optional=True)
     runs = collections.deque(zip(names, tasks, strict=True))
     if runner == "ray":
         resources = cpus_per_run or 1, gpus_per_run
         events = ray.on_ray(function, runs, workers, address, resources, attempts)
-    elif runner == "local":
+    else:
         gpus = processes.gpus() if len(runs) > 1 and workers != 1 else []
         workers = min(workers or len(gpus) or 1, max(1, len(runs)))
         if workers == 1:
@@ -130,10 +132,6 @@ def run_all(
         else:
             places = processes.settings(workers, gpus, cpus_per_run)
             events = processes.in_processes(function, runs, places, attempts, log_dir)
-    else:
-        raise ValueError(
-            f"runner must be one of {', '.join(RUNNERS)}. Received: runner={runner!r}"
-        )
 
     began, failures = {}, {}
     # Closing ends the workers, whether Ctrl-C comes here or `on_done` raises.

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from echo_keras._epochs import Epochs
-from echo_keras._files import SEED_MAX, check_integer
+from echo_keras.layers import arguments
 
 
 class Batches(Epochs):
@@ -43,9 +43,10 @@ class Batches(Epochs):
         binarize: bool = False,
         epoch: int = 0,
     ) -> None:
-        self.x, self.y, self.binarize = x, y, binarize
-        self.batch_size = check_integer(batch_size, "batch_size", 1)
-        self.seed = check_integer(seed, "seed", 0, SEED_MAX)
+        self.x, self.y = arguments.array("x", x, finite=False), y
+        self.binarize = arguments.flag("binarize", binarize)
+        self.batch_size = arguments.integer("batch_size", batch_size)
+        self.seed = arguments.seed(seed, optional=False)
         if y is not None:
             self.y = np.asarray(y)
             if self.y.shape[:1] != (len(x),):
@@ -53,7 +54,7 @@ class Batches(Epochs):
                     f"y must have one row for each of the {len(x)} rows of x. "
                     f"Received: y of shape {self.y.shape}"
                 )
-        super().__init__(check_integer(epoch, "epoch", 0))
+        super().__init__(arguments.integer("epoch", epoch, low=0))
 
     def __len__(self) -> int:
         return math.ceil(len(self.x) / self.batch_size)

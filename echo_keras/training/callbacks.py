@@ -8,6 +8,7 @@ import time
 import keras
 
 from echo_keras._files import replacing, write_json
+from echo_keras.layers import arguments
 
 from .run_folder import CHECKPOINT, HISTORY, PREVIOUS
 
@@ -59,8 +60,9 @@ class Checkpoint(keras.callbacks.Callback):
         self, directory: str | os.PathLike, history: list[dict], seconds: float = 0.0
     ) -> None:
         super().__init__()
-        self.seconds, self.saved = seconds, -math.inf
-        self.path = pathlib.Path(directory) / CHECKPOINT
+        self.seconds = arguments.number("seconds", seconds, low=0)
+        self.saved = -math.inf
+        self.path = arguments.path("directory", directory) / CHECKPOINT
         self.history_path = self.path.with_name(HISTORY)
         self.history = history
 

@@ -41,6 +41,12 @@ def with_discriminator_optimizer(
     References:
         Kim & Mnih, Disentangling by Factorising (2018), App. A.
     """
+    for name, value in (("optimizer", optimizer), ("discriminators", discriminators)):
+        given = value is not None or name == "optimizer"
+        if given and not isinstance(value, keras.optimizers.Optimizer):
+            raise ValueError(
+                f"{name} must be a Keras optimizer. Received: {name}={value!r:.100}"
+            )
     if discriminators is None:
         discriminators = keras.optimizers.Adam(1e-4, beta_1=0.5, beta_2=0.9)
     parts = _DiscriminatorMap(optimizer, {"discriminators": discriminators})

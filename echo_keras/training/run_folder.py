@@ -19,6 +19,7 @@ from typing import Any
 
 import keras
 
+from echo_keras.layers import arguments
 from echo_keras.layers.backend import cpu_threads, device_name
 
 CHECKPOINT, PREVIOUS = "checkpoint.keras", "previous.keras"
@@ -177,7 +178,8 @@ def parts(directory: str | os.PathLike) -> list[dict[str, Any]]:
     Raises:
         RunFolderError: the folder holds no arguments of a training.
     """
-    return read_arguments(pathlib.Path(directory), ["epochs"]).get("parts", [])
+    directory = arguments.path("directory", directory)
+    return read_arguments(directory, ["epochs"]).get("parts", [])
 
 
 def this_part(done: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
+from echo_keras.layers import arguments
 from echo_keras.layers.typing import Tensor
 
 SCHEDULES = ("paper", "published_code", "constant")
@@ -41,25 +42,10 @@ class HalfwaySchedule(keras.optimizers.schedules.LearningRateSchedule):
         steps_per_epoch: int,
         schedule: str = "paper",
     ) -> None:
-        if schedule not in SCHEDULES:
-            raise ValueError(
-                f"schedule must be one of {', '.join(SCHEDULES)}. Received: "
-                f"schedule={schedule!r}"
-            )
-        for name, value in (
-            ("learning_rate", learning_rate),
-            ("epochs", epochs),
-            ("steps_per_epoch", steps_per_epoch),
-        ):
-            low = ">= 1" if name != "learning_rate" else "> 0"
-            if not (value > 0 if low == "> 0" else value >= 1):
-                raise ValueError(
-                    f"{name} must be a number {low}. Received: {name}={value}"
-                )
-        self.learning_rate = learning_rate
-        self.epochs = epochs
-        self.steps_per_epoch = steps_per_epoch
-        self.schedule = schedule
+        self.schedule = arguments.choice("schedule", schedule, SCHEDULES)
+        self.learning_rate = arguments.number("learning_rate", learning_rate, above=0)
+        self.epochs = arguments.integer("epochs", epochs)
+        self.steps_per_epoch = arguments.integer("steps_per_epoch", steps_per_epoch)
 
     def __call__(self, step: Tensor | int) -> Tensor:
         ops = keras.ops
@@ -82,6 +68,25 @@ class HalfwaySchedule(keras.optimizers.schedules.LearningRateSchedule):
             "steps_per_epoch": self.steps_per_epoch,
             "schedule": self.schedule,
         }
+
+
+def _pairs(schedule):
+    """The ends and the factors of a schedule that is a list of pairs."""
+    many = (list, tuple)
+    if isinstance(schedule, many) and schedule:
+        if all(isinstance(pair, many) and len(pair) == 2 for pair in schedule):
+            ends = [
+                arguments.number("An end of schedule", e, above=0) for e, _ in schedule
+            ]
+            factors = [
+                arguments.number("schedule's factor", f, low=0) for _, f in schedule
+            ]
+            if ends == sorted(set(ends)):
+                return ends, factors
+    raise ValueError(
+        f"schedule must be one of {', '.join(SCHEDULES)}, or a list of pairs "
+        f"(epoch, factor) with rising epochs. Received: schedule={schedule!r:.100}"
+    )
 
 
 def learning_rates(
@@ -116,7 +121,10 @@ def learning_rates(
     """
     if isinstance(schedule, str):
         return HalfwaySchedule(learning_rate, epochs, steps_per_epoch, schedule)
-    ends, factors = zip(*schedule, strict=True)
+    learning_rate = arguments.number("learning_rate", learning_rate, above=0)
+    arguments.integer("epochs", epochs)
+    steps_per_epoch = arguments.integer("steps_per_epoch", steps_per_epoch)
+    ends, factors = _pairs(schedule)
     return keras.optimizers.schedules.PiecewiseConstantDecay(
         [max(1, round(end * steps_per_epoch)) for end in ends],
         [learning_rate, *(learning_rate * factor for factor in factors)],

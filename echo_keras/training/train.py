@@ -14,7 +14,7 @@ import numpy as np
 
 from echo_keras import losses
 from echo_keras._epochs import Epochs
-from echo_keras._files import check_integer
+from echo_keras.layers import arguments as check
 
 from .batches import Batches
 from .callbacks import Checkpoint, StopOnNaN, csv_log
@@ -98,10 +98,27 @@ def train(
             is full.
         ImportError: TensorBoard logs are asked for and it is not installed.
     """
-    check_integer(epochs, "epochs", 1)
-    check_integer(batch_size, "batch_size", 1)
+    epochs = check.integer("epochs", epochs)
+    batch_size = check.integer("batch_size", batch_size)
+    learning_rate = check.number("learning_rate", learning_rate, above=0)
+    seed = check.seed(seed, optional=False)
+    binarize = check.flag("binarize", binarize)
+    tensorboard = check.flag("tensorboard", tensorboard)
+    verbose = check.integer("verbose", verbose, 0, 2, optional=True)
+    check.function("build", build), check.function("optimizer", optimizer)
+    check.path("directory", directory)
+    if loss is not None and not isinstance(loss, keras.losses.Loss):
+        raise ValueError(
+            f"loss must be one of echo_keras.losses, or None for Bernoulli. "
+            f"Received: loss={loss!r:.100}"
+        )
+    if validation is not None:
+        validation = check.array("validation", validation)
     batches = x
     if not isinstance(x, keras.utils.PyDataset):
+        x = check.array("x", x, finite=False)
+        if loss is None or isinstance(loss, losses.Distortion):
+            (loss or losses.Bernoulli()).check_data(x)
         batches = Batches(x, batch_size, seed, binarize=binarize)
     elif binarize:
         raise ValueError(

@@ -179,10 +179,10 @@ def test_densities_are_those_of_tensorflow_probability(cls, mean_only, context):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"steps": 0}, "steps must be an integer >= 1. Received: steps=0"),
-        ({"steps": 1.5}, "steps must be an integer >= 1. Received: steps=1.5"),
+        ({"steps": 0}, r"steps must be an integer in \[1, 1000\]. Received: steps=0"),
+        ({"steps": 1.5}, r"an integer in \[1, 1000\]. Received: steps=1.5"),
         ({"hidden": (8, 0)}, r"hidden must be a list .* Received: hidden=\(8, 0\)"),
-        ({"permutation": "shuffle"}, "one of 'reverse', 'random'. .*='shuffle'"),
+        ({"permutation": "shuffle"}, "one of reverse, random. .*='shuffle'"),
     ],
 )
 def test_bad_arguments_raise(arguments, sentence):

@@ -33,14 +33,16 @@ def ramp(rows=4, columns=3):
 
 @pytest.mark.parametrize("beta", [-1e-3, float("inf"), float("nan"), -float("inf")])
 def test_bad_beta_raises(beta):
-    sentence = rf"^beta must be a finite number >= 0. Received: beta={beta}$"
+    sentence = rf"^beta must be a finite number >= 0, .* Received: beta={beta}$"
     with pytest.raises(ValueError, match=sentence):
         GaussianSample(beta=beta)
 
 
 @pytest.mark.parametrize("beta", ["0.5", None, [1.0]])
 def test_beta_that_is_neither_number_nor_rule_raises(beta):
-    with pytest.raises(ValueError, match="^beta must be a number or a rule such as"):
+    with pytest.raises(
+        ValueError, match="^beta must be a finite number .* or a rule such as"
+    ):
         GaussianSample(beta=beta)
 
 

@@ -241,8 +241,8 @@ def test_inputs_that_cannot_be_compared_raise(shapes, against):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"form": "kl"}, "form must be one of 'js', .* Received: form='kl'"),
-        ({"against": "none"}, "against must be one of 'all', 'others'. Rec.*='none'"),
+        ({"form": "kl"}, "form must be one of js, .* Received: form='kl'"),
+        ({"against": "none"}, "against must be one of all, others. Rec.*='none'"),
         ({"weight": -1.0}, "weight must be a finite number >= 0"),
     ],
 )

@@ -62,7 +62,7 @@ def test_codes_are_compared_with_the_prior():
     [
         (float("nan"), "kl", "weight must be a finite number"),
         (-1.0, "non_saturating", "weight must be a number >= 0 unless form is 'kl'. R"),
-        (1.0, "js", "form must be one of 'kl', 'non_saturating'. Received: form='js'"),
+        (1.0, "js", "form must be one of kl, non_saturating. Received: form='js'"),
     ],
 )
 def test_bad_arguments_raise(weight, form, sentence):

@@ -198,11 +198,14 @@ def test_half_precision_computes_in_float32():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"kernel": "linear"}, "one of 'rbf', 'imq'. Received: kernel='linear'"),
-        ({"estimator": "fast"}, "one of 'biased', 'unbiased'. Rec.*estimator='fast'"),
+        ({"kernel": "linear"}, "one of rbf, imq. Received: kernel='linear'"),
+        ({"estimator": "fast"}, "one of biased, unbiased. Rec.*estimator='fast'"),
         ({"bandwidth": 0.0}, "bandwidth must be a finite number > 0.*bandwidth=0.0"),
-        ({"scales": ()}, r"scales must be finite numbers > 0.*scales=\(\)"),
-        ({"scales": (1.0, 0.0)}, "scales must be finite numbers > 0, at least one"),
+        ({"scales": ()}, r"scales must be a list of at least one .*scales=\(\)"),
+        (
+            {"scales": (1.0, 0.0)},
+            "scales must be a finite number > 0. Received: scales=0.0",
+        ),
         ({"weight": -1.0}, "weight must be a finite number >= 0"),
     ],
 )

@@ -60,7 +60,9 @@ indices = st.lists(st.integers(-3, 8), max_size=6)
 @settings(deadline=None)
 @given(order=indices.filter(lambda x: not x or sorted(x) != list(range(len(x)))))
 def test_orders_that_are_no_permutation_raise(order):
-    with pytest.raises(ValueError, match="each of the indices from 0 to d - 1 once"):
+    with pytest.raises(
+        ValueError, match="order must (hold each of the indices|be a list)"
+    ):
         Permutation(order)
 
 

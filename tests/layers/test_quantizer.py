@@ -521,14 +521,14 @@ def test_training_continues_from_a_saved_model(tmp_path):
 @pytest.mark.parametrize(
     "name, values, sentence",
     [
-        ("codewords", (1, 2.5, 2**16 + 1, np.inf), "an integer from 2 to 65536"),
+        ("codewords", (1, 2.5, 2**16 + 1, np.inf), r"an integer in \[2, 65536\]"),
         ("groups", (0, 1.5, np.inf), "an integer >= 1"),
-        ("dead_code_threshold", (0, 1.5, np.inf), "None or an integer >= 1"),
+        ("dead_code_threshold", (0, 1.5, np.inf), "an integer >= 1, or None"),
         ("commitment", (-1.0, np.inf, np.nan), "a finite number >= 0"),
         ("dither", (-1.0, np.inf, np.nan), "a finite number >= 0"),
-        ("beta", (-1.0, np.inf, np.nan), "a finite number >= 0"),
-        ("temperature", (0.0, -1.0, np.inf, np.nan), "None or a finite number > 0"),
-        ("decay", (-0.1, 1.0, np.nan), r"in \[0, 1\)"),
+        ("beta", (-1.0, np.inf, np.nan), "a finite number >= 0, or a rule .*"),
+        ("temperature", (0.0, -1.0, np.inf, np.nan), "a finite number > 0, or None"),
+        ("decay", (-0.1, 1.0, np.nan), r"a number in \[0, 1\)"),
         ("update", ("adam",), "one of ema, gradient"),
     ],
 )

@@ -633,7 +633,7 @@ def test_bad_numbers_raise(argument, value):
 
 @pytest.mark.parametrize("value", [-0.1, math.nan])
 def test_a_bad_threshold_raises(value):
-    with pytest.raises(ValueError, match="min_std must be >= 0. Received: min_std="):
+    with pytest.raises(ValueError, match="min_std must be a finite number >= 0. Rec"):
         factor_vae_score(flat, FactorGrid(2, 2), min_std=value)
 
 

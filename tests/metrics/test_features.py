@@ -220,5 +220,6 @@ def test_without_a_network_the_alternative_is_named(monkeypatch):
 
 @pytest.mark.parametrize("shape", [(28, 28), (28, 28, 2), (2, 28, 28, 1)])
 def test_bad_shapes_for_inception_raise(shape):
-    with pytest.raises(ValueError, match="with 1 or 3 channels. Received"):
+    sentence = "with 1 or 3 channels. R|3 integers >= 1. Received"
+    with pytest.raises(ValueError, match=sentence):
         inception_features(shape)

@@ -126,7 +126,10 @@ EYE, ZERO = np.eye(2), np.zeros(2)
         ((ZERO, EYE, np.zeros(3), np.eye(3)), "as many dimensions. Received: 2 and 3"),
         ((ZERO, np.eye(3), ZERO, EYE), r"cov_a shape \(k, k\). Received: \(2,\) and"),
         ((ZERO, EYE, ZERO[None], EYE), r"mean_b must have shape \(k,\)"),
-        ((np.zeros(0), np.zeros((0, 0)), ZERO, EYE), "k >= 1"),
+        (
+            (np.zeros(0), np.zeros((0, 0)), ZERO, EYE),
+            "mean_a must be an array .* at least one",
+        ),
         ((ZERO, EYE, np.array([0, np.nan]), EYE), "mean_b and cov_b must be finite"),
         ((ZERO, np.full((2, 2), np.inf), ZERO, EYE), "mean_a and cov_a must be finite"),
         ((ZERO, -EYE, ZERO, EYE), "cov_a must be a covariance matrix.* eigenvalue -1"),

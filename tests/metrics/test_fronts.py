@@ -101,7 +101,7 @@ def test_a_rate_below_zero_wins_nothing():
 @pytest.mark.parametrize(
     ("rate", "distortion", "says"),
     [
-        ([], [], "at least 1"),
+        ([], [], "at least one number"),
         ([1, 2], [1], "of one length"),
         ([np.nan], [1], "finite"),
         ([1], [np.inf], "finite"),

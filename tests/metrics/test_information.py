@@ -79,7 +79,7 @@ def test_a_linear_combination_is_infinite():
     [
         (np.zeros(5), r"with an axis of dimensions. Received: shape \(5,\)"),
         (np.eye(3), "Received: 3 samples of 3 dimensions"),
-        (np.zeros((0, 3)), "Received: 0 samples of 3 dimensions"),
+        (np.zeros((0, 3)), r"at least one number. Received: shape \(0, 3\)"),
         (np.array([[0.0], [1.0], [np.nan]]), "samples must be finite"),
         (np.array([[0.0], [1.0], [np.inf]]), "samples must be finite"),
     ],

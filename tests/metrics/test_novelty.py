@@ -176,7 +176,8 @@ def test_combined_has_no_unit():
 def test_combined_of_other_terms_raises():
     without = {k: v for k, v in terms().items() if k != "data"}
     for pair in ((terms(), without), (without, terms()), ({}, {})):
-        with pytest.raises(ValueError, match="must have the same terms, out of dist"):
+        sentence = "the same terms, out of dist|a dict of terms"
+        with pytest.raises(ValueError, match=sentence):
             novelty.combined_score(*pair)
 
 
@@ -185,7 +186,7 @@ def test_a_reference_without_a_spread_raises(value):
     reference = {**terms(), "rate": np.full(50, value)}
     with (
         np.errstate(invalid="ignore"),
-        pytest.raises(ValueError, match="rate must be finite and differ"),
+        pytest.raises(ValueError, match="rate.* must be finite"),
     ):
         novelty.combined_score(terms(), reference)
 

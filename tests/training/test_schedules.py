@@ -71,11 +71,11 @@ def test_schedule_serializes():
         ),
         (
             (0.0, 2, 2),
-            "learning_rate must be a number > 0. Received: .*=0.0",
+            "learning_rate must be a finite number > 0. Received: .*=0.0",
         ),
         ((-1.0, 2, 2), "learning_rate must be .* Received: learning_rate=-1.0"),
         ((float("nan"), 2, 2), "learning_rate must be .* Received: learning_rate=nan"),
-        ((1.0, 0, 2), "epochs must be a number >= 1. Received: epochs=0"),
+        ((1.0, 0, 2), "epochs must be an integer >= 1. Received: epochs=0"),
         ((1.0, 2, 0), "steps_per_epoch must be .* Received: steps_per_epoch=0"),
     ],
 )
@@ -96,3 +96,11 @@ def test_rates_cut_after_given_epochs():
 def test_rates_by_name_are_those_of_the_class():
     rate = learning_rates(1.0, 4, 10, "published_code")
     assert isinstance(rate, HalfwaySchedule) and rate.schedule == "published_code"
+
+
+@pytest.mark.parametrize(
+    "schedule", [[], None, 0.1, [0.5], [(0.5, 0.1), (0.2, 0.01)], [("1", 0.1)]]
+)
+def test_a_schedule_that_is_no_list_of_rising_epochs_raises(schedule):
+    with pytest.raises(ValueError, match="schedule.* must be .* Received: "):
+        learning_rates(1.0, 2, 2, schedule)
