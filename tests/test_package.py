@@ -197,7 +197,7 @@ def test_one_file_of_the_layers_names_backends(repository):
 # Imports go down these storeys. Modules with an underscore stand right above the
 # layers, for all rooms.
 STOREYS = [
-    {"studies"},
+    {"studies", "__main__"},
     {"metrics", "training", "data", "objectives", "codec", "plots", "latent_flow"},
     {"interop", "model", "losses", "networks"},
     {"_"},
@@ -207,7 +207,7 @@ STOREYS = [
 
 def storey(room):
     """The number of a room's storey, 0 at the top; None if it has no place."""
-    room = "_" if room.startswith("_") else room
+    room = "_" if room.startswith("_") and room != "__main__" else room
     return next((i for i, rooms in enumerate(STOREYS) if room in rooms), None)
 
 
