@@ -1,7 +1,7 @@
 """The functional model that logs rate and distortion, and what assembles one."""
 
-import inspect
 import math
+import pathlib
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from echo_keras.layers.backend import replicas_in_sync
 from echo_keras.layers.base import example_weights
 from echo_keras.layers.typing import Tensor
 
+from ._onnx import check_operations
 from .losses import Distortion
 from .networks import conv_decoder, conv_encoder
 
@@ -143,22 +144,28 @@ class RateDistortionModel(keras.Model):
         finally:
             self._maybe_reset_call_context()
 
-    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Any = None,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
         """As in Keras, after a look at the targets; those of `fit(x)` are x.
 
         Callbacks learn that a smaller rate or error is better.
         """
-        call = inspect.signature(keras.Model.fit).bind(self, *args, **kwargs).arguments
-        del call["self"]
-        self._check_targets(call.get("x"), call.get("y"))
-        held_out = call.get("validation_data")
+        self._check_targets(x, y)
+        held_out = kwargs.get("validation_data")
         if isinstance(held_out, (list, tuple)):
             self._check_targets(*held_out[:2])
         # Keras finds this out for what was compiled, not for a model's own trackers.
         trackers = [self.distortion_tracker, self.rate_tracker, self.neg_elbo_tracker]
         trackers = filter(None, [*trackers, *self.penalty_trackers])
         ours = {tracker.name for tracker in trackers}
-        callbacks = call.get("callbacks")
         for callback in tree.flatten(getattr(callbacks, "callbacks", callbacks)):
             monitored = getattr(callback, "monitor", "").removeprefix("val_")
             if monitored in ours and callback.mode == "auto":
@@ -169,8 +176,8 @@ class RateDistortionModel(keras.Model):
         if isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks.append(check)
         else:
-            call["callbacks"] = [check, *tree.flatten(callbacks or [])]
-        return super().fit(**call)
+            callbacks = [check, *tree.flatten(callbacks or [])]
+        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As in Keras, after a look at the targets; those of `evaluate(x)` are x."""
@@ -178,6 +185,26 @@ class RateDistortionModel(keras.Model):
         found = super().evaluate(x, y, *args, **kwargs)
         self._check_distortion(float(self.distortion_tracker.result()))
         return found
+
+    def export(
+        self,
+        filepath: str | pathlib.Path,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """As in Keras, but an ONNX file is not left behind if no program can run it.
+
+        ONNX has none of the operations that draw noise from a seed. See docs/export.md
+        for what to export in place of a noisy model.
+
+        Raises:
+            ValueError: format is "onnx" and the model has operations unknown to it.
+        """
+        super().export(filepath, format, verbose, input_signature, **kwargs)
+        if format == "onnx":
+            check_operations(filepath)
 
     def _check_targets(self, x, y=None):
         """Checks arrays. Of batches only the distortion tells, at an epoch's end."""

@@ -90,6 +90,16 @@ def current_step() -> object | None:
     return stateless_scope() or get_global_attribute("current_call_ctx")
 
 
+def argmin(x: Tensor, axis: int) -> Tensor:
+    """`ops.argmin`, int32, of operations that ONNX and LiteRT have on TensorFlow."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Keras tells -0 from 0 by bits, which the two formats cannot.
+        return tf.argmin(x, axis=axis, output_type="int32")
+    return ops.cast(ops.argmin(x, axis=axis), "int32")
+
+
 def replicas_in_sync() -> int:
     """Number of devices among which TensorFlow's strategy splits a batch, else 1."""
     if keras.backend.backend() != "tensorflow":
@@ -97,6 +107,80 @@ def replicas_in_sync() -> int:
     import tensorflow as tf
 
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def replicas() -> tuple[int, int]:
+    """This replica's number, and how many there are: copies of a model in one training.
+
+    TensorFlow's strategies and PyTorch's processes make such copies, each of which
+    sees its share of a batch. On JAX one program sees the whole batch, (0, 1).
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        context = tf.distribute.get_replica_context()
+        if context is not None:  # None while a model is built, say
+            return context.replica_id_in_sync_group, context.num_replicas_in_sync
+    elif keras.backend.backend() == "torch":
+        import torch.distributed as distributed
+
+        if distributed.is_available() and distributed.is_initialized():
+            return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
+
+
+def gather(x: Tensor) -> Tensor:
+    """The rows of all replicas, in the order of their numbers, with gradients.
+
+    Each replica must come here as often as the others, and waits for them. On PyTorch
+    nothing is gathered where no gradients are recorded, so that one process alone can
+    evaluate a model.
+
+    Args:
+        x: Tensor (rows, columns) of any number of rows.
+    """
+    if replicas()[1] == 1:
+        return x
+    if keras.backend.backend() == "torch":
+        return _gathered_by_torch(x)
+    import tensorflow as tf
+
+    with _kept_losses():
+        return tf.distribute.get_replica_context().all_gather(x, axis=0)
+
+
+@contextlib.contextmanager
+def _kept_losses():
+    """Keeps one replica's added losses from another's, which is traced meanwhile.
+
+    TensorFlow traces the replicas in turn, one goes on when all have come to where
+    they exchange values; Keras lists losses by layer, whatever the replica.
+    """
+    from keras.src.backend.common.global_state import get_global_attribute
+
+    root = get_global_attribute("current_call_ctx").entry_layer
+    layers = root._flatten_layers()
+    kept = [(layer, list(layer._losses)) for layer in layers]
+    yield
+    for layer, losses in kept:
+        layer._losses[:] = losses
+
+
+def _gathered_by_torch(x):
+    import torch
+    import torch.distributed as distributed
+    from torch.distributed.nn.functional import all_gather
+
+    if not torch.is_grad_enabled():
+        return x
+    # Gloo and NCCL gather equal shapes.
+    sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(replicas()[1])]
+    sizes = [size.to(x.device) for size in sizes]
+    distributed.all_gather(sizes, torch.tensor([len(x)], device=x.device))
+    most = int(max(sizes))
+    padded = torch.nn.functional.pad(x, (0, 0, 0, most - len(x)))
+    parts = zip(all_gather(padded), sizes, strict=True)
+    return torch.cat([part[: int(size)] for part, size in parts])
 
 
 def no_gradients() -> AbstractContextManager:

@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from .backend import current_step, stateless_scope
+from .replicas import SeedGenerator
 from .typing import Shape, Tensor
 
 _weights = contextvars.ContextVar("example_weights", default=None)
@@ -65,13 +66,13 @@ class Seeded(keras.layers.Layer):
     """Base class: a seed generator whose state is saved with the weights.
 
     Keras saves a layer's weights but not the state of its generator, so that a
-    resumed run would repeat its noise.
+    resumed run would repeat its noise. And Keras draws the same on all replicas.
     """
 
     def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = SeedGenerator(seed)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "seed": self.seed}
@@ -126,8 +127,7 @@ class LossTerm(keras.layers.Layer):
         """A float32 weight that neither the optimizer nor autocasting touches.
 
         Each replica of a `tf.distribute` strategy updates its own copy, and the
-        first one's is read and saved. To aggregate instead would make the replicas
-        wait for each other inside `call`, where Keras then mixes up their losses.
+        first one's is read and saved. They are equal where a layer is `synchronized`.
         """
         return self.add_weight(
             name=name,

@@ -11,6 +11,7 @@ from keras import ops, tree
 from .base import LossTerm, Seeded, batch_mean
 from .beta import BetaRule
 from .numerics import unmasked_positions
+from .replicas import replica_mean
 from .symbolic import MethodCalls
 from .typing import Shape, Tensor, Tensors
 
@@ -136,8 +137,8 @@ class Channel(Seeded, MethodCalls, LossTerm):
     in place of the number: `TargetRate`, which holds the rate at a target (GECO);
     `BetaSchedule`, linear KL annealing; or `TargetRateL1`, which replaces the rate by
     its distance from a target. A rule changes beta in calls with training=True alone;
-    its state is saved with the weights. (Under `tf.distribute` the beta of each
-    replica follows its own share of the batch.)
+    its state is saved with the weights. (On several devices it sees the mean rate of
+    all.)
 
     Noise and rate are computed in float32 whatever the dtype policy; z has the
     policy's compute dtype.
@@ -250,6 +251,8 @@ class Channel(Seeded, MethodCalls, LossTerm):
         # A rule sees one rate for each step, the sum over its calls: a later call
         # takes back what the one before has added.
         seen = self.of_step()
+        if learn:
+            mean = replica_mean(mean)
         mean = mean + seen.get("rate", 0.0)
         term = rule.term(self._next_beta(mean, seen) if learn else self.beta, mean)
         self.add_loss(term - seen.get("term", 0.0))
@@ -304,7 +307,8 @@ def check_inputs(layer: keras.layers.Layer, inputs: Tensors, shapes: Any) -> Non
         shapes: A tuple (...) for each, without the batch.
     """
     found = [tuple(x.shape) for x in tree.flatten(inputs)]
-    batches = {s[0] for s in found if s} - {None}
+    # Numbers, but in the trace of a PyTorch export, where they are tensors.
+    batches = {None if s[0] is None else int(s[0]) for s in found if s} - {None}
     fit = len(found) == len(shapes) and all(
         len(f) == len(s) + 1
         and all(None in (a, b) or a == b for a, b in zip(f[1:], s, strict=True))

@@ -18,6 +18,7 @@ from .echo_noise import (
     triangular_scale,
 )
 from .numerics import matvec, project, sum_over_latent, unmasked
+from .replicas import gathered, same_noise
 from .symbolic import symbolic
 from .typing import Shape, Tensor, Tensors
 
@@ -114,6 +115,9 @@ class EchoSample(Channel):
         beta: Float >= 0, weight on the rate, or a rule that moves it; see `Channel`.
         seed: Int or None; see `Channel`.
         scale: "diagonal" or "triangular", the form of S(x).
+        synchronized: If True, echoes come from the batch of all devices, and so does
+            the bank; if False, from each device's share, and each has a bank. Of
+            effect where a device has a copy of the model; see docs/distributed.md.
 
     Inputs:
         `[f, log_s]`, two tensors of the same shape (batch, ...). The first axis is
@@ -156,6 +160,7 @@ class EchoSample(Channel):
         beta: float | BetaRule = 1.0,
         seed: int | None = None,
         scale: str = "diagonal",
+        synchronized: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(beta=beta, seed=seed, **kwargs)
@@ -182,6 +187,7 @@ class EchoSample(Channel):
         self.multiplicative = multiplicative
         self.bank_size = int(bank_size)
         self.scale = scale
+        self.synchronized = synchronized
 
     def build(self, input_shape: list[Shape]) -> None:
         super().build(input_shape)
@@ -230,21 +236,32 @@ class EchoSample(Channel):
         """
         check_echoes_from(echoes_from)
         bounded = self._bounded(inputs)
-        return self._with_echoes(bounded, from_batch=echoes_from == "batch")
+        if echoes_from == "batch":
+            noise = self._noise_from_batch(ops.concatenate(bounded, axis=1))
+        else:
+            noise = self._noise_from_bank(ops.shape(bounded[0])[0])
+        return self._with_echoes(bounded, noise)
 
     def _step(self, inputs, training):
         bounded = self._bounded(inputs)
-        draw = self._with_echoes(bounded, from_batch=training)
-        if training and self.trainable:
-            self._remember(ops.concatenate(bounded, axis=1))
+        batch = ops.shape(bounded[0])[0]
+        if not training:
+            noise = self._noise_from_bank(batch)
+            return self._with_echoes(bounded, noise)
+        rows = ops.concatenate(bounded, axis=1)
+        rows, weights, start = gathered(
+            self.synchronized, rows, batch_weights(rows[:, 0])
+        )
+        with same_noise(self.synchronized):
+            noise = self._noise_from_batch(rows)
+        # This replica's part of it.
+        draw = self._with_echoes(bounded, noise[start : start + batch])
+        if self.trainable:
+            self._remember(rows, weights)
         return draw
 
-    def _with_echoes(self, bounded, from_batch):
+    def _with_echoes(self, bounded, noise):
         f, *scale = bounded
-        if from_batch:
-            noise = self._noise_from_batch(ops.concatenate(bounded, axis=1))
-        else:
-            noise = self._noise_from_bank(ops.shape(f)[0])
         if self.scale == "triangular":
             z = f + matvec(triangular_scale(*scale, self.r), noise)
         else:
@@ -377,15 +394,18 @@ class EchoSample(Channel):
             return self._noise_gathered(rows, index)
         # One ring for all: examples differ in where on it their echoes start.
         order = ops.argsort(self.uniform((self.bank_size,)))
-        noise = self._noise_on_ring(ops.take(rows, order % known, axis=0))
+        ring = ops.take(rows, order % known, axis=0)
+        # Not compiled: this is what an exported model has.
+        noise = self._noise_on_ring(ring, compiled=False)
         return ops.take(noise, self.integers((n,), self.bank_size), axis=0)
 
-    def _noise_on_ring(self, rows):
+    def _noise_on_ring(self, rows, compiled=True):
         f, *scale = self._split(rows)
         if self.scale == "triangular":
             scale = triangular_scale(*scale, self.r)
-            return ring_noise(f, scale, self.d_max)
-        return ring_noise(f, ops.exp(*scale), self.d_max)
+        else:
+            scale = ops.exp(*scale)
+        return ring_noise(f, scale, self.d_max, compiled)
 
     def _noise_gathered(self, rows, index):
         f, *scale = self._split(rows)
@@ -401,11 +421,11 @@ class EchoSample(Channel):
         d = self.dims
         return rows[:, :d], rows[:, d : 2 * d], rows[:, 2 * d :]
 
-    def _remember(self, rows):
+    def _remember(self, rows, weights):
         """Puts usable rows at the front of the bank; the oldest rows drop out."""
         batch = ops.shape(rows)[0]
         finite = ops.cast(ops.all(ops.isfinite(rows), axis=1), "float32")
-        usable = ops.cast(finite * batch_weights(finite) > 0, "int32")
+        usable = ops.cast(finite * weights > 0, "int32")
         count = ops.sum(usable)
         seen = self.bank_rows + ops.cast(count, "float32")
         self.bank_rows.assign(ops.minimum(seen, float(self.bank_size)))
@@ -426,4 +446,5 @@ class EchoSample(Channel):
             "multiplicative": self.multiplicative,
             "bank_size": self.bank_size,
             "scale": self.scale,
+            "synchronized": self.synchronized,
         }

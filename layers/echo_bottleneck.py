@@ -50,7 +50,8 @@ class EchoBottleneck(Bottleneck):
         units: Int >= 1, number of latent dimensions.
         parametrization: "scaled", "standardized", "paper" or "published_code".
         max_magnitude: Float > 0, see `EchoSample`; None for 10 with "scaled", else 1.
-        d_max, sampling, multiplicative, bank_size, beta, seed, scale: See `EchoSample`.
+        d_max, sampling, multiplicative, bank_size, beta, seed, scale,
+            synchronized: See `EchoSample`.
         name, trainable, dtype: As in every Keras layer.
 
     Inputs:
@@ -88,6 +89,7 @@ class EchoBottleneck(Bottleneck):
         beta: float | BetaRule = 1.0,
         seed: int | None = None,
         scale: str = "diagonal",
+        synchronized: bool = True,
         name: str | None = None,
         trainable: bool = True,
         dtype: keras.DTypePolicy | str | None = None,
@@ -111,13 +113,16 @@ class EchoBottleneck(Bottleneck):
             beta=beta,
             seed=seed,
             scale=scale,
+            synchronized=synchronized,
             dtype=self.dtype_policy,
             name="channel",
         )
         # A linear log s starts at half of its bound r, as the sigmoid does.
         bias = 0.0 if parametrization in TANH_WIDTHS else math.log(0.5)
         self.heads = [
-            self.head("f", kind=ScaledDense if linear else keras.layers.Dense),
+            self.head("f", kind=ScaledDense, synchronized=synchronized)
+            if linear
+            else self.head("f"),
             self.head("log_s", bias_initializer=keras.initializers.Constant(bias)),
         ]
         if self.channel.scale == "triangular":
@@ -125,7 +130,9 @@ class EchoBottleneck(Bottleneck):
             self.heads.append(self.head("lower", entries))
         self.standardize = None
         if parametrization == "standardized":
-            self.standardize = Standardize(dtype=self.dtype_policy, name="standardize")
+            self.standardize = Standardize(
+                synchronized, dtype=self.dtype_policy, name="standardize"
+            )
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)

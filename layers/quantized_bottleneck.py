@@ -19,7 +19,7 @@ class QuantizedBottleneck(Bottleneck):
         units: Int >= 1, number of latent dimensions.
         codewords: Int, codewords of each group of dimensions.
         groups, update, decay, commitment, temperature, dither, dead_code_threshold,
-        initializer, beta, seed: See `VectorQuantizer`.
+        initializer, beta, seed, synchronized: See `VectorQuantizer`.
         name, trainable, dtype: As in every Keras layer.
 
     Inputs:
@@ -57,6 +57,7 @@ class QuantizedBottleneck(Bottleneck):
         initializer: keras.initializers.Initializer | str | None = None,
         beta: float | BetaRule = 1.0,
         seed: int | None = None,
+        synchronized: bool = True,
         name: str | None = None,
         trainable: bool = True,
         dtype: keras.DTypePolicy | str | None = None,
@@ -74,6 +75,7 @@ class QuantizedBottleneck(Bottleneck):
             initializer=initializer,
             beta=beta,
             seed=seed,
+            synchronized=synchronized,
             dtype=self.dtype_policy,
             name="channel",
         )

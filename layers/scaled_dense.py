@@ -8,6 +8,7 @@ from keras import ops
 from .base import LossTerm
 from .channel import is_collecting
 from .numerics import mean_of_rows, unmasked_positions, usable_rows
+from .replicas import gathered
 from .typing import Shape, Tensor
 
 MEMORY = 1000.0  # examples
@@ -35,6 +36,8 @@ class ScaledDense(keras.layers.Dense):
 
     Args:
         units: Int >= 1, size of the output.
+        synchronized: If True, the mean and the first batch are those of all devices;
+            see `EchoSample`.
         **kwargs: Further arguments of `keras.layers.Dense`.
 
     Inputs:
@@ -58,8 +61,9 @@ class ScaledDense(keras.layers.Dense):
 
     add_state = LossTerm.add_state
 
-    def __init__(self, units: int, **kwargs: Any) -> None:
+    def __init__(self, units: int, synchronized: bool = True, **kwargs: Any) -> None:
         super().__init__(units, **kwargs)
+        self.synchronized = synchronized
         self.supports_masking = True
 
     def build(self, input_shape: Shape) -> None:
@@ -89,6 +93,7 @@ class ScaledDense(keras.layers.Dense):
         """The mean and gain after a batch, which are also assigned."""
         usable = ops.reshape(usable_rows(h), (-1,))
         h = ops.reshape(h, (-1, h.shape[-1]))
+        h, usable, _ = gathered(self.synchronized, h, usable)
         h = ops.where(ops.expand_dims(usable > 0, 1), h, 0.0)
         count = ops.sum(usable)
         of_batch = mean_of_rows(h, usable)
@@ -118,3 +123,6 @@ class ScaledDense(keras.layers.Dense):
 
     def load_own_variables(self, store: dict[str, Any]) -> None:
         keras.layers.Layer.load_own_variables(self, store)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "synchronized": self.synchronized}

@@ -8,6 +8,7 @@ from keras import ops
 from .base import LossTerm
 from .channel import is_collecting
 from .numerics import mean_of_rows, unmasked_positions, usable_rows
+from .replicas import gathered
 from .typing import Shape, Tensor
 
 EPSILON = 1e-3
@@ -21,6 +22,10 @@ class Standardize(LossTerm):
     As `keras.layers.BatchNormalization(center=False, scale=False)`, with momentum .9,
     except that a training batch of one example, which has no deviation, is divided by
     the running statistics and leaves them as they are.
+
+    Args:
+        synchronized: If True, statistics are those of the batch of all devices; see
+            `EchoSample`.
 
     Inputs:
         z, (batch, ..., d).
@@ -36,8 +41,9 @@ class Standardize(LossTerm):
     [[-1.0], [1.0]]
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, synchronized: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.synchronized = synchronized
         self.supports_masking = True
 
     def build(self, input_shape: Shape) -> None:
@@ -55,8 +61,9 @@ class Standardize(LossTerm):
         if training and self.trainable and not is_collecting():
             with unmasked_positions(mask):
                 usable = ops.reshape(usable_rows(x), (-1,))
-            several = ops.sum(usable) > 1
             rows = ops.reshape(x, (-1, x.shape[-1]))
+            rows, usable, _ = gathered(self.synchronized, rows, usable)
+            several = ops.sum(usable) > 1
             of_rows = mean_of_rows(rows, usable)
             of_batch = of_rows, mean_of_rows(ops.square(rows - of_rows), usable)
             for state, old, new in zip(
@@ -67,3 +74,6 @@ class Standardize(LossTerm):
             mean = ops.where(several, of_batch[0], mean)
             variance = ops.where(several, of_batch[1], variance)
         return ops.cast((x - mean) * ops.rsqrt(variance + EPSILON), z.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "synchronized": self.synchronized}

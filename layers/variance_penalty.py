@@ -8,6 +8,7 @@ from keras import ops
 
 from .base import batch_weights
 from .penalty import Penalty
+from .replicas import gathered
 from .typing import Shape, Tensor
 
 
@@ -25,6 +26,8 @@ class VariancePenalty(Penalty):
         weight: Float >= 0, the paper's lambda.
         variance: Float >= 0 or None, the target v; the number of latent dimensions if
             None, the summed variance of a standard normal.
+        synchronized: If True, the variances of the batch of all devices; if False, of
+            each device's share, which are smaller. See `EchoSample`.
 
     Inputs:
         z, shape (batch, ...). All axes but the first are latent dimensions.
@@ -49,12 +52,17 @@ class VariancePenalty(Penalty):
     """
 
     def __init__(
-        self, weight: float = 1.0, variance: float | None = None, **kwargs: Any
+        self,
+        weight: float = 1.0,
+        variance: float | None = None,
+        synchronized: bool = True,
+        **kwargs: Any,
     ) -> None:
         super().__init__(weight=weight, **kwargs)
         if variance is not None:
             variance = self.check_weight("variance", variance)
         self.variance = variance
+        self.synchronized = synchronized
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
@@ -71,9 +79,14 @@ class VariancePenalty(Penalty):
         """The distance, a scalar."""
         z = ops.reshape(ops.cast(z, "float32"), (ops.shape(z)[0], -1))
         weights = batch_weights(z[:, 0])
+        z, weights, _ = gathered(self.synchronized, z, weights)
         share = ops.expand_dims(weights / ops.maximum(ops.sum(weights), 1e-30), 1)
         mean = ops.sum(share * z, axis=0)
         return ops.abs(ops.sum(share * ops.square(z - mean)) - self.target)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "variance": self.variance}
+        return {
+            **super().get_config(),
+            "variance": self.variance,
+            "synchronized": self.synchronized,
+        }

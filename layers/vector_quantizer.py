@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from .backend import argmin
 from .base import batch_mean, batch_weights
 from .beta import BetaRule
 from .channel import Channel, Draw
@@ -18,6 +19,7 @@ from .codebook import (
     with_floor,
 )
 from .numerics import sum_over_latent, usable_rows
+from .replicas import gathered, same_noise
 from .symbolic import symbolic
 from .typing import Shape, Tensor
 
@@ -70,8 +72,7 @@ class VectorQuantizer(Channel):
     replaced by a random code of the batch, and shares the frequency of the codeword
     which that code was assigned to. (With a temperature choose None: the rate's
     gradient empties codewords to save nats.) With `trainable = False`
-    codewords and frequencies stay as they are. (Under `tf.distribute` each replica
-    would keep codebooks of its own: train on one device.)
+    codewords and frequencies stay as they are.
 
     With `dither` the output has uniform noise added, in training and at inference:
     generation then is not limited to as many codes as there are codewords. It
@@ -96,6 +97,9 @@ class VectorQuantizer(Channel):
             standard normal.)
         beta: Float >= 0, weight on the rate, or a rule that moves it; see `Channel`.
         seed: Int or None; see `Channel`.
+        synchronized: If True, the codes of all devices move one codebook; if False,
+            each device trains a codebook by its share of the batch, and that of the
+            first is saved. See `EchoSample`.
 
     Inputs:
         z, shape (batch, ..., d) with d known.
@@ -136,6 +140,7 @@ class VectorQuantizer(Channel):
         initializer: keras.initializers.Initializer | str | None = None,
         beta: float | BetaRule = 1.0,
         seed: int | None = None,
+        synchronized: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(beta=beta, seed=seed, **kwargs)
@@ -178,6 +183,7 @@ class VectorQuantizer(Channel):
         self.dead_code_threshold = (
             None if dead_code_threshold is None else int(dead_code_threshold)
         )
+        self.synchronized = synchronized
         self.initializer = None
         if initializer is not None:
             self.initializer = keras.initializers.get(initializer)
@@ -240,11 +246,12 @@ class VectorQuantizer(Channel):
         fixed = ops.stop_gradient(z)
         base = ops.copy(self.base)  # PyTorch must not find what it saved changed
         if learn:
-            usable = self._usable(inputs)
-            picks = self._picks(usable)
+            vectors, usable = self._of_all(fixed, self._usable(inputs))
+            with same_noise(self.synchronized):
+                picks = self._picks(usable)
         if learn and self.initializer is None:
             first = ops.logical_and(self.steps == 0, ops.sum(usable) > 0)
-            base = ops.where(first, take_codes(fixed, picks), base)
+            base = ops.where(first, take_codes(vectors, picks), base)
         rate, index, chosen = self._assign(inputs, z, base)
         chosen_fixed = ops.stop_gradient(chosen)
         if self.commitment:
@@ -254,7 +261,8 @@ class VectorQuantizer(Channel):
             error = self._per_example(ops.square(fixed - chosen), inputs)
             self.add_loss(batch_mean(error))
         if learn:
-            self._learn(fixed, index, fixed - chosen_fixed, base, picks, usable)
+            index, residual = self._of_all(index, fixed - chosen_fixed)
+            self._learn(vectors, index, residual, base, picks, usable)
         return self._output(inputs, z, chosen, rate)
 
     def _assign(self, inputs, z, base):
@@ -262,7 +270,7 @@ class VectorQuantizer(Channel):
         codebook = base if self.shift is None else base + self.shift
         log_p = ops.log(with_floor(ops.copy(self.frequencies)))
         scores = distances(z, ops.stop_gradient(codebook))
-        index = ops.cast(ops.argmin(scores, axis=2), "int32")
+        index = argmin(scores, axis=2)
         length = -take_codewords(ops.expand_dims(log_p, 2), index)[:, :, 0]
         if self.temperature is not None:
             share = ops.softmax(-scores / self.temperature, axis=2)
@@ -286,6 +294,16 @@ class VectorQuantizer(Channel):
         usable = ops.reshape(usable, (ops.shape(inputs)[0], -1))
         counts = ops.cast(batch_weights(usable[:, 0]) > 0, "float32")
         return ops.reshape(usable * ops.expand_dims(counts, 1), (-1,))
+
+    def _of_all(self, *tensors):
+        """Tensors (sub-vectors, ...) of all devices, if the layer is synchronized."""
+        rows = ops.shape(tensors[0])[0]
+        flat = [ops.reshape(ops.cast(x, "float32"), (rows, -1)) for x in tensors]
+        *found, _ = gathered(self.synchronized, *flat)
+        return [
+            ops.cast(ops.reshape(y, (-1, *x.shape[1:])), x.dtype)
+            for x, y in zip(tensors, found, strict=True)
+        ]
 
     def _learn(self, z, index, residual, base, picks, usable):
         """Moves frequencies and codewords after a batch has been assigned."""
@@ -364,9 +382,9 @@ class VectorQuantizer(Channel):
         """The number of each sub-vector's codeword: int32 (batch, ..., groups)."""
         codebook = self.codebook()
         inputs = ops.convert_to_tensor(inputs)
-        index = ops.argmin(distances(self._vectors(inputs), codebook), axis=2)
+        index = argmin(distances(self._vectors(inputs), codebook), axis=2)
         shape = (*ops.shape(inputs)[:-1], self.groups)
-        return ops.cast(ops.reshape(index, shape), "int32")
+        return ops.reshape(index, shape)
 
     @symbolic
     def decode_indices(self, indices: Tensor) -> Tensor:
@@ -496,4 +514,5 @@ class VectorQuantizer(Channel):
             "dither": self.dither,
             "dead_code_threshold": self.dead_code_threshold,
             "initializer": initializer,
+            "synchronized": self.synchronized,
         }

@@ -29,7 +29,8 @@ from echo_keras.studies import (
     Option,
     Script,
     Table,
-    mean,
+    differ,
+    mean_and_error,
     scores,
     spread,
     start,
@@ -118,16 +119,19 @@ def better(score):
         whole = all((STUDY.share_of_updates(run) or 0) >= 1 for run in runs)
         ahead, here = [], []
         for same in group(runs, ("dataset", "removed_pairs", "beta", "gamma")):
-            values = [
-                mean([r for r in same if r["config"]["method"] == method], score)
+            echo, vae = (
+                mean_and_error(
+                    [r for r in same if r["config"]["method"] == method], score
+                )
                 for method in ("echo", "vae")
-            ]
-            if None not in values:
-                ahead.append(values[0] > values[1])
-                here.append(f"{values[0]:.2f} against {values[1]:.2f}")
+            )
+            if echo and vae:
+                ahead.append(differ(vae, echo))
+                here.append(f"{echo[0]:.2f} against {vae[0]:.2f}")
         if not here:
             return None
-        return ", ".join(here), all(ahead) if whole else None
+        all_told = None not in ahead or False in ahead
+        return ", ".join(here), all(ahead) if whole and all_told else None
 
     return verdict
 

@@ -383,7 +383,7 @@ def test_eager_calls_of_new_batch_sizes_compile_nothing():
         gc.collect()
         kinds = (type(o).__name__ for o in gc.get_objects())
         graphs.append(sum(kind == "FuncGraph" for kind in kinds))
-    assert graphs[0] == graphs[-1]
+    assert graphs[-1] <= graphs[0]
 
 
 def test_quantized_codes_have_a_rate_by_sub_vector():

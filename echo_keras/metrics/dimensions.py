@@ -24,10 +24,11 @@ def rate_by_dimension(
         batch_size: Int >= 1; see `map_batches`.
 
     Returns:
-        Array (d,) in nats, in the order of the dimensions, whose sum is the rate. None
+        Array (d,) in nats, in the order of the dimensions, or of a quantizer's groups,
+        whose sum is the rate. None
         where the rate is no sum over dimensions: the model has not just one channel, a
         bottleneck or a channel among its own layers, or the channel does not tell (a
-        flow, a marginal other than the standard normal, a quantizer).
+        flow, a marginal other than the standard normal).
 
     Raises:
         ValueError: as `map_batches`.

@@ -1,7 +1,7 @@
 """Many runs: what varies, their records and tables, and where they run."""
 
 from . import measures, records, runners
-from .claim import Claim, compare
+from .claim import Claim, compare, differ, mean_and_error
 from .evaluation import evaluated
 from .factor_study import FactorStudy, scores
 from .numbers import every_number, write_numbers
@@ -34,6 +34,8 @@ __all__ = [
     "Table",
     "cell",
     "compare",
+    "differ",
+    "mean_and_error",
     "evaluated",
     "every_number",
     "markdown",

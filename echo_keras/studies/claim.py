@@ -44,6 +44,50 @@ class Claim:
         return f"The paper: {self.text}; here: {here}; {ANSWERS[agrees]}."
 
 
+def mean_and_error(
+    runs: list[Record], path: str | tuple[str, ...], error: str | None = None
+) -> tuple[float, float] | None:
+    """The mean of a number over runs, and its standard error.
+
+    Args:
+        runs: Records.
+        path: Where the number stands in a record.
+        error: Where its standard error over examples stands, that of a single run.
+
+    Returns:
+        None if there is no run, or one without the number. The error of a single run
+        is NaN if it is not known.
+
+    Example:
+
+    >>> runs = [{"test": {"loss": value}} for value in (3.0, 5.0)]
+    >>> mean_and_error(runs, "test.loss")
+    (4.0, 1.0)
+    """
+    numbers = [records.get(run, path) for run in runs]
+    if not numbers or None in numbers:
+        return None
+    if len(numbers) > 1:
+        spread = float(np.std(numbers, ddof=1) / len(numbers) ** 0.5)
+        return float(np.mean(numbers)), spread
+    of_examples = records.get(runs[0], error) if error else None
+    return float(numbers[0]), math.nan if of_examples is None else of_examples
+
+
+def differ(low: tuple[float, float], high: tuple[float, float]) -> bool | None:
+    """Whether low < high, two means with their errors; None within two errors.
+
+    Example:
+
+    >>> differ((1.0, 0.1), (2.0, 0.1)), differ((2.0, 0.1), (1.0, 0.1))
+    (True, False)
+    >>> print(differ((1.0, 0.5), (2.0, 0.5)))
+    None
+    """
+    gap, spread = high[0] - low[0], math.hypot(low[1], high[1])
+    return gap > 0 if abs(gap) > 2 * spread else None
+
+
 def compare(
     key: str,
     low: Any,
@@ -77,24 +121,16 @@ def compare(
     """
 
     def verdict(runs: list[Record]) -> Verdict | None:
-        texts, means, errors = [], [], []
+        texts, found = [], []
         for value in (low, high):
             group = [run for run in runs if run["config"].get(key) == value]
-            numbers = [records.get(run, path) for run in group]
-            if not numbers or None in numbers:
+            found.append(mean_and_error(group, path, error))
+            if found[-1] is None:
                 return None
-            means.append(float(np.mean(numbers)))
-            if len(numbers) > 1:
-                errors.append(float(np.std(numbers, ddof=1) / len(numbers) ** 0.5))
-            else:
-                of_examples = records.get(group[0], error) if error else None
-                errors.append(math.nan if of_examples is None else of_examples)
-            text = f"{value} {format(means[-1], form)}"
-            if not math.isnan(errors[-1]):
-                text += f" ± {format(errors[-1], form)}"
-            texts.append(text)
-        gap, spread = means[1] - means[0], math.hypot(*errors)
-        told = abs(gap) > 2 * spread and (enough is None or all(map(enough, runs)))
-        return ", ".join(texts), gap > 0 if told else None
+            mean, spread = found[-1]
+            known = "" if math.isnan(spread) else f" ± {format(spread, form)}"
+            texts.append(f"{value} {format(mean, form)}{known}")
+        told = enough is None or all(map(enough, runs))
+        return ", ".join(texts), differ(*found) if told else None
 
     return verdict

@@ -15,7 +15,16 @@ import numpy as np
 from echo_keras import metrics, networks, objectives
 from echo_keras.layers import Logistic
 from echo_keras.losses import SquaredError
-from echo_keras.studies import Column, Study, Table, mean, published, spread
+from echo_keras.studies import (
+    Column,
+    Study,
+    Table,
+    differ,
+    mean,
+    mean_and_error,
+    published,
+    spread,
+)
 from echo_keras.studies.measures import FEATURES, feature_network, frechet
 
 PUBLISHED = json.loads(
@@ -311,26 +320,35 @@ def accuracy_table(number, corrupted, note="", claims=()):
     )
 
 
+def by_method(runs, path, error=None):
+    """Of each method the mean of a number over runs, and its error."""
+    return {
+        method: mean_and_error(
+            [run for run in runs if run["config"]["method"] == method], path, error
+        )
+        for method in METHODS
+    }
+
+
+def every(answers):
+    """Whether all are true; None if one cannot be told and none is false."""
+    return False if False in answers else None if None in answers else True
+
+
 def leads(*columns, codes="sampled"):
     """A verdict on both VIMAE above all others, in each of these columns."""
 
     def verdict(runs):
         said, ahead = [], []
         for label in columns:
-            value = {
-                method: mean(
-                    [run for run in runs if run["config"]["method"] == method],
-                    ("measures", "accuracy", codes, label),
-                )
-                for method in METHODS
-            }
+            value = by_method(runs, ("measures", "accuracy", codes, label))
             if None in value.values():
                 return None
             ours = min(value["vimae-n"], value["vimae-l"])
             best = max(v for m, v in value.items() if not m.startswith("vimae"))
-            said.append(f"{label}: {100 * ours:.1f} against {100 * best:.1f}")
-            ahead.append(ours > best)
-        return "; ".join(said), all(ahead)
+            said.append(f"{label}: {100 * ours[0]:.1f} against {100 * best[0]:.1f}")
+            ahead.append(differ(best, ours))
+        return "; ".join(said), every(ahead)
 
     return verdict
 
@@ -339,16 +357,14 @@ def lowest(path, *methods, sign=1, form=".2f"):
     """A verdict on these methods having the lowest of a number (highest, sign -1)."""
 
     def verdict(runs):
-        value = {
-            method: mean([r for r in runs if r["config"]["method"] == method], path)
-            for method in METHODS
-        }
+        value = by_method(runs, path, f"{path}_se")
         if None in value.values():
             return None
-        said = ", ".join(f"{METHODS[m]} {v:{form}}" for m, v in value.items())
-        ours = max(sign * value[method] for method in methods)
-        others = min(sign * v for m, v in value.items() if m not in methods)
-        return said, ours < others
+        said = ", ".join(f"{METHODS[m]} {v:{form}}" for m, (v, _) in value.items())
+        value = {m: (sign * v, error) for m, (v, error) in value.items()}
+        ours = max(value[method] for method in methods)
+        others = min(v for m, v in value.items() if m not in methods)
+        return said, differ(ours, others)
 
     return verdict
 
@@ -356,5 +372,8 @@ def lowest(path, *methods, sign=1, form=".2f"):
 def collapse_of_beta_a(runs):
     """Whether the codes of beta_A-VAE tell little more than chance at noise .4."""
     of_method = [run for run in runs if run["config"]["method"] == "beta-a"]
-    value = mean(of_method, ("measures", "accuracy", "sampled", "gaussian 0.4"))
-    return None if value is None else (f"{100 * value:.1f} percent", value < 0.3)
+    path = ("measures", "accuracy", "sampled", "gaussian 0.4")
+    found = mean_and_error(of_method, path)
+    if found is None:
+        return None
+    return f"{100 * found[0]:.1f} percent", differ(found, (0.3, 0.0))

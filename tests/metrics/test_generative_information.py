@@ -244,7 +244,7 @@ def test_bad_arguments_of_generative_information_raise(arguments, says):
 @pytest.mark.parametrize("loss", [losses.SquaredError(), "mse", None])
 def test_generative_information_needs_a_likelihood(loss):
     model = linear_chain()
-    model = RateDistortionModel(model.input, model.output)
+    model = keras.Model(model.input, model.output)
     if loss is not None:
         model.compile(loss=loss)
     with pytest.raises(ValueError, match="compiled with a likelihood, such as"):

@@ -300,9 +300,11 @@ def test_what_does_not_add_up_has_no_rates_of_dimensions():
     for bottleneck in (
         DeterministicBottleneck(2),
         GaussianBottleneck(2, marginal=Logistic()),
-        QuantizedBottleneck(2, codewords=4),
     ):
         assert rate_by_dimension(deaf_autoencoder(bottleneck), data()) is None
+    # A quantizer's are those of its groups.
+    model = deaf_autoencoder(QuantizedBottleneck(4, codewords=4, groups=2))
+    np.testing.assert_allclose(rate_by_dimension(model, data()), np.log([4, 4]))
 
 
 # Echoes. A decoder with large weights shows the noise in the distortion.
@@ -642,7 +644,9 @@ def test_a_loss_that_is_not_per_example_raises():
 
 @pytest.mark.parametrize("loss", ["mse", keras.losses.mean_squared_error])
 def test_a_loss_of_keras_by_name_or_function_raises(loss):
-    model = deaf_autoencoder(GaussianBottleneck(2), loss=loss)
+    model = deaf_autoencoder(GaussianBottleneck(2))
+    model = keras.Model(model.input, model.output)
+    model.compile(loss=loss)
     with pytest.raises(ValueError, match="The model's loss must"):
         evaluate(model, data())
 
