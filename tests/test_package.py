@@ -197,8 +197,7 @@ def test_one_file_of_the_layers_names_backends(repository):
 # Imports go down these storeys. Modules with an underscore stand right above the
 # layers, for all rooms.
 STOREYS = [
-    {"__main__"},
-    {"studies"},
+    {"studies", "__main__"},
     {"metrics", "training", "data", "objectives", "codec", "plots", "latent_flow"},
     {"interop", "model", "losses", "networks"},
     {"_"},

@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import operator
 import os
+import signal
 import sysconfig
 import traceback
 
@@ -94,6 +95,10 @@ def _work_on_ray(module, name, task, run, starts):
 
     Of a script, Ray would otherwise send copies of the globals that it uses.
     """
+    # Ray would turn it into a SystemExit, and that is a failure of the run for good;
+    # a worker that is ended, as where a node is drained, is started elsewhere.
+    with contextlib.suppress(ValueError):  # of a thread that is not the main one
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     starts.put(run)
     try:
         function = operator.attrgetter(name)(importlib.import_module(module))

@@ -69,7 +69,13 @@ def of_data(x: np.ndarray | keras.utils.PyDataset | None) -> str | None:
         arrays = [x]
     arrays = [None if a is None else np.asarray(a) for a in arrays]
     shapes = [None if a is None else [list(a.shape), a.dtype.name] for a in arrays]
-    return _digest([shapes, sha256(*arrays), drawn])
+    # As bytes, which bfloat16 is only then.
+    numbers = [None if a is None else _bytes(a) for a in arrays]
+    return _digest([shapes, sha256(*numbers), drawn])
+
+
+def _bytes(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array).reshape(-1).view("uint8")
 
 
 def _digest(content: Any) -> str:

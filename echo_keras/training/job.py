@@ -79,7 +79,8 @@ class Job:
         before["parts"] = [
             part for part in before.get("parts", []) if part["from_epoch"] < done
         ]
-        for part in before["parts"][-1:]:
+        unfinished = done < self.arguments["epochs"]  # else it is only read
+        for part in before["parts"][-1:] if unfinished else ():
             if part["backend"] != keras.backend.backend():
                 changed.append(f"backend, {part['backend']}")
         self._refuse(changed, self.force)

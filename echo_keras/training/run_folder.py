@@ -25,6 +25,16 @@ from echo_keras.layers.backend import cpu_threads, device_name
 CHECKPOINT, PREVIOUS = "checkpoint.keras", "previous.keras"
 ARGUMENTS, HISTORY = "arguments.json", "history.json"
 MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}  # of a .keras file
+ARGUMENT_NAMES = (
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "schedule",
+    "seed",
+    "binarize",
+    "images",
+)
+PART = "from_epoch", "backend"
 START_AGAIN = "Put the file back, or delete the folder to start again."
 
 
@@ -98,18 +108,13 @@ def read_arguments(directory: pathlib.Path, needed: list[str] | None = None) -> 
     if missing:
         found = f"none for {', '.join(missing)}, as an older version leaves it"
         raise wrong(path, expected, found)
+    parts = arguments.get("parts", [])
+    if not isinstance(arguments.get("digests", {}), dict) or not (
+        isinstance(parts, list)
+        and all(isinstance(p, dict) and {*PART} <= p.keys() for p in parts)
+    ):
+        raise wrong(path, expected, "digests or parts of another form")
     return arguments
-
-
-ARGUMENT_NAMES = (
-    "epochs",
-    "batch_size",
-    "learning_rate",
-    "schedule",
-    "seed",
-    "binarize",
-    "images",
-)
 
 
 def has_checkpoint(directory: pathlib.Path) -> bool:
