@@ -299,8 +299,8 @@ def check_inputs(layer: keras.layers.Layer, inputs: Tensors, shapes: Any) -> Non
         shapes: A tuple (...) for each, without the batch.
     """
     found = [tuple(x.shape) for x in tree.flatten(inputs)]
-    # Numbers, but in the trace of a PyTorch export, where they are tensors.
-    batches = {None if s[0] is None else int(s[0]) for s in found if s} - {None}
+    # Not None, nor the symbol that it is in traces of JAX and of PyTorch's export.
+    batches = {s[0] for s in found if s and isinstance(s[0], int)}
     fit = len(found) == len(shapes) and all(
         len(f) == len(s) + 1
         and all(None in (a, b) or a == b for a, b in zip(f[1:], s, strict=True))
