@@ -325,6 +325,7 @@ LEFT_OUT = {
         "plus_minus",
         "compare",
         "differ",
+        "mean_and_error",
         "evaluated",
         "cell",
     ),
