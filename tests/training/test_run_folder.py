@@ -302,7 +302,7 @@ def test_the_checkpoint_before_a_damaged_one_is_taken(kind, unfinished, whole, c
     assert "whole; finished" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("kind", set(CHECKPOINTS) - {"gone"})
+@pytest.mark.parametrize("kind", sorted(set(CHECKPOINTS) - {"gone"}))
 def test_without_one_before_it_the_way_out_is_said(kind, unfinished, capsys):
     CHECKPOINTS[kind](unfinished)
     cut("previous.keras", 0.5)(unfinished)
