@@ -73,7 +73,7 @@ class Distortion(keras.losses.Loss):
         nats = self._per_example(y_true, y_pred, of_values)
         if sample_weight is not None:
             nats = ops.where(sample_weight == 0, 0.0, nats)
-        reduced = _Reduced(reduction=self.reduction, dtype=self.dtype)
+        reduced = _Reduced(self.name, self.reduction, self.dtype)
         return reduced(nats, nats, sample_weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:

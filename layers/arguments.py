@@ -105,6 +105,8 @@ def number(
     """
     if optional and value is None:
         return None
+    if isinstance(value, np.ndarray) and not value.ndim:
+        value = value.item()
     valid = isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
     if valid and abs(value) <= NUMBER_MAX and low <= value <= high:
         if above < value < below:

@@ -21,6 +21,7 @@ from echo_keras.layers.marginals import (
     StandardNormal,
 )
 from echo_keras.layers.numerics import scaled_distances
+from echo_keras.losses import SquaredError
 from echo_keras.model import RateDistortionModel
 from echo_keras.networks import conv_decoder, conv_encoder
 
@@ -279,7 +280,7 @@ def vamp_model(count=6, bottleneck=None, **arguments):
     )
     z = layer([encoder(inputs), encoder(pseudo)])
     model = RateDistortionModel(inputs, keras.layers.Dense(5, name="decoder")(z))
-    model.compile(keras.optimizers.Adam(0.01), keras.losses.MeanSquaredError())
+    model.compile(keras.optimizers.Adam(0.01), SquaredError())
     return model
 
 
@@ -355,7 +356,7 @@ def test_a_trained_prior_serves_as_a_fixed_marginal():
     inputs = keras.Input((5,))
     layer = GaussianBottleneck(3, marginal=prior)
     model = RateDistortionModel(inputs, keras.layers.Dense(5)(layer(inputs)))
-    model.compile("sgd", keras.losses.MeanSquaredError())
+    model.compile("sgd", SquaredError())
     log = model.fit(normal(8, 5), normal(8, 5), verbose=0)
     assert np.isfinite(log.history["rate"]).all()
     np.testing.assert_array_equal(array(prior.components), kept)

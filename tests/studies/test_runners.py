@@ -237,7 +237,7 @@ def test_one_process_is_the_default_without_gpus(monkeypatch):
 
 
 def test_no_tasks():
-    done, go = call(None, [])
+    done, go = call(print, [])
     go()
     assert done.calls == []
 
@@ -306,10 +306,16 @@ def test_ctrl_c_stops(where):
         ({"names": ["a"]}, "names must be 2, as many as tasks, .* Received: names="),
         ({"names": ["a", "a"]}, r"all different. Received: names=\['a', 'a'\]"),
         ({"runner": "slurm"}, "must be one of local, ray. Received: runner='slurm'"),
-        ({"workers": 0}, "workers must be >= 1. Received: workers=0"),
-        ({"attempts": 0}, "attempts must be >= 1. Received: attempts=0"),
-        ({"cpus_per_run": 0}, "cpus_per_run must be > 0. Received: cpus_per_run=0"),
-        ({"gpus_per_run": -1}, "gpus_per_run must be >= 0. Received: gpus_per_run=-1"),
+        (
+            {"workers": 0},
+            "workers must be an integer >= 1, or None. Received: workers=0",
+        ),
+        ({"attempts": 0}, "attempts must be an integer >= 1. Received: attempts=0"),
+        ({"cpus_per_run": 0}, "a finite number > 0, or None. Received: cpus_per_run=0"),
+        (
+            {"gpus_per_run": -1},
+            ">= 0, or None. Received: gpus_per_run=-1",
+        ),
         (
             {"function": lambda: None, "workers": 2},
             r"top level of a module or script, or a method .* Received: .*<lambda>",
