@@ -1,9 +1,8 @@
 """Base classes of layers with state that outlasts a call."""
 
-import contextlib
 import contextvars
 import weakref
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
@@ -11,14 +10,14 @@ from keras import ops
 
 from . import arguments
 from .backend import current_step, stateless_scope
+from .context import setting
 from .replicas import SeedGenerator
 from .typing import Shape, Tensor
 
 _weights = contextvars.ContextVar("example_weights", default=None)
 
 
-@contextlib.contextmanager
-def example_weights(weights: Tensor | None) -> Iterator[None]:
+def example_weights(weights: Tensor | None) -> AbstractContextManager[None]:
     """Inside, what channels and penalties add to the loss is weighted by example.
 
     `RateDistortionModel` opens it with the sample weights of a batch, so that rates
@@ -37,11 +36,7 @@ def example_weights(weights: Tensor | None) -> Iterator[None]:
     >>> float(channel.losses[0])  # 2 / 4 of one nat
     0.5
     """
-    token = _weights.set(weights)
-    try:
-        yield
-    finally:
-        _weights.reset(token)
+    return setting(_weights, weights)
 
 
 def batch_weights(values: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from keras import ops, tree
 from . import arguments
 from .base import LossTerm, Seeded, batch_mean
 from .beta import BetaRule
+from .context import setting
 from .numerics import unmasked_positions
 from .replicas import replica_mean
 from .symbolic import MethodCalls
@@ -99,11 +100,8 @@ def collect_draws(
     """
     check_echoes_from(echoes_from)
     draws: list[tuple[Tensor, Tensor | None]] = []
-    token = _collecting.set((draws, echoes_from))
-    try:
+    with setting(_collecting, (draws, echoes_from)):
         yield draws
-    finally:
-        _collecting.reset(token)
 
 
 def is_collecting() -> bool:
@@ -215,7 +213,10 @@ class Channel(Seeded, MethodCalls, LossTerm):
         mask: Tensors | None = None,
         method: str | None = None,
     ) -> Tensor:
-        with unmasked_positions(first_mask(mask)):
+        mask = first_mask(mask)
+        if mask is not None:
+            self.check_takes_mask()
+        with unmasked_positions(mask):
             if method is not None:
                 return self.call_method(method, inputs)
             collecting = _collecting.get()
@@ -227,6 +228,9 @@ class Channel(Seeded, MethodCalls, LossTerm):
             draw = self._step(inputs, training)
         self._add_rate(draw.rate, bool(training) and self.trainable)
         return draw.z
+
+    def check_takes_mask(self) -> None:
+        """Raises a ValueError unless the rate is a sum over positions."""
 
     def _step(self, inputs: Tensors, training: bool | None) -> Draw:
         """`draw` with the side effects that a call of the layer has besides."""

@@ -8,7 +8,7 @@ from keras import ops
 
 from . import arguments
 from .beta import BetaRule
-from .channel import Channel, Draw, check_inputs, first_mask, pair_shape
+from .channel import Channel, Draw, check_inputs, pair_shape
 from .marginals import DENSITY, Logistic, StandardNormal
 from .numerics import log_normal
 from .symbolic import symbolic
@@ -134,21 +134,14 @@ class GaussianSample(Channel):
         if not self.marginal.built:
             self.marginal.build(shape, *rest)
 
-    def call(
-        self,
-        inputs: Tensors,
-        training: bool | None = False,
-        mask: Tensors | None = None,
-        method: str | None = None,
-    ) -> Tensor:
+    def check_takes_mask(self) -> None:
         by_position = isinstance(self.marginal, (StandardNormal, Logistic))
-        if first_mask(mask) is not None and (self.flow is not None or not by_position):
+        if self.flow is not None or not by_position:
             raise ValueError(
                 f"A mask leaves out positions of a rate that is a sum over them: "
                 f"marginal must be StandardNormal or Logistic, without a flow. "
                 f"Received: marginal={type(self.marginal).__name__}, flow={self.flow}"
             )
-        return super().call(inputs, training, mask, method)
 
     @symbolic
     def draw(self, inputs: Tensors, echoes_from: str = "bank") -> Draw:

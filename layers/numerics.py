@@ -1,29 +1,24 @@
 """Numerics that several layers share: functions of float32 tensors."""
 
-import contextlib
 import contextvars
 import math
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import keras
 from keras import ops
 
+from .context import setting
 from .typing import Tensor
 
 _mask = contextvars.ContextVar("mask", default=None)
 
 
-@contextlib.contextmanager
-def unmasked_positions(mask: Tensor | None) -> Iterator[None]:
+def unmasked_positions(mask: Tensor | None) -> AbstractContextManager[None]:
     """Inside, `sum_over_latent` leaves out what a mask (batch, positions) excludes.
 
     Without a mask, None, that of a layer around this one stays.
     """
-    token = _mask.set(_mask.get() if mask is None else mask)
-    try:
-        yield
-    finally:
-        _mask.reset(token)
+    return setting(_mask, _mask.get() if mask is None else mask)
 
 
 def unmasked(x: Tensor) -> Tensor:

@@ -1,13 +1,13 @@
 """One training on several devices: other noise on each, statistics of all."""
 
-import contextlib
 import contextvars
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import keras
 from keras import ops
 
 from .backend import gather, replicas
+from .context import setting
 from .typing import Tensor
 
 STEP = 0x61C88647  # between the seeds of two replicas
@@ -31,14 +31,9 @@ class SeedGenerator(keras.random.SeedGenerator):
         return seed + number * ops.cast(STEP, seed.dtype)
 
 
-@contextlib.contextmanager
-def same_noise(synchronized: bool = True) -> Iterator[None]:
+def same_noise(synchronized: bool = True) -> AbstractContextManager[None]:
     """Inside, all replicas draw the same, if `synchronized`."""
-    token = _same_noise.set(synchronized)
-    try:
-        yield
-    finally:
-        _same_noise.reset(token)
+    return setting(_same_noise, synchronized)
 
 
 def gathered(synchronized: bool, *columns: Tensor) -> tuple[Tensor, ...]:

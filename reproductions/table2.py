@@ -29,6 +29,7 @@ from echo_keras.studies import (
     Option,
     Script,
     Table,
+    all_of,
     differ,
     mean_and_error,
     scores,
@@ -130,8 +131,7 @@ def better(score):
                 here.append(f"{echo[0]:.2f} against {vae[0]:.2f}")
         if not here:
             return None
-        all_told = None not in ahead or False in ahead
-        return ", ".join(here), all(ahead) if whole and all_told else None
+        return ", ".join(here), all_of(ahead) if whole else None
 
     return verdict
 

@@ -324,6 +324,7 @@ LEFT_OUT = {
         "parse",
         "plus_minus",
         "compare",
+        "all_of",
         "differ",
         "mean_and_error",
         "evaluated",

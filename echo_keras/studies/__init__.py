@@ -1,7 +1,7 @@
 """Many runs: what varies, their records and tables, and where they run."""
 
 from . import measures, records, runners
-from .claim import Claim, compare, differ, mean_and_error
+from .claim import Claim, all_of, compare, differ, mean_and_error
 from .evaluation import evaluated
 from .factor_study import FactorStudy, scores
 from .numbers import every_number, write_numbers
@@ -33,6 +33,7 @@ __all__ = [
     "Study",
     "Table",
     "cell",
+    "all_of",
     "compare",
     "differ",
     "mean_and_error",

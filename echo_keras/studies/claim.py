@@ -88,6 +88,17 @@ def differ(low: tuple[float, float], high: tuple[float, float]) -> bool | None:
     return gap > 0 if abs(gap) > 2 * spread else None
 
 
+def all_of(answers: list[bool | None]) -> bool | None:
+    """Whether all are true; None if none is false and one cannot be told.
+
+    Example:
+
+    >>> all_of([True, True]), all_of([None, False])
+    (True, False)
+    """
+    return False if False in answers else None if None in answers else True
+
+
 def compare(
     key: str,
     low: Any,

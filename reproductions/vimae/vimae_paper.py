@@ -19,6 +19,7 @@ from echo_keras.studies import (
     Column,
     Study,
     Table,
+    all_of,
     differ,
     mean,
     mean_and_error,
@@ -321,11 +322,6 @@ def by_method(runs, path, error=None):
     }
 
 
-def every(answers):
-    """Whether all are true; None if one cannot be told and none is false."""
-    return False if False in answers else None if None in answers else True
-
-
 def leads(*columns, codes="sampled"):
     """A verdict on both VIMAE above all others, in each of these columns."""
 
@@ -339,7 +335,7 @@ def leads(*columns, codes="sampled"):
             best = max(v for m, v in value.items() if not m.startswith("vimae"))
             said.append(f"{label}: {100 * ours[0]:.1f} against {100 * best[0]:.1f}")
             ahead.append(differ(best, ours))
-        return "; ".join(said), every(ahead)
+        return "; ".join(said), all_of(ahead)
 
     return verdict
 
