@@ -3,7 +3,7 @@
 from echo_keras._files import write_json
 
 from .batches import Batches
-from .callbacks import Checkpoint, StopOnNaN
+from .callbacks import Checkpoint, StopOnNaN, best_epoch
 from .optimizers import NormalizedAdam, with_discriminator_optimizer
 from .run_folder import RunFolderError, UnwritableFolderError, parts
 from .schedules import SCHEDULES, HalfwaySchedule, learning_rates
@@ -18,6 +18,7 @@ __all__ = [
     "SCHEDULES",
     "StopOnNaN",
     "UnwritableFolderError",
+    "best_epoch",
     "learning_rates",
     "parts",
     "train",
