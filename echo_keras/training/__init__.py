@@ -5,6 +5,7 @@ from echo_keras._files import write_json
 from .batches import Batches
 from .callbacks import Checkpoint, StopOnNaN, best_epoch
 from .optimizers import NormalizedAdam, with_discriminator_optimizer
+from .pretraining import pretrain_encoder
 from .run_folder import RunFolderError, UnwritableFolderError, parts
 from .schedules import SCHEDULES, HalfwaySchedule, learning_rates
 from .train import train
@@ -21,6 +22,7 @@ __all__ = [
     "best_epoch",
     "learning_rates",
     "parts",
+    "pretrain_encoder",
     "train",
     "with_discriminator_optimizer",
     "write_json",
