@@ -5,6 +5,7 @@ import configparser
 import graphlib
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -121,13 +122,12 @@ def test_the_changelog_has_the_version(repository):
 
 
 def test_the_repository_has_one_address(repository):
-    (address,) = re.findall(
-        r"^url = https://github.com/(\S+)$", (repository / "setup.cfg").read_text(), re.M
-    )
+    settings = (repository / "setup.cfg").read_text()
+    (address,) = re.findall(r"^url = https://github.com/(\S+)$", settings, re.M)
     pages = [repository / "README.md", *sorted(repository.glob("examples/*.ipynb"))]
     for page in pages:
         found = re.findall(
-            r"(?:github\.com|research\.google\.com/github)/([\w-]+/[\w-]+)",
+            r"(?://github\.com|research\.google\.com/github)/([\w-]+/[\w-]+)",
             page.read_text(),
         )
         assert found and set(found) == {address}, page.name
