@@ -64,6 +64,7 @@ class ShuffledCodes(Seeded):
                 f"groups={groups}. Received: input_shape={tuple(input_shape)}"
             )
         self.width = input_shape[1] // groups
+        self.input_spec = keras.layers.InputSpec(ndim=2, axes={1: input_shape[1]})
 
     def call(self, z: Tensor) -> Tensor:
         groups = z.shape[1] // self.width

@@ -72,6 +72,7 @@ class TotalCorrelationPenalty(DensityRatioPenalty):
                 f"Received: input_shape={tuple(input_shape)}"
             )
         super().build(input_shape)
+        self.input_spec = keras.layers.InputSpec(ndim=2, axes={1: input_shape[1]})
 
     def reference(self, z: Tensor) -> Tensor:
         """Codes with each dimension shuffled over the batch."""

@@ -104,6 +104,7 @@ def train(
     seed = check.seed(seed, optional=False)
     binarize = check.flag("binarize", binarize)
     tensorboard = check.flag("tensorboard", tensorboard)
+    force_resume = check.flag("force_resume", force_resume)
     verbose = check.integer("verbose", verbose, 0, 2, optional=True)
     check.function("build", build), check.function("optimizer", optimizer)
     check.path("directory", directory)
