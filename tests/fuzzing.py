@@ -317,6 +317,10 @@ OWN = {
     "cell": {"value": 1.0},
     "run_all": {"function": lambda: dict, "tasks": list, "names": list},
     "autoencoder": {},
+    "posterior": {
+        "channel": lambda: layers.GaussianSample(),
+        "inputs": lambda: [CODES, CODES],
+    },
 }
 # Datasets and studies ask for files; these only carry what they are given.
 LEFT_OUT = {
@@ -352,6 +356,7 @@ MODULES = (
     *("layers", "losses", "networks", "objectives", "model", "metrics", "training"),
     *("metrics.novelty", "metrics.disentanglement", "metrics.classification"),
     *("data", "codec", "latent_flow", "plots", "studies", "data.factors"),
+    "interop.tfp",
 )
 # Names that Keras checks itself.
 KERAS = {"name", "dtype", "trainable", "reduction", "args", "kwargs", "svc", "axes"}
