@@ -522,7 +522,8 @@ def test_workers_are_killed_when_run_all_is_left(tmp_path, monkeypatch):
     function = importlib.import_module("script").wait_forever
     runs = collections.deque([("a", {"out": tmp_path, "name": "note"})])
     environment = dict(os.environ)
-    events = processes.in_processes(function, runs, [{"NEW": "1"}], 3, tmp_path)
+    new = [{"NEW": "1", "KERAS_BACKEND": "numpy"}]
+    events = processes.in_processes(function, runs, new, 3, tmp_path)
     note = tmp_path / "note"
     try:
         assert next(events) == ("a", "started", None)
