@@ -203,6 +203,13 @@ def mapping(name: str, value: Any, what: str) -> dict:
     return dict(value)
 
 
+def text(name: str, value: Any, optional: bool = False) -> Any:
+    """A text, or None where that is an option."""
+    if not isinstance(value, str) and not (optional and value is None):
+        raise _wrong(name, "a text", value, optional)
+    return value
+
+
 def texts(name: str, values: Any) -> list[str]:
     """A list of at least one text."""
     found = values if isinstance(values, (list, tuple, set)) else ()

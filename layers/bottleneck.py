@@ -113,3 +113,19 @@ class Bottleneck(MethodCalls):
         for key in ("name", "trainable", "dtype"):
             channel.pop(key, None)
         return {**super().get_config(), "units": self.units, **channel}
+
+
+def bottleneck_of(model: keras.Model) -> Bottleneck:
+    """The bottleneck of a model that has one among its layers.
+
+    Raises:
+        ValueError: it has none, or several.
+    """
+    arguments.layer("model", model, kind=keras.Model)
+    found = [layer for layer in model.layers if isinstance(layer, Bottleneck)]
+    if len(found) != 1:
+        raise ValueError(
+            "model must have one bottleneck of echo_keras.layers among its layers. "
+            f"Received: {len(found)} bottlenecks"
+        )
+    return found[0]

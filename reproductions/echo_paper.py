@@ -126,6 +126,7 @@ STUDY = Study(
     vary={"method": list(METHODS)},
     configure=configure,
     echoes=("batch", "bank"),
+    best="val_neg_elbo",
     described={
         **ECHO_DESCRIBED,
         "variant": f"Of {', '.join(PUBLISHED_OTHERWISE)}, where paper and code differ.",

@@ -9,7 +9,7 @@ from keras import ops, tree
 
 from echo_keras.layers import arguments
 from echo_keras.layers.backend import no_gradients
-from echo_keras.layers.bottleneck import Bottleneck
+from echo_keras.layers.bottleneck import bottleneck_of
 from echo_keras.losses import Distortion
 
 from .batching import check_finite, check_numbers, map_batches, with_standard_error
@@ -60,16 +60,9 @@ def representation(
         Echo paper, Sec. 5.3 and Table 2; its published code scores noisy codes, with
         echoes from the batch.
     """
-    arguments.layer("model", model, kind=keras.Model)
     noisy, signal = arguments.flag("noisy", noisy), arguments.flag("signal", signal)
     seed = arguments.seed(seed, optional=False)
-    found = [layer for layer in model.layers if isinstance(layer, Bottleneck)]
-    if len(found) != 1:
-        raise ValueError(
-            f"model must have one bottleneck of echo_keras.layers among its layers. "
-            f"Received: {len(found)} bottlenecks"
-        )
-    (bottleneck,) = found
+    bottleneck = bottleneck_of(model)
     if signal:
         if noisy:
             raise ValueError(

@@ -133,8 +133,8 @@ def vim(
             autoencoders does, whose settings the paper takes over. It weighs the
             squared error by .05, which is here \(\lambda / .05\) beside an error of
             weight 1, sums the kernel over seven scales, and its noise has a standard
-            deviation of .01, cut at .02. (It also pretrains the encoder to match the
-            prior's mean and covariance, which is left to the caller.)
+            deviation of .01, cut at .02. (It also moves the encoder's codes to the
+            prior's moments first: `training.pretrain_encoder`.)
 
     Returns:
         A `RateDistortionModel`; the penalty is the layer "mmd".

@@ -105,6 +105,11 @@ def _checkpoints(folder: pathlib.Path, done: int, epochs: int) -> Iterator[Findi
     else:
         error = run_folder.wrong(path, "a whole checkpoint", damage)
         yield Finding(path, True, str(error))
+    path = folder / run_folder.BEST
+    if path.exists():
+        damage = run_folder.damage_of(path)
+        text = f"{damage}; only its test would be missing from the record"
+        yield Finding(path, bool(damage), text if damage else "whole; the best epoch's")
 
 
 def _left_over(folder: pathlib.Path) -> Iterator[Finding]:

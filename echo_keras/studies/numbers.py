@@ -30,8 +30,8 @@ def every_number(runs: list[Record], study: Study) -> list[dict[str, Any]]:
     found = []
     for run in runs:
         line = {"run": study.run_name(run["config"]), "seconds": run.get("seconds")}
-        for part in ("test", "measures"):
-            line |= dict(_leaves(run[part], part))
+        for part in ("test", "best", "measures"):
+            line |= dict(_leaves(run.get(part, {}), part))
         found.append(line)
     return sorted(found, key=lambda line: line["run"])
 

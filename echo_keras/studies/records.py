@@ -14,6 +14,7 @@ A record of schema 2 has these keys:
 | `seconds` | of training |
 | `test` | from each way of evaluating ("bank", "batch") to distortion and, of models with a channel, rate and neg_elbo in nats per example, with their standard errors; the same in `training_mode` and of the `training_set`; `rate_by_dimension`: see `evaluated` |
 | `measures` | from the name of each other measure to what it gave |
+| `best` | where a study asks for it: `log`, the `epoch` that has the lowest value of it, and `test`, as above, of the model then |
 | `history` | Keras's logs of each epoch, with its seconds |
 
 Records that were made before `training_mode`, `training_set`, `rate_by_dimension` and
@@ -49,6 +50,7 @@ def make(
     test: Mapping[str, Mapping[str, float]] | None = None,
     measures: Mapping[str, Any] | None = None,
     parts: Sequence[Mapping[str, Any]] = (),
+    best: Mapping[str, Any] | None = None,
 ) -> Record:
     """The record of a run; see the module for what it holds.
 
@@ -61,6 +63,7 @@ def make(
         test: From each way of evaluating to its metrics.
         measures: What else was measured.
         parts: As `training.parts` gives them.
+        best: Of the epoch that was lowest in a log.
 
     Returns:
         A dict that JSON can hold.
@@ -90,6 +93,7 @@ def make(
         "seconds": round(sum(logs.get("seconds", 0.0) for logs in history), 1),
         "test": dict(test or {}),
         "measures": {k: _held(k, v) for k, v in (measures or {}).items()},
+        **({"best": dict(best)} if best else {}),
         "history": list(history),
     }
 

@@ -73,6 +73,9 @@ class Study(Configurations):
         transform: Function from the data set and a configuration to what is trained and
             tested on.
         echoes: Ways to evaluate; see `metrics.evaluate`.
+        best: Name of a log, such as "val_neg_elbo": the model of the epoch that has the
+            lowest is tested as well. It is a log of validation images, and has no
+            effect where a data set has none.
         measures: From a name to a function from a `Run` to what the record shall hold.
         prepare: Function called once before runs start, with a configuration, the
             data set, the output folder and data_dir: for what all of them need.
@@ -117,6 +120,7 @@ class Study(Configurations):
     schedule: Callable[[Config], Any] | None = None
     transform: Callable[[Any, Config], Any] | None = None
     echoes: Sequence[str] = ("bank",)
+    best: str | None = None
     measures: Mapping[str, Callable[[Run], Any]] = dataclasses.field(
         default_factory=dict
     )
@@ -236,6 +240,8 @@ class Study(Configurations):
         schedule = self.schedule(config) if self.schedule else config.get("schedule")
         is_loss = isinstance(self.loss, keras.losses.Loss)
         loss = self.loss if is_loss or self.loss is None else self.loss(config)
+        feed = self.feed(config, dataset)
+        best = None if feed.get("validation") is None else self.best
         model, history = training.train(
             lambda: self.build(config, dataset),
             directory=folder,
@@ -247,20 +253,40 @@ class Study(Configurations):
             seed=config["seed"],
             tensorboard=tensorboard,
             save_seconds=SAVE_SECONDS,
+            best=best,
             force_resume=force_resume,
-            **self.feed(config, dataset),
+            **feed,
         )
         run = Run(self, config, model, dataset, folder, out, data_dir)
+        tested = self.test(run)
         return records.make(
             self.name,
             config,
             self.describe(dataset),
             model,
             history,
-            self.test(run),
+            tested,
             {name: measure(run) for name, measure in self.measures.items()},
             training.parts(folder),
+            best and self._tested_at_best(run, history, tested),
         )
+
+    def _tested_at_best(
+        self, run: Run, history: list[dict[str, float]], tested: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        """What the model of the lowest epoch has; None where that was not kept."""
+        epoch = training.best_epoch(history, self.best)
+        if epoch < len(history):
+            try:
+                model = run_folder.load(run.folder, run_folder.BEST)
+            except run_folder.RunFolderError as error:
+                print(error)
+                return None
+            steps = int(run.model.optimizer.iterations) // len(history)
+            if int(model.optimizer.iterations) != epoch * steps:
+                return None  # the training began without keeping it
+            tested = self.test(dataclasses.replace(run, model=model))
+        return {"log": self.best, "epoch": epoch, "test": tested}
 
     def models(
         self, out: str | pathlib.Path, configs: Sequence[Config]

@@ -3,8 +3,9 @@
 from echo_keras._files import write_json
 
 from .batches import Batches
-from .callbacks import Checkpoint, StopOnNaN
+from .callbacks import Checkpoint, StopOnNaN, best_epoch
 from .optimizers import NormalizedAdam, with_discriminator_optimizer
+from .pretraining import pretrain_encoder
 from .run_folder import RunFolderError, UnwritableFolderError, parts
 from .schedules import SCHEDULES, HalfwaySchedule, learning_rates
 from .train import train
@@ -18,8 +19,10 @@ __all__ = [
     "SCHEDULES",
     "StopOnNaN",
     "UnwritableFolderError",
+    "best_epoch",
     "learning_rates",
     "parts",
+    "pretrain_encoder",
     "train",
     "with_discriminator_optimizer",
     "write_json",

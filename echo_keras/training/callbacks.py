@@ -4,13 +4,14 @@ import math
 import os
 import pathlib
 import time
+from collections.abc import Mapping, Sequence
 
 import keras
 
 from echo_keras._files import replacing, write_json
 from echo_keras.layers import arguments
 
-from .run_folder import CHECKPOINT, HISTORY, PREVIOUS
+from .run_folder import BEST, CHECKPOINT, HISTORY, PREVIOUS
 
 
 class StopOnNaN(keras.callbacks.Callback):
@@ -54,12 +55,22 @@ class Checkpoint(keras.callbacks.Callback):
         directory: Folder for `checkpoint.keras` and `history.json`.
         history: List to which a dict of logs is appended for each epoch.
         seconds: Float >= 0.
+        best: Name of a log, such as "val_neg_elbo": the model of the epoch that has the
+            lowest of all is kept as `best.keras`.
+
+    Raises:
+        ValueError: an epoch has no log of the name `best`.
     """
 
     def __init__(
-        self, directory: str | os.PathLike, history: list[dict], seconds: float = 0.0
+        self,
+        directory: str | os.PathLike,
+        history: list[dict],
+        seconds: float = 0.0,
+        best: str | None = None,
     ) -> None:
         super().__init__()
+        self.best = arguments.text("best", best, optional=True)
         self.seconds = arguments.number("seconds", seconds, low=0)
         self.saved = -math.inf
         self.path = arguments.path("directory", directory) / CHECKPOINT
@@ -73,6 +84,10 @@ class Checkpoint(keras.callbacks.Callback):
         logs = {name: float(value) for name, value in logs.items()}
         logs["seconds"] = round(time.monotonic() - self.began, 2)
         self.history.append(logs)
+        # Before the logs say so: an epoch that is repeated is compared again.
+        if self.best is not None and best_epoch(self.history, self.best) == epoch + 1:
+            with replacing(self.path.with_name(BEST), ".part.keras") as part:
+                self.model.save(part)
         write_json(self.history_path, self.history)
         last = epoch + 1 == (self.params or {}).get("epochs")
         if not last and time.monotonic() < self.saved + self.seconds:
@@ -82,6 +97,35 @@ class Checkpoint(keras.callbacks.Callback):
             self.model.save(part)
             if self.path.exists():
                 _keep(self.path, self.path.with_name(PREVIOUS))
+
+
+def best_epoch(history: Sequence[Mapping[str, float]], log: str) -> int:
+    """The first epoch, counted from 1, that has the lowest value of a log.
+
+    Args:
+        history: Dicts of logs, one for each epoch, as `train` returns them.
+        log: Name of the log.
+
+    Raises:
+        ValueError: there is no epoch, or one without a log of this name.
+
+    Example:
+
+    >>> best_epoch([{"loss": 3.0}, {"loss": 1.0}, {"loss": 2.0}], "loss")
+    2
+    """
+    if not history or not all(isinstance(logs, Mapping) for logs in history):
+        raise ValueError(
+            f"history must be a list of dicts of logs. Received: {history!r:.50}"
+        )
+    if missing := [n for n, logs in enumerate(history, 1) if log not in logs]:
+        known = ", ".join(map(str, history[missing[0] - 1]))
+        raise ValueError(
+            f"best must be the name of a log of every epoch, one of {known}. "
+            f"Received: best={log!r}"
+        )
+    values = [math.inf if math.isnan(logs[log]) else logs[log] for logs in history]
+    return 1 + values.index(min(values))
 
 
 def _keep(path: pathlib.Path, other: pathlib.Path) -> None:

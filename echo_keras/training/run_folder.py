@@ -4,6 +4,7 @@
 | --- | --- |
 | `checkpoint.keras` | the model after the last epoch that was saved |
 | `previous.keras` | the one before, until the run is finished |
+| `best.keras` | the model of the epoch that `best` asked for |
 | `history.json` | logs of every epoch |
 | `arguments.json` | what `train` was called with, and `parts`: what it ran on |
 | `log.csv` | the logs once more, for people |
@@ -23,6 +24,7 @@ from echo_keras.layers import arguments
 from echo_keras.layers.backend import cpu_threads, device_name
 
 CHECKPOINT, PREVIOUS = "checkpoint.keras", "previous.keras"
+BEST = "best.keras"
 ARGUMENTS, HISTORY = "arguments.json", "history.json"
 MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}  # of a .keras file
 ARGUMENT_NAMES = (
@@ -133,13 +135,13 @@ def looks_finished(directory: pathlib.Path, epochs: int) -> bool:
     return False
 
 
-def load(directory: pathlib.Path) -> keras.Model:
-    """The model of the checkpoint.
+def load(directory: pathlib.Path, name: str = CHECKPOINT) -> keras.Model:
+    """The model of the checkpoint, or of another file.
 
     Raises:
         RunFolderError: it is damaged, or Keras cannot load it here.
     """
-    path = directory / CHECKPOINT
+    path = directory / name
     if damage := damage_of(path):
         raise wrong(path, "a whole checkpoint", damage)
     try:

@@ -50,6 +50,7 @@ def train(
     tensorboard: bool = False,
     verbose: int | None = None,
     save_seconds: float = 0.0,
+    best: str | None = None,
     force_resume: bool = False,
 ) -> tuple[keras.Model, list[dict]]:
     """Trains a model by the Echo paper's protocol; goes on where it was interrupted.
@@ -81,6 +82,7 @@ def train(
         tensorboard: If True, writes TensorBoard logs into `directory`/tensorboard.
         verbose: As in `fit`; a bar on a terminal, a line per epoch elsewhere if None.
         save_seconds: Float, see `Checkpoint`: short epochs need not all be saved.
+        best: See `Checkpoint`: keeps the model of the lowest of a log too.
         force_resume: If True, goes on with the model, loss and optimizer of the
             checkpoint even where those given here, or the data or the backend, are
             others; a line says what differs.
@@ -104,9 +106,10 @@ def train(
     seed = check.seed(seed, optional=False)
     binarize = check.flag("binarize", binarize)
     tensorboard = check.flag("tensorboard", tensorboard)
+    force_resume = check.flag("force_resume", force_resume)
     verbose = check.integer("verbose", verbose, 0, 2, optional=True)
     check.function("build", build), check.function("optimizer", optimizer)
-    check.path("directory", directory)
+    check.path("directory", directory), check.text("best", best, optional=True)
     if loss is not None and not isinstance(loss, keras.losses.Loss):
         raise ValueError(
             f"loss must be one of echo_keras.losses, or None for Bernoulli. "
@@ -114,6 +117,11 @@ def train(
         )
     if validation is not None:
         validation = check.array("validation", validation)
+    if validation is None and str(best).startswith("val_"):
+        raise ValueError(
+            f"validation must be images where best is a log of them. Received: "
+            f"validation=None, best={best!r}"
+        )
     batches = x
     if not isinstance(x, keras.utils.PyDataset):
         x = check.array("x", x, finite=False)
@@ -170,7 +178,7 @@ def train(
             model, done = job.begun(), 0
         history = read_history(directory, done)[:done] if done else []
         job.note_part(done)
-        checkpoint = Checkpoint(directory, history, save_seconds)
+        checkpoint = Checkpoint(directory, history, save_seconds, best)
         log = csv_log(directory / "log.csv", done)
         # The log before the checkpoint: what a kill leaves over is cut off above.
         callbacks = [StopOnNaN(), log, checkpoint]

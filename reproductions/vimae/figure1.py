@@ -18,6 +18,7 @@ from vimae_paper import (
     objective,
     optimizer,
     posterior,
+    pretrained,
     table,
 )
 
@@ -29,7 +30,8 @@ from echo_keras.studies import Claim, Column, Script, Study, start
 def build(config, dataset):
     shape = dataset.x_train.shape[1:]
     encoder = networks.dense_encoder(shape)
-    return objective(config, encoder, lambda n: networks.dense_decoder(n, shape))
+    model = objective(config, encoder, lambda n: networks.dense_decoder(n, shape))
+    return pretrained(model, config, dataset)
 
 
 STUDY = Study(

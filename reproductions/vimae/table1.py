@@ -53,8 +53,13 @@ TABLE = table(
 def draw(results):
     x = metrics.evenly_spaced(results.dataset.x_test, 12)
     reconstructed, generated = {"test images": x}, {}
+    runs = {run["config"]["method"]: run for run in results.runs[::-1]}
     for config, model in results.models():
-        name = METHODS[config["method"]]
+        # As the paper's captions have it: each with its error and its rate.
+        test = runs[config["method"]]["test"]["bank"]
+        name = f"{METHODS[config['method']]}\nerror {test['distortion']:.1f}"
+        if "rate" in test:
+            name += f", rate {test['rate']:.1f}"
         reconstructed[name] = pixels(model, metrics.encode(model, x, noisy=False))
         generated[name] = pixels(model, prior_codes(config, len(x)))
     if generated:

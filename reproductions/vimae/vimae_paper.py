@@ -12,7 +12,7 @@ import pathlib
 import keras
 import numpy as np
 
-from echo_keras import metrics, networks, objectives
+from echo_keras import metrics, networks, objectives, training
 from echo_keras.layers import Logistic
 from echo_keras.losses import SquaredError
 from echo_keras.studies import (
@@ -50,6 +50,7 @@ COLOUR = {**PROTOCOL, **COLOUR, "epochs": 60}
 CORRUPTIONS = [("gaussian", 0.2), ("gaussian", 0.3), ("gaussian", 0.4)]
 CORRUPTIONS += [("mask", 0.2), ("mask", 0.5)]
 PARZEN_IMAGES = 1000
+PRETRAINED = 0.1  # where that code stops
 CODES = {"sampled": True, "mean": False}
 DESCRIBED = {
     "beta_high": "beta of beta_H-VAE.",
@@ -102,7 +103,22 @@ def build(config, dataset):
     """The networks of the appendix under the method's objective."""
     arguments = dataset.x_train.shape[1:], config["filters"]
     encoder = networks.wae_encoder(*arguments)
-    return objective(config, encoder, lambda n: networks.wae_decoder(n, *arguments))
+    model = objective(config, encoder, lambda n: networks.wae_decoder(n, *arguments))
+    return pretrained(model, config, dataset)
+
+
+def pretrained(model, config, dataset):
+    """With the encoder begun as the code of Wasserstein autoencoders does."""
+    if config.get("variant") == "published_code":
+        start = optimizer(config["learning_rate"])
+        training.pretrain_encoder(
+            model,
+            dataset.x_train,
+            optimizer=start,
+            tolerance=PRETRAINED,
+            seed=config["seed"],
+        )
+    return model
 
 
 def optimizer(rate):

@@ -115,6 +115,33 @@ def test_the_difference_is_in_units_of_the_papers_sigma():
     assert "## binary_mnist: the paper's protocol" in text
 
 
+def test_the_vae_has_a_row_at_its_best_validation_epoch():
+    def trained(run, *values):
+        return {**run, "history": [{"val_neg_elbo": v} for v in values]}
+
+    early = record(88.0, "vae")
+    stopped = {"epoch": 1, "test": early["test"]}
+    runs = [trained(record(89.0), 2.0, 1.0)]
+    runs += [{**trained(record(90.0, "vae"), 1.0, 2.0), "best": stopped}]
+    found = rows(table1.TABLE.render(runs))
+    name = "VAE, at its best validation epoch ({})"
+    assert {k: row["-ELBO"] for k, row in found.items()} == {
+        "Echo": "89.00",
+        "VAE": "90.00",
+        name.format(1): "88.00",
+    }
+    # Echo has to be below both.
+    runs = [
+        {**run, "data": {**run["data"], "training_examples": 50_000}} for run in runs
+    ]
+    text = table1.TABLE.render(runs)
+    assert f"{name.format(1)} 88.00; does not agree" in text
+    # A record of before it was kept: the row is there if the last epoch is the best.
+    for values, last in (((2.0, 1.0), True), ((1.0, 2.0), False)):
+        found = rows(table1.TABLE.render([trained(record(90.0, "vae"), *values)]))
+        assert (name.format(2) in found) == last
+
+
 def test_ten_runs_lose_the_highest_and_the_lowest():
     values = [0.0, *[90.0 + i for i in range(8)], 1000.0]
     runs = [record(value, "vae", seed) for seed, value in enumerate(values)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tools import script
 
-from echo_keras import data
+from echo_keras import data, metrics
 from echo_keras.layers import DeterministicBottleneck, Logistic
 from echo_keras.studies import records
 from echo_keras.studies.study import Run
@@ -68,6 +68,19 @@ def test_infomax_methods_differ_in_their_prior(method, logistic):
     np.testing.assert_allclose(codes.var(axis=0), 1.0, atol=0.06)
     kurtosis = (codes**4).mean() / (codes**2).mean() ** 2
     assert kurtosis == pytest.approx(4.2 if logistic else 3.0, rel=0.05)
+
+
+def test_only_the_published_code_begins_with_the_priors_moments():
+    def mean_square(variant, method):
+        chosen = config("digits", method, variant=variant, learning_rate=0.05)
+        keras.utils.set_random_seed(0)
+        model = vimae_paper.build(chosen, data.load("digits", limit=200))
+        z = metrics.encode(model, data.load("digits", limit=200).x_train, noisy=False)
+        return np.mean(z**2)
+
+    begun = mean_square("published_code", "vimae-n")
+    assert begun > 5 * mean_square("paper", "vimae-n")
+    assert vimae_paper.STUDY.configs("digits", method=["vae"])[0].get("variant") is None
 
 
 def test_adam_has_the_papers_momentum():

@@ -18,6 +18,7 @@ from echo_keras.model import find_layers
 from echo_keras.studies import FactorStudy, Run, RunsFailed, Study, factor_study
 from echo_keras.studies import study as module
 from echo_keras.studies.outcome import reference
+from echo_keras.training import run_folder
 
 
 def build(config, dataset):
@@ -367,6 +368,28 @@ def test_validation_images_are_those_of_the_data_set_in_random_order():
     np.testing.assert_array_equal(found, again)
     said = STUDY.describe(dataset)["validation"]
     assert said == "100 of 500 validation images, drawn with seed 0"
+
+
+def test_the_model_of_the_best_epoch_is_tested_too(tmp_path, monkeypatch):
+    def held_out(dataset, config):
+        return few(dataset.hold_out(40), config)
+
+    study = dataclasses.replace(STUDY, transform=held_out, best="val_neg_elbo")
+    # It climbs the loss: the first epoch is the best.
+    study = dataclasses.replace(
+        study, optimizer=lambda rate: keras.optimizers.SGD(-1e-4)
+    )
+    (run,) = study.run(study.configs(beta=[0.5]), tmp_path)
+    assert run["best"]["log"] == "val_neg_elbo" and run["best"]["epoch"] == 1
+    folder = study.folder(tmp_path, run["config"])
+    x = held_out(data.load("digits"), run["config"]).x_test
+    for name, test in (("best", run["best"]["test"]), ("checkpoint", run["test"])):
+        found = metrics.evaluate(run_folder.load(folder, f"{name}.keras"), x)
+        assert found["rate"] == pytest.approx(test["bank"]["rate"], rel=1e-5)
+    assert run["best"]["test"]["bank"]["rate"] != run["test"]["bank"]["rate"]
+    # What is there is of another epoch: nothing is said.
+    (folder / "best.keras").write_bytes((folder / "checkpoint.keras").read_bytes())
+    assert "best" not in study.train_one(run["config"], tmp_path)
 
 
 def test_test_images_never_stand_in_for_validation_images(finished):

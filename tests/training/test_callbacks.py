@@ -67,6 +67,34 @@ def test_a_failing_save_leaves_the_last_checkpoint(tmp_path):
     assert (tmp_path / "checkpoint.keras").read_text() == "the last one"
 
 
+def test_the_model_of_the_lowest_log_is_kept(tmp_path):
+    # As after a resume: the history has two epochs, and one of them is the lowest.
+    history = [{"val_loss": 5.0}, {"val_loss": 3.0}]
+    checkpoint = Checkpoint(tmp_path, history, seconds=1e9, best="val_loss")
+
+    class Model:
+        def save(self, path):
+            path.write_text(f"model {len(history)}")
+
+    checkpoint.set_model(Model())
+    checkpoint.set_params({"epochs": 6})
+    kept = []
+    for epoch, value in enumerate([4.0, 2.0, np.nan, 2.0], 2):
+        checkpoint.on_epoch_begin(epoch)
+        checkpoint.on_epoch_end(epoch, {"val_loss": value})
+        path = tmp_path / "best.keras"
+        kept.append(path.read_text() if path.exists() else None)
+    assert kept == [None, "model 4", "model 4", "model 4"]  # the first of equal ones
+
+
+def test_a_log_that_an_epoch_lacks_is_named(tmp_path):
+    checkpoint = Checkpoint(tmp_path, [], best="val_los")
+    checkpoint.on_epoch_begin(0)
+    sentence = "best must be .* one of loss, seconds. Received: best='val_los'"
+    with pytest.raises(ValueError, match=sentence):
+        checkpoint.on_epoch_end(0, {"loss": 1.0})
+
+
 @pytest.mark.parametrize(
     ("logs", "named"),
     [

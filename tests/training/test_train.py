@@ -17,7 +17,7 @@ from echo_keras.layers import (
     MMDPenalty,
 )
 from echo_keras.model import RateDistortionModel
-from echo_keras.training import Batches, StopOnNaN, train
+from echo_keras.training import Batches, StopOnNaN, best_epoch, run_folder, train
 
 core = pytest.mark.core
 TERMS = ("loss", "rate", "distortion", "neg_elbo")
@@ -296,6 +296,23 @@ def test_a_rate_of_nan_is_named_with_its_epoch(tmp_path):
     assert len(json.loads((tmp_path / "history.json").read_text())) == 1
     model = keras.saving.load_model(tmp_path / "checkpoint.keras")
     assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
+def test_the_model_of_the_best_epoch_is_kept_over_an_interruption(tmp_path):
+    # Validation data that no training data resemble: the third epoch is the best.
+    more = {"validation": 1.0 - data(), "schedule": "constant", "learning_rate": 0.3}
+    more |= {"epochs": 5, "best": "val_distortion"}
+    interrupted_run(tmp_path / "a", epoch=3, batch=1, **more)
+    _, history = run(tmp_path / "a", **more)
+    best = best_epoch(history, "val_distortion")
+    assert best == 3
+    until, _ = run(tmp_path / "b", **{**more, "epochs": best, "best": None})
+    assert not (tmp_path / "b" / "best.keras").exists()
+    kept = run_folder.load(tmp_path / "a", run_folder.BEST)
+    for a, b in zip(kept.get_weights(), until.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="validation must be images where best"):
+        run(tmp_path / "c", best="val_loss")
 
 
 def test_validation_data_may_be_sorted(tmp_path):
