@@ -1,0 +1,71 @@
+"""Sphinx's settings of the site; `python -m sphinx -W -b html docs docs/_build/html`."""
+
+import os
+import pathlib
+import shutil
+import sys
+
+# No message of TensorFlow, and no device, in what is only read.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import echo_keras  # noqa: E402
+
+project = "echo_keras"
+author = "The echo_keras authors"
+copyright = author
+version = release = echo_keras.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "myst_nb",
+    "docstrings",
+]
+exclude_patterns = ["_build", "README.md"]
+nitpicky = True
+
+# Docstrings.
+autodoc_default_options = {
+    "members": True,
+    # Of this library alone: see `skip` in docstrings.py.
+    "inherited-members": True,
+    "show-inheritance": True,
+    "member-order": "bysource",
+}
+autodoc_inherit_docstrings = False
+autodoc_typehints_format = "short"
+autosummary_generate = False
+python_maximum_signature_line_length = 72
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+napoleon_custom_sections = ["Inputs", "Output", "Shapes"]
+toc_object_entries_show_parents = "hide"
+
+# Pages and notebooks: what notebooks print is stored in them.
+nb_execution_mode = "off"
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+suppress_warnings = ["myst.strikethrough"]
+
+html_theme = "furo"
+html_title = "echo_keras"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sphinx = False
+
+
+def _copy_notebooks() -> None:
+    """Sphinx reads what lies below this folder."""
+    (HERE / "examples").mkdir(exist_ok=True)
+    for notebook in (HERE.parent / "examples").glob("*.ipynb"):
+        shutil.copy2(notebook, HERE / "examples")
+
+
+_copy_notebooks()
