@@ -27,6 +27,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "myst_nb",
     "docstrings",
+    "results",
 ]
 exclude_patterns = ["_build", "README.md"]
 nitpicky = True
@@ -41,6 +42,7 @@ autodoc_default_options = {
 }
 autodoc_inherit_docstrings = False
 autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
 autosummary_generate = False
 python_maximum_signature_line_length = 72
 napoleon_use_rtype = False
@@ -59,6 +61,8 @@ html_title = "echo_keras"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
+if "MATHJAX" in os.environ:  # a copy, to look at the site without a network
+    mathjax_path = os.environ["MATHJAX"]
 
 
 def _copy_notebooks() -> None:

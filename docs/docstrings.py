@@ -8,6 +8,7 @@ adds the directive `names`, which documents public names.
 import importlib
 import inspect
 import re
+import sys
 import types
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
+from sphinx.util import inspect as sphinx_inspect
 from sphinx.util.nodes import make_refnode
 
 PACKAGE = "echo_keras"
@@ -128,18 +130,17 @@ def parameters(thing: Any) -> Collection[str]:
         return ()
 
 
-def documented(holder: type, member: str) -> bool:
-    """Whether a class's entry shows this member: it has a docstring, and is ours."""
-    for base in holder.__mro__:
+def documented(holder: Any, member: str) -> str | None:
+    """The docstring of a member, or of what it overrides in this library."""
+    for base in getattr(holder, "__mro__", ()):
+        thing = vars(base).get(member)
+        thing = getattr(thing, "__func__", thing)
         if not base.__module__.startswith(PACKAGE):
-            return False
-        if member in vars(base):
-            thing = vars(base)[member]
-            thing = getattr(thing, "__func__", thing)
-            return bool(getattr(thing, "__doc__", None)) and (
-                inspect.isfunction(thing) or isinstance(thing, property)
-            )
-    return False
+            return None
+        if inspect.isfunction(thing) or isinstance(thing, property):
+            if thing.__doc__:
+                return inspect.cleandoc(thing.__doc__)
+    return None
 
 
 def to_rst(lines: list[str], refer: Callable[[str], str | None]) -> list[str]:
@@ -176,18 +177,22 @@ def _inline(text: str, refer: Callable[[str], str | None]) -> str:
         if found["special"]:
             return "\\" + found["special"]
         if found["maths"]:
-            return _role("math", found["maths"])
+            return _role("math", found["maths"]) + after(found)
         content = " ".join(found["name"].split())
         target = refer(content)
-        return _role("py:obj", f"{content} <{target}>") if target else f"``{content}``"
+        if target is None:
+            return f"``{content}``" + after(found)
+        return _role("py:obj", f"{content} <{target}>") + after(found)
+
+    def after(found):
+        """Lets a letter right after a closing backtick pass."""
+        return "\\ " if re.match(r"\w", found.string[found.end() :]) else ""
 
     pattern = (
         r"(?P<kept>^ *\.\. math:: [^\n]*|:\w+:`[^`]*`|``.+?``|\*\*[^*\n]+\*\*|^ *\* - )"
         r"|\\\((?P<maths>.+?)\\\)|`(?P<name>[^`]+)`|(?P<special>[|*]|_\b)"
     )
-    text = re.sub(pattern, replace, text, flags=re.M | re.S)
-    # A letter right after a closing backtick would keep reST from seeing the end.
-    return re.sub(r"(:(?:math|py:obj):`[^`]+`|``[^`]+``)(?=\w)", r"\1\\ ", text)
+    return re.sub(pattern, replace, text, flags=re.M | re.S)
 
 
 def _role(role: str, content: str) -> str:
@@ -236,7 +241,8 @@ class Names(Directive):
     def run(self) -> list[nodes.Node]:
         module = self.arguments[0]
         names = " ".join(self.content).split()
-        lines = [f".. currentmodule:: {module}", "", ".. autosummary::", ""]
+        lines = [f".. currentmodule:: {module}", "", ".. autosummary::"]
+        lines += ["   :nosignatures:", ""]
         lines += [f"   {name}" for name in names] + [""]
         for name in names:
             thing = getattr(importlib.import_module(module), name)
@@ -263,6 +269,9 @@ def setup(app) -> dict[str, bool]:
         if what == "data":
             lines.clear()  # it is the type's; the page itself says what it is
             return
+        if what in ("method", "property") and not any(lines):
+            holder, _, member = name.rpartition(".")
+            lines[:] = (documented(locate(holder), member) or "").split("\n")
         lines[:] = to_rst(lines, lambda text: references.find(text, name))
 
     def missing(app, env, node, contnode):
@@ -280,14 +289,37 @@ def setup(app) -> dict[str, bool]:
         """What a class has of Keras or of Python is not shown."""
         thing = getattr(thing, "fget", None) or getattr(thing, "__func__", thing)
         module = getattr(thing, "__module__", None) or ""
-        ours = module.startswith(PACKAGE) and module != f"{PACKAGE}.layers.symbolic"
-        return None if ours and inspect.isfunction(thing) else True
+        if not inspect.isfunction(thing) or not module.startswith(PACKAGE):
+            return True
+        holder = getattr(sys.modules[module], thing.__qualname__.split(".")[0], None)
+        shown = name[0] != "_" and module != f"{PACKAGE}.layers.symbolic"
+        return not (shown and documented(holder, thing.__name__))
+
+    def signature(app, what, name, thing, options, arguments, returned):
+        """A layer's own: `Layer.__new__` hides it."""
+        if what != "class" or not inspect.isfunction(getattr(thing, "__init__", None)):
+            return None
+        found = sphinx_inspect.signature(thing.__init__, bound_method=True)
+        found = found.replace(return_annotation=found.empty)
+        return sphinx_inspect.stringify_signature(found, unqualified_typehints=True), ""
 
     def bases(app, name, thing, options, found):
-        found[:] = [base for base in found if id(base) in references.names]
+        """Public ones, and Keras's: of others what they are made from."""
+        public = [
+            next(
+                base
+                for base in one.__mro__
+                if id(base) in references.names
+                or not base.__module__.startswith(PACKAGE)
+            )
+            for one in found
+            if inspect.isclass(one)
+        ]
+        found[:] = list(dict.fromkeys(public)) or found
 
     # Before Napoleon (500), which reads the sections.
     app.connect("autodoc-process-docstring", process, priority=400)
+    app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-skip-member", skip)
     app.connect("autodoc-process-bases", bases)
     app.connect("missing-reference", missing)
