@@ -1,8 +1,8 @@
-"""Sphinx's settings of the site; `python -m sphinx -W -b html docs docs/_build/html`."""
+"""Settings of the site: `python -m sphinx -W -b html docs docs/_build/html`."""
 
+import json
 import os
 import pathlib
-import shutil
 import sys
 
 # No message of TensorFlow, and no device, in what is only read.
@@ -26,16 +26,16 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "myst_nb",
-    "docstrings",
-    "results",
+    "extension.reference",
+    "extension.results",
 ]
-exclude_patterns = ["_build", "README.md"]
+exclude_patterns = ["_build"]
 nitpicky = True
 
 # Docstrings.
 autodoc_default_options = {
     "members": True,
-    # Of this library alone: see `skip` in docstrings.py.
+    # Of this library alone: see `skip` in extension/reference.py.
     "inherited-members": True,
     "show-inheritance": True,
     "member-order": "bysource",
@@ -54,7 +54,7 @@ toc_object_entries_show_parents = "hide"
 nb_execution_mode = "off"
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
-suppress_warnings = ["myst.strikethrough"]
+suppress_warnings = ["toc.empty_glob"]  # a folder may have its index alone
 
 html_theme = "furo"
 html_title = "echo_keras"
@@ -66,10 +66,19 @@ if "MATHJAX" in os.environ:  # a copy, to look at the site without a network
 
 
 def _copy_notebooks() -> None:
-    """Sphinx reads what lies below this folder."""
-    (HERE / "examples").mkdir(exist_ok=True)
-    for notebook in (HERE.parent / "examples").glob("*.ipynb"):
-        shutil.copy2(notebook, HERE / "examples")
+    """Sphinx reads what lies below this folder; new copies alone are read again."""
+    folder = HERE / "examples"
+    folder.mkdir(exist_ok=True)
+    for path in (HERE.parent / "examples").glob("*.ipynb"):
+        notebook = json.loads(path.read_text())
+        # So that lines for the shell are no errors of Python.
+        notebook["metadata"]["language_info"] = {
+            "name": "python",
+            "pygments_lexer": "ipython3",
+        }
+        copy, text = folder / path.name, json.dumps(notebook)
+        if not copy.exists() or copy.read_text() != text:
+            copy.write_text(text)
 
 
 _copy_notebooks()

@@ -11,7 +11,7 @@ A page asks by a comment on a line of its own:
 import pathlib
 import re
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 REPRODUCTIONS = ROOT / "reproductions"
 RESULTS = REPRODUCTIONS / "results"
 PAPERS = ROOT / "docs" / "papers"
@@ -27,8 +27,8 @@ SHOWS = {
     "generated": "Generated images, and the training images nearest to them",
     "generations": "Generated images",
     "reconstructions": "Test images and their reconstructions",
-    "supervised": "The information plane: information of the image and of the class",
-    "echo_paper/figure1": "Gaussian and Echo noise, and outputs, of a source in the plane",
+    "supervised": "Information of the image and of the class",
+    "echo_paper/figure1": "Gaussian and Echo noise on a source in the plane",
     "echo_paper/figure6": "Marginal activations of each latent dimension",
     "echo_paper/figure7": "f(x) against S(x), sorted by likelihood",
     "broken_elbo/figure3": "Rate against distortion of all families",
@@ -124,7 +124,9 @@ def expand(text: str, page: str) -> str:
     """A page's text with what its comments ask for."""
     text = re.sub(r"^<!-- gallery -->$", lambda _: gallery(page), text, flags=re.M)
     text = re.sub(r"^<!-- example -->$", lambda _: example(), text, flags=re.M)
-    text = re.sub(r"^<!-- section: (.*) -->$", lambda m: section(m[1]), text, flags=re.M)
+    text = re.sub(
+        r"^<!-- section: (.*) -->$", lambda m: section(m[1]), text, flags=re.M
+    )
     pattern = r"^<!-- results: (.*) -->$"
     return re.sub(pattern, lambda m: results(m[1], page), text, flags=re.M)
 
