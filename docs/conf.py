@@ -54,13 +54,13 @@ toc_object_entries_show_parents = "hide"
 nb_execution_mode = "off"
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
-suppress_warnings = ["toc.empty_glob"]  # a folder may have its index alone
 
 html_theme = "furo"
 html_title = "echo_keras"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
+html_copy_source = False
 if "MATHJAX" in os.environ:  # a copy, to look at the site without a network
     mathjax_path = os.environ["MATHJAX"]
 

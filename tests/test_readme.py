@@ -1,57 +1,39 @@
-"""Every Python block of the READMEs runs, one after another, on little data."""
+"""README's example does what README says, and its commands name what is there."""
 
-import os
 import re
-import subprocess
-import sys
 
+import keras
+import numpy as np
 import pytest
 
-# Trainings are cut short, and what is not on every machine is replaced.
-SHORTER = {
-    r"epochs=\d+": "epochs=1",
-    r"steps=\d+": "steps=2",
-    r'data\.load\("\w+"\)': 'data.load("digits", limit=100)',
-    r'study\.configs\("digits", runs=2\)': 'study.configs("digits", train_limit=100)',
-    r"wae_(\w+)(\(\))?": r"dense_\1",
-    r"flow\(codes,": "flow(codes, epochs=1,",
-}
 
-
-def blocks(path):
-    return re.findall(r"^```python\n(.*?)^```", path.read_text(), re.M | re.S)
-
-
-@pytest.fixture(scope="module")
-def said(repository, tmp_path_factory):
-    """What the blocks of both READMEs print, in one process of their own."""
-    code = blocks(repository / "README.md")
-    code += blocks(repository / "reproductions" / "README.md")
-    text = "\n".join(code)
-    for pattern, shorter in SHORTER.items():
-        text = re.sub(pattern, shorter, text)
-    text = text.replace("dense_encoder,", "dense_encoder((28, 28, 1)),")
-    text = text.replace(
-        "networks.dense_decoder,", "lambda d: networks.dense_decoder(d, (28, 28, 1)),"
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the default")
+def test_the_example_prints_what_stands_below_it(repository, capsys, request):
+    text = (repository / "README.md").read_text()
+    code, said = re.search(
+        r"<!-- example -->\n```python\n(.*?)```\n\n```\n(.*?)```", text, re.S
+    ).groups()
+    request.addfinalizer(lambda: keras.utils.set_random_seed(0))
+    exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
+    printed = capsys.readouterr().out
+    found, promised = (
+        dict(re.findall(r"'(\w+)': ([\d.]+)", line)) for line in (printed, said)
     )
-    folder = tmp_path_factory.mktemp("readme")
-    (folder / "blocks.py").write_text(text)
-    done = subprocess.run(
-        [sys.executable, "blocks.py"],
-        cwd=folder,
-        env={**os.environ, "KERAS_BACKEND": "tensorflow"},
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert found.keys() == promised.keys() == {"distortion", "loss", "neg_elbo", "rate"}
+    for name, value in promised.items():
+        # Other machines round otherwise; another seed differs by a nat or two.
+        assert float(found[name]) == pytest.approx(float(value), abs=3.0)
+    below = re.search(r"carries ([\d.]+), and ([\d.]+) more", text).groups()
+    assert below == (promised["rate"], promised["distortion"])
+    assert np.isclose(sum(map(float, below)), float(promised["neg_elbo"]), atol=0.11)
 
 
-def test_the_study_prints_its_table(said):
-    assert "| beta | Rate |" in said
-    assert re.search(r"\| 0.5 \| \d+\.\d\d \|", said)
+def test_links_of_the_readme_lead_somewhere(repository):
+    links = re.findall(r"\]\(([^)#]+)", (repository / "README.md").read_text())
+    assert len(links) > 20
+    for link in links:
+        assert link.startswith("https://") or (repository / link).exists(), link
 
 
-def test_fit_logs_rate_and_distortion(said):
-    assert re.search(r"distortion: \d.* - neg_elbo: \d.* - rate: \d", said)
+def test_the_readme_fits_two_screens(repository):
+    assert len((repository / "README.md").read_text().splitlines()) <= 150

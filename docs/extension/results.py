@@ -5,7 +5,7 @@ A page asks by a comment on a line of its own:
 - `<!-- section: HEADING -->`: that section of reproductions/README.md,
 - `<!-- results: FOLDER -->`: all tables and figures of a folder of results/,
 - `<!-- gallery -->`: the figures of all folders,
-- `<!-- example -->`: the first Python block of README.md.
+- `<!-- example -->`: the first Python block of README.md, and its output.
 """
 
 import pathlib
@@ -115,9 +115,9 @@ def gallery(page: str) -> str:
 
 
 def example() -> str:
-    """The first Python block of README.md."""
+    """The first Python block of README.md, and what it prints."""
     readme = (ROOT / "README.md").read_text()
-    return re.search(r"^```python\n.*?^```$", readme, re.M | re.S)[0]
+    return re.search(r"^```python\n.*?^```\n\n```\n.*?^```$", readme, re.M | re.S)[0]
 
 
 def expand(text: str, page: str) -> str:
@@ -128,7 +128,8 @@ def expand(text: str, page: str) -> str:
         r"^<!-- section: (.*) -->$", lambda m: section(m[1]), text, flags=re.M
     )
     pattern = r"^<!-- results: (.*) -->$"
-    return re.sub(pattern, lambda m: results(m[1], page), text, flags=re.M)
+    text = re.sub(pattern, lambda m: results(m[1], page), text, flags=re.M)
+    return text.replace("-ELBO", "\N{NON-BREAKING HYPHEN}ELBO")
 
 
 def setup(app) -> dict[str, bool]:

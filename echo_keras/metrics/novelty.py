@@ -28,6 +28,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from echo_keras.layers import Channel, GANPenalty, MarginalKLPenalty, arguments
@@ -144,7 +145,13 @@ def combined_score(scores: Scores, reference: Scores) -> np.ndarray:
     """
     for name, given in (("scores", scores), ("reference", reference)):
         for term, values in arguments.mapping(name, given, "terms").items():
-            arguments.array(f"{name}[{term!r}]", values, "(n,)", (1,))
+            finite = name == "reference"  # what is novel may have a density of 0
+            found = arguments.array(f"{name}[{term!r}]", values, "(n,)", (1,), finite)
+            if np.isnan(found.astype("float64")).any():
+                raise ValueError(
+                    f"{name}[{term!r}] must have no NaN. Received: shape {found.shape} "
+                    "with NaN"
+                )
         lengths = {len(given[term]) for term in TERMS if term in given}
         if len(lengths) > 1:
             raise ValueError(
@@ -174,7 +181,8 @@ def roc_auc(novel: np.ndarray, known: np.ndarray) -> float:
     r"""Area under the ROC curve of a score, \(P(s_{novel} > s_{known})\), ties half.
 
     1 if every novel image has a higher score than every known one, 1/2 for a score
-    that says nothing.
+    that says nothing. A score may be infinite: of a decoder that gives an image a
+    density of 0 in float32.
 
     Args:
         novel: Scores of novel images, (n,), n >= 1.
@@ -184,7 +192,7 @@ def roc_auc(novel: np.ndarray, known: np.ndarray) -> float:
         Float in [0, 1].
 
     Raises:
-        ValueError: an array is empty, not of that shape, or contains NaN or infinity.
+        ValueError: an array is empty, not of that shape, or contains NaN.
 
     Example:
 
@@ -196,14 +204,16 @@ def roc_auc(novel: np.ndarray, known: np.ndarray) -> float:
         for name, x in (("novel", novel), ("known", known))
     )
     for name, values in (("novel", novel), ("known", known)):
-        finite = np.isfinite(values).all()
-        if values.ndim != 1 or not len(values) or not finite:
+        bad = np.isnan(values).any()
+        if values.ndim != 1 or not len(values) or bad:
             raise ValueError(
-                f"{name} must be finite scores of shape (n,), n >= 1. Received: shape "
-                f"{values.shape}{'' if finite else ' with NaN or infinity'}"
+                f"{name} must be scores of shape (n,), n >= 1, without NaN. Received: "
+                f"shape {values.shape}{' with NaN' if bad else ''}"
             )
     is_novel = np.repeat([1, 0], [len(novel), len(known)])
-    return float(roc_auc_score(is_novel, np.concatenate([novel, known])))
+    # Ranks, since scikit-learn refuses what is infinite.
+    ranks = stats.rankdata(np.concatenate([novel, known]))
+    return float(roc_auc_score(is_novel, ranks))
 
 
 def roc_areas(

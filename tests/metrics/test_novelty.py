@@ -224,13 +224,19 @@ def test_area_counts_pairs_and_only_their_order(novel, known):
     [
         ([], [1.0], r"novel must be .*Received: shape \(0,\)$"),
         ([1.0], [[1.0]], r"known must be .*Received: shape \(1, 1\)$"),
-        ([1.0], [np.nan], r"known must be .*shape \(1,\) with NaN or infinity$"),
-        ([np.inf], [1.0], r"novel must be .*shape \(1,\) with NaN"),
+        ([1.0], [np.nan], r"known must be .*shape \(1,\) with NaN$"),
     ],
 )
 def test_bad_scores_raise(novel, known, found):
     with pytest.raises(ValueError, match=found):
         novelty.roc_auc(novel, known)
+
+
+def test_an_image_of_density_zero_is_the_most_novel():
+    assert novelty.roc_auc([np.inf, 1.0], [0.0, 2.0, -np.inf]) == 5 / 6
+    train = {"distortion": np.array([80.0, 100.0])}
+    found = novelty.combined_score({"distortion": np.array([np.inf, 90.0])}, train)
+    np.testing.assert_array_equal(found, [np.inf, 0.0])
 
 
 def test_areas_of_each_score_by_kind_of_novelty():
