@@ -1,6 +1,6 @@
-"""Docstrings as reStructuredText.
+r"""Docstrings as reStructuredText.
 
-They are written to be read as text, in an editor: single backticks, `\\(x\\)` where
+They are written to be read as text, in an editor: single backticks, `\(x\)` where
 plain notation would not do, here and there a Markdown table.
 """
 
