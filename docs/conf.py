@@ -61,8 +61,10 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
 html_copy_source = False
-if "MATHJAX" in os.environ:  # a copy, to look at the site without a network
-    mathjax_path = os.environ["MATHJAX"]
+# A copy, to look at the site without a network.
+mathjax_path = os.environ.get(
+    "MATHJAX", "https://cdn.jsdelivr.net/npm/mathjax@3/es5/tex-mml-chtml.js"
+)
 
 
 def _copy_notebooks() -> None:

@@ -50,6 +50,7 @@ def _documentation(name: str, thing: Any) -> list[str]:
 
 def setup(app) -> dict[str, bool]:
     references = References()
+    properties: dict[str, list[str]] = {}
 
     def process(app, what, name, thing, options, lines):
         if what == "data":
@@ -59,6 +60,14 @@ def setup(app) -> dict[str, bool]:
             holder, _, member = name.rpartition(".")
             lines[:] = (documented(locate(holder), member) or "").split("\n")
         lines[:] = to_rst(lines, lambda text: references.find(text, name))
+        if what == "property":
+            properties[name] = lines[:]
+            lines.clear()
+
+    def restore(app, what, name, thing, options, lines):
+        """Napoleon would take what stands before a colon for a property's type."""
+        if what == "property":
+            lines[:] = properties.pop(name, lines)
 
     def missing(app, env, node, contnode):
         """Links to names under other paths; none to types of other packages."""
@@ -105,6 +114,7 @@ def setup(app) -> dict[str, bool]:
 
     # Before Napoleon (500), which reads the sections.
     app.connect("autodoc-process-docstring", process, priority=400)
+    app.connect("autodoc-process-docstring", restore, priority=600)
     app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-skip-member", skip)
     app.connect("autodoc-process-bases", bases)

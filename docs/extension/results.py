@@ -41,8 +41,9 @@ SHOWS = {
 
 
 def tables(folder: str) -> list[pathlib.Path]:
-    """The tables of a folder, and of folders in it, Table 1 before Table 3."""
-    return sorted((RESULTS / folder).rglob("*.md"), key=lambda path: path.stem)
+    """The tables of a folder and of folders in it, before what figures measured."""
+    found = (RESULTS / folder).rglob("*.md")
+    return sorted(found, key=lambda path: (not path.stem.startswith("table"), path.stem))
 
 
 def figures(folder: str) -> list[pathlib.Path]:
@@ -104,13 +105,17 @@ def _link(found: re.Match) -> str:
 
 
 def gallery(page: str) -> str:
-    """Every figure, by folder."""
-    folders = sorted({p.relative_to(RESULTS).parts[0] for p in RESULTS.rglob("*.png")})
+    """Every figure, by paper."""
     parts = []
-    for folder in folders:
-        parts += [f"## {folder}\n", "::::{container} gallery\n"]
-        parts += [figure(path, page) for path in figures(folder)]
-        parts += ["::::\n"]
+    for path in sorted(PAPERS.glob("*.md")):
+        text = path.read_text()
+        folders = re.findall(r"^<!-- results: (.*) -->$", text, re.M)
+        found = [one for folder in folders for one in figures(folder)]
+        if found:
+            title = re.match(r"# (.*)", text)[1]
+            parts += [f"## {title}\n", f"[Tables and claims](papers/{path.name}).\n"]
+            parts += ["::::{container} gallery\n"]
+            parts += [*(figure(one, page) for one in found), "::::\n"]
     return "\n".join(parts)
 
 
