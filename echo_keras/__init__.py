@@ -10,7 +10,7 @@ import importlib.util as _util
 import pathlib as _pathlib
 import sys as _sys
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def _load_layers_beside(package):

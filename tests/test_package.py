@@ -5,6 +5,7 @@ import configparser
 import graphlib
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -113,6 +114,23 @@ def test_version_is_that_of_the_installed_distribution(report):
 def test_citation_names_the_version(repository):
     citation = (repository / "CITATION.cff").read_text(encoding="utf-8")
     assert f"\nversion: {echo_keras.__version__}\n" in citation
+
+
+def test_the_changelog_has_the_version(repository):
+    log = (repository / "CHANGELOG.md").read_text()
+    assert re.search(rf"^## \[{re.escape(echo_keras.__version__)}\] - ", log, re.M)
+
+
+def test_the_repository_has_one_address(repository):
+    settings = (repository / "setup.cfg").read_text()
+    (address,) = re.findall(r"^url = https://github.com/(\S+)$", settings, re.M)
+    pages = [repository / "README.md", *sorted(repository.glob("examples/*.ipynb"))]
+    for page in pages:
+        found = re.findall(
+            r"(?://github\.com|research\.google\.com/github)/([\w-]+/[\w-]+)",
+            page.read_text(),
+        )
+        assert found and set(found) == {address}, page.name
 
 
 def test_layers_are_found_from_any_folder(report):

@@ -43,7 +43,9 @@ SHOWS = {
 def tables(folder: str) -> list[pathlib.Path]:
     """The tables of a folder and of folders in it, before what figures measured."""
     found = (RESULTS / folder).rglob("*.md")
-    return sorted(found, key=lambda path: (not path.stem.startswith("table"), path.stem))
+    return sorted(
+        found, key=lambda path: (not path.stem.startswith("table"), path.stem)
+    )
 
 
 def figures(folder: str) -> list[pathlib.Path]:
