@@ -37,7 +37,6 @@ autodoc_default_options = {
     "members": True,
     # Of this library alone: see `skip` in extension/reference.py.
     "inherited-members": True,
-    "show-inheritance": True,
     "member-order": "bysource",
 }
 autodoc_inherit_docstrings = False
@@ -46,6 +45,7 @@ autodoc_preserve_defaults = True
 autosummary_generate = False
 python_maximum_signature_line_length = 72
 napoleon_use_rtype = False
+napoleon_attr_annotations = False
 napoleon_use_ivar = True
 napoleon_custom_sections = ["Inputs", "Output", "Shapes"]
 toc_object_entries_show_parents = "hide"

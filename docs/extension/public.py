@@ -1,5 +1,6 @@
 """What is public, and which of it a text in backticks means."""
 
+import functools
 import importlib
 import inspect
 import re
@@ -48,6 +49,12 @@ def _members(module: types.ModuleType, seen: set[str]) -> Iterator[tuple[str, An
             yield from _members(thing, seen)
 
 
+@functools.cache
+def references() -> "References":
+    """The one of this build."""
+    return References()
+
+
 class References:
     """Finds what a text in backticks means."""
 
@@ -64,6 +71,18 @@ class References:
             if not last.islower() or "_" in last:
                 self.short[last] = name
             self.short[name.removeprefix(f"{PACKAGE}.")] = name
+
+    def bases(self, thing: type) -> list[type]:
+        """Public bases, and Keras's and Python's: of others what they are made from."""
+        found = [
+            next(
+                base
+                for base in one.__mro__
+                if id(base) in self.names or not base.__module__.startswith(PACKAGE)
+            )
+            for one in thing.__bases__
+        ]
+        return [base for base in dict.fromkeys(found) if base is not object]
 
     def find(self, text: str, near: str) -> str | None:
         """The full name of what `text` names in the docstring of `near`."""

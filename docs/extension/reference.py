@@ -12,7 +12,7 @@ from sphinx.util import inspect as sphinx_inspect
 from sphinx.util.nodes import make_refnode
 
 from .markup import to_rst
-from .public import PACKAGE, References, documented, locate
+from .public import PACKAGE, documented, locate, references
 
 
 class Names(Directive):
@@ -42,14 +42,32 @@ class Names(Directive):
 
 def _documentation(name: str, thing: Any) -> list[str]:
     if inspect.isclass(thing):
-        return [f".. autoclass:: {name}", ""]
+        shown = bool(references().bases(thing))
+        return [f".. autoclass:: {name}", *shown * ["   :show-inheritance:"], ""]
     if inspect.isfunction(thing):
         return [f".. autofunction:: {name}", ""]
     raise TypeError(f"{name} must be a class or function; write its entry by hand")
 
 
+class Shown:
+    """A default value that is written as a text."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def plain(default: Any) -> Any:
+    """A default as one would write it: a class by its name, no addresses."""
+    if default is inspect.Parameter.empty or repr(default)[0] != "<":
+        return default
+    return Shown(getattr(default, "__name__", "..."))
+
+
 def setup(app) -> dict[str, bool]:
-    references = References()
+    known = references()
     properties: dict[str, list[str]] = {}
 
     def process(app, what, name, thing, options, lines):
@@ -59,7 +77,7 @@ def setup(app) -> dict[str, bool]:
         if what in ("method", "property") and not any(lines):
             holder, _, member = name.rpartition(".")
             lines[:] = (documented(locate(holder), member) or "").split("\n")
-        lines[:] = to_rst(lines, lambda text: references.find(text, name))
+        lines[:] = to_rst(lines, lambda text: known.find(text, name))
         if what == "property":
             properties[name] = lines[:]
             lines.clear()
@@ -73,7 +91,7 @@ def setup(app) -> dict[str, bool]:
         """Links to names under other paths; none to types of other packages."""
         if node.get("refdomain") != "py":
             return None
-        target = references.resolve(node["reftarget"]) or ""
+        target = known.resolve(node["reftarget"]) or ""
         found = env.domains["py"].objects.get(target)
         if found is not None:
             here = node["refdoc"]
@@ -95,22 +113,14 @@ def setup(app) -> dict[str, bool]:
         if what != "class" or not inspect.isfunction(getattr(thing, "__init__", None)):
             return None
         found = sphinx_inspect.signature(thing.__init__, bound_method=True)
-        found = found.replace(return_annotation=found.empty)
+        arguments = [
+            p.replace(default=plain(p.default)) for p in found.parameters.values()
+        ]
+        found = found.replace(parameters=arguments, return_annotation=found.empty)
         return sphinx_inspect.stringify_signature(found, unqualified_typehints=True), ""
 
     def bases(app, name, thing, options, found):
-        """Public ones, and Keras's: of others what they are made from."""
-        public = [
-            next(
-                base
-                for base in one.__mro__
-                if id(base) in references.names
-                or not base.__module__.startswith(PACKAGE)
-            )
-            for one in found
-            if inspect.isclass(one)
-        ]
-        found[:] = list(dict.fromkeys(public)) or found
+        found[:] = known.bases(thing)
 
     # Before Napoleon (500), which reads the sections.
     app.connect("autodoc-process-docstring", process, priority=400)
