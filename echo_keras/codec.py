@@ -242,7 +242,7 @@ def compress(
 
     Example: see `decompress`.
     """
-    arguments.path("path", path)
+    arguments.path("path", path, folder=False)
     _, quantizer = _quantizer(model)
     indices = encode(model, x, batch_size)
     data = pack(quantizer, indices)

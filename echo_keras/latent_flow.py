@@ -201,7 +201,7 @@ def fit_latent_flow(
     noise_variance: float = 0.0,
     directory: str | os.PathLike | None = None,
     seed: int = 0,
-    verbose: int = 0,
+    verbose: int | None = 0,
 ) -> FlowMarginal:
     r"""Learns the density of codes with a flow, and so a sampler for their model.
 
@@ -224,7 +224,7 @@ def fit_latent_flow(
         directory: Folder for checkpoint and logs, in which an interrupted training is
             resumed and a finished one is read again; a temporary one if None.
         seed: Int >= 0 for initialisation, order of the data, noise and samples.
-        verbose: As in `fit`.
+        verbose: As in `training.train`.
 
     Returns:
         A trained `FlowMarginal`: `log_prob(z)` in nats, (n, d) -> (n,), and

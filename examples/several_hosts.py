@@ -18,6 +18,7 @@ import argparse
 import os
 import pathlib
 import sys
+import traceback
 
 ENVIRONMENT = {
     "KERAS_BACKEND": "jax",
@@ -128,7 +129,6 @@ def train(coordinator, processes, process, folder, epochs):
             flush=True,
         )
         os._exit(1)  # an orderly end would wait for the one that is gone
-    return model
 
 
 def train_by_ray(processes, folder, epochs):
@@ -138,7 +138,8 @@ def train_by_ray(processes, folder, epochs):
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    @ray.remote(num_cpus=1, max_retries=0)
+    # A process that ends with its task, so that the others learn of an error too.
+    @ray.remote(num_cpus=1, max_retries=0, max_calls=1)
     def work(coordinator, process):
         train(coordinator, processes, process, folder, epochs)
 
@@ -160,10 +161,26 @@ def train_by_ray(processes, folder, epochs):
             "SPREAD" if process else NodeAffinitySchedulingStrategy(node, soft=False)
         )
         running.append(work.options(scheduling_strategy=where).remote(address, process))
-    try:
-        ray.get(running)
-    except ray.exceptions.RayError:
-        sys.exit("A process of this training has ended. Start it again to go on.")
+    reasons = []
+    while running:
+        done, running = ray.wait(running, timeout=20 if reasons else None)
+        if not done:  # those that wait for what has ended
+            for task in running:
+                ray.cancel(task, force=True)
+        for task in done:
+            try:
+                ray.get(task)
+            except ray.exceptions.RayError as error:
+                cause = getattr(error, "cause", None)
+                if cause and not reasons:
+                    print(error, file=sys.stderr)  # its traceback there
+                cause = cause or error
+                reasons.append(f"{type(cause).__name__}: {cause}".splitlines()[0])
+    if reasons:
+        sys.exit(
+            f"A process of this training has ended ({reasons[0]}). The same command "
+            f"goes on from the last epoch in {folder}."
+        )
 
 
 def main():
@@ -178,14 +195,13 @@ def main():
     folder = pathlib.Path(options.folder).resolve()
     if options.ray:
         train_by_ray(options.processes, folder, options.epochs)
-    else:
-        train(
-            options.coordinator,
-            options.processes,
-            options.process,
-            folder,
-            options.epochs,
-        )
+        return
+    number = options.process
+    try:
+        train(options.coordinator, options.processes, number, folder, options.epochs)
+    except Exception:
+        traceback.print_exc()
+        os._exit(1)  # an orderly end would wait for the others, and they for this one
 
 
 if __name__ == "__main__":

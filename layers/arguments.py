@@ -187,13 +187,28 @@ def layers(name: str, values: Any) -> list[keras.layers.Layer]:
     return list(found)
 
 
-def path(name: str, value: Any, optional: bool = False) -> Any:
-    """A path of a file or folder, or None where that is an option."""
+def path(
+    name: str, value: Any, optional: bool = False, folder: bool | None = None
+) -> Any:
+    """A path, or None where that is an option.
+
+    Args:
+        name, value: The argument, a string or path.
+        optional: Whether it may be None.
+        folder: If True it is no path of a file, if False no path of a folder.
+    """
     if optional and value is None:
         return None
     if not isinstance(value, (str, os.PathLike)):
         raise _wrong(name, "a path", value, optional)
-    return pathlib.Path(value)
+    found = pathlib.Path(value)
+    kinds = ("a folder", "a file") if folder else ("a file", "a folder")
+    if folder is not None and (found.is_file() if folder else found.is_dir()):
+        raise ValueError(
+            f"{name} must be the path of {kinds[0]}. Received: {name}={str(value)!r}, "
+            f"which is {kinds[1]}"
+        )
+    return found
 
 
 def mapping(name: str, value: Any, what: str) -> dict:

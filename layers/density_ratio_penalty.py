@@ -44,8 +44,8 @@ class DensityRatioPenalty(Seeded, Penalty):
         seed: Int or None, of the samples of p.
 
     Raises:
-        ValueError: weight is negative or not finite, or the discriminator's output is
-            neither (batch, 1) nor (batch, 2).
+        ValueError: weight is negative or not finite, or the discriminator does not take
+            the inputs, or its output is neither (batch, 1) nor (batch, 2).
 
     Example:
 
@@ -80,7 +80,14 @@ class DensityRatioPenalty(Seeded, Penalty):
             "last_discriminator_loss", (), 0.0
         )
         if not self.discriminator.built:
-            self.discriminator.build(input_shape)
+            try:
+                self.discriminator.build(input_shape)
+            except ValueError as error:
+                text = str(error).splitlines()[0]
+                raise ValueError(
+                    f"discriminator must take inputs of the shape "
+                    f"{tuple(input_shape)}. Received: one that does not ({text})"
+                ) from None
         outputs = tuple(self.discriminator.compute_output_shape(input_shape))
         if len(outputs) != 2 or outputs[1] not in (1, 2):
             raise ValueError(

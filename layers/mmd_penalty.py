@@ -12,6 +12,7 @@ from .base import batch_weights
 from .marginals import StandardNormal
 from .numerics import scaled_distances
 from .penalty import Penalty
+from .replicas import gathered, same_noise
 from .typing import Shape, Tensor
 
 KERNELS = ("rbf", "imq")
@@ -55,6 +56,8 @@ class MMDPenalty(Penalty):
         prior: Layer with `sample(n)`; the standard normal if None. See `Marginal`.
         seed: Int or None, for the draws from the standard normal. (Another prior has
             a seed of its own.)
+        synchronized: If True, the codes are those of the batch of all devices; if
+            False, of each device's share. See `EchoSample`.
 
     Inputs:
         z, shape (batch, ...). All axes but the first are latent dimensions and must be
@@ -93,11 +96,13 @@ class MMDPenalty(Penalty):
         seed: int | None = None,
         scales: Sequence[float] = (1.0,),
         squared: bool = True,
+        synchronized: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(weight=weight, **kwargs)
         self.scales = arguments.numbers_list("scales", scales, above=0)
         self.squared = arguments.flag("squared", squared)
+        self.synchronized = arguments.flag("synchronized", synchronized)
         self.bandwidth = arguments.number(
             "bandwidth", bandwidth, above=0, optional=True
         )
@@ -131,13 +136,14 @@ class MMDPenalty(Penalty):
         return ops.where(positive, ops.sqrt(ops.where(positive, estimate, 1.0)), 0.0)
 
     def _estimate(self, z):
+        z = ops.reshape(ops.cast(z, "float32"), (-1, self.dims))
+        z, weights, _ = gathered(self.synchronized, z, batch_weights(z[:, 0]))
         n = ops.shape(z)[0]
-        z, y = (
-            ops.reshape(ops.cast(x, "float32"), (-1, self.dims))
-            for x in (z, self.prior.sample(n))
-        )
+        with same_noise(self.synchronized):
+            y = self.prior.sample(n)
+        y = ops.reshape(ops.cast(y, "float32"), (-1, self.dims))
         n = ops.cast(n, "float32")
-        weights = batch_weights(z[:, 0])  # of the codes, with mean 1
+        # Of the codes, with mean 1.
         weights = weights * n / ops.maximum(ops.sum(weights), 1e-30)
         column = ops.expand_dims(weights, 1)
         zz = ops.sum(column * ops.expand_dims(weights, 0) * self.similarity(z, z))
@@ -170,4 +176,5 @@ class MMDPenalty(Penalty):
             "seed": self.seed,
             "scales": self.scales,
             "squared": self.squared,
+            "synchronized": self.synchronized,
         }

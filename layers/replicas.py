@@ -51,7 +51,8 @@ def gathered(synchronized: bool, *columns: Tensor) -> tuple[Tensor, ...]:
         return *columns, 0
     flat = [x if len(x.shape) > 1 else ops.expand_dims(x, 1) for x in columns]
     owner = ops.cast(number, "float32") * ops.ones_like(flat[0][:, :1])
-    rows = gather(ops.concatenate([owner, *flat], axis=1))
+    width = 1 + sum(x.shape[1] for x in flat)  # which TensorFlow forgets
+    rows = ops.reshape(gather(ops.concatenate([owner, *flat], axis=1)), (-1, width))
     start = ops.sum(ops.cast(rows[:, 0] < ops.cast(number, "float32"), "int32"))
     at, found = 1, []
     for x, matrix in zip(columns, flat, strict=True):

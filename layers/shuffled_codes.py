@@ -7,6 +7,7 @@ from keras import ops
 
 from . import arguments
 from .base import Seeded
+from .replicas import gathered, same_noise
 from .typing import Shape, Tensor
 
 
@@ -23,6 +24,8 @@ class ShuffledCodes(Seeded):
         groups: Int >= 1, into how many sub-vectors of equal width a code is cut; None
             for one for each dimension.
         seed: Int or None, of the shuffles.
+        synchronized: If True, codes are shuffled over the batch of all devices; if
+            False, over each device's share. See `EchoSample`.
 
     Inputs, output:
         z, shape (batch, d).
@@ -43,10 +46,15 @@ class ShuffledCodes(Seeded):
     """
 
     def __init__(
-        self, groups: int | None = None, seed: int | None = None, **kwargs: Any
+        self,
+        groups: int | None = None,
+        seed: int | None = None,
+        synchronized: bool = True,
+        **kwargs: Any,
     ) -> None:
         super().__init__(seed=seed, **kwargs)
         self.groups = arguments.integer("groups", groups, optional=True)
+        self.synchronized = arguments.flag("synchronized", synchronized)
 
     def build(self, input_shape: Shape) -> None:
         groups = self.groups or input_shape[-1]
@@ -56,21 +64,35 @@ class ShuffledCodes(Seeded):
                 f"groups={groups}. Received: input_shape={tuple(input_shape)}"
             )
         self.width = input_shape[1] // groups
+        self.input_spec = keras.layers.InputSpec(ndim=2, axes={1: input_shape[1]})
 
     def call(self, z: Tensor) -> Tensor:
         groups = z.shape[1] // self.width
-        return shuffled(ops.stop_gradient(z), groups, self.seed_generator)
+        return shuffled(
+            ops.stop_gradient(z), groups, self.seed_generator, self.synchronized
+        )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "groups": self.groups}
+        return {
+            **super().get_config(),
+            "groups": self.groups,
+            "synchronized": self.synchronized,
+        }
 
 
-def shuffled(z: Tensor, groups: int, seed: keras.random.SeedGenerator) -> Tensor:
+def shuffled(
+    z: Tensor, groups: int, seed: keras.random.SeedGenerator, synchronized: bool
+) -> Tensor:
     """Codes (batch, d), each group of dimensions shuffled over the batch by itself."""
-    shape = (ops.shape(z)[0], groups)
-    order = ops.argsort(keras.random.uniform(shape, dtype="float32", seed=seed), axis=0)
+    rows, start = gathered(synchronized, ops.cast(z, "float32"))
+    with same_noise(synchronized):
+        keys = keras.random.uniform(
+            (ops.shape(rows)[0], groups), dtype="float32", seed=seed
+        )
+    # This replica's part of it.
+    order = ops.argsort(keys, axis=0)[start : start + ops.shape(z)[0]]
     order = ops.repeat(order, z.shape[1] // groups, axis=1)
-    return ops.take_along_axis(z, order, axis=0)
+    return ops.cast(ops.take_along_axis(rows, order, axis=0), z.dtype)

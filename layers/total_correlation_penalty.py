@@ -1,7 +1,10 @@
 """FactorVAE's penalty on dependent latent dimensions."""
 
+from typing import Any
+
 import keras
 
+from . import arguments
 from .density_ratio_penalty import DensityRatioPenalty
 from .shuffled_codes import shuffled
 from .typing import Shape, Tensor
@@ -21,6 +24,8 @@ class TotalCorrelationPenalty(DensityRatioPenalty):
         weight: Float >= 0, the weight gamma of the total correlation.
         discriminator: See `DensityRatioPenalty`; six hidden layers of 1,000 if None.
         seed: Int or None, of the shuffles.
+        synchronized: If True, codes are shuffled over the batch of all devices; if
+            False, over each device's share. See `EchoSample`.
 
     Inputs:
         z, shape (batch, d).
@@ -47,6 +52,19 @@ class TotalCorrelationPenalty(DensityRatioPenalty):
         Sec. 6.4 and App. B.5.
     """
 
+    def __init__(
+        self,
+        weight: float = 1.0,
+        discriminator: keras.layers.Layer | None = None,
+        seed: int | None = None,
+        synchronized: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            weight=weight, discriminator=discriminator, seed=seed, **kwargs
+        )
+        self.synchronized = arguments.flag("synchronized", synchronized)
+
     def build(self, input_shape: Shape) -> None:
         if len(input_shape) != 2 or input_shape[1] is None:
             raise ValueError(
@@ -54,7 +72,11 @@ class TotalCorrelationPenalty(DensityRatioPenalty):
                 f"Received: input_shape={tuple(input_shape)}"
             )
         super().build(input_shape)
+        self.input_spec = keras.layers.InputSpec(ndim=2, axes={1: input_shape[1]})
 
     def reference(self, z: Tensor) -> Tensor:
         """Codes with each dimension shuffled over the batch."""
-        return shuffled(z, z.shape[1], self.seed_generator)
+        return shuffled(z, z.shape[1], self.seed_generator, self.synchronized)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "synchronized": self.synchronized}

@@ -1,6 +1,7 @@
 """Vector quantization with a rate: codes become their nearest codewords."""
 
 import math
+import numbers
 from typing import Any
 
 import keras
@@ -160,6 +161,11 @@ class VectorQuantizer(Channel):
         self.synchronized = arguments.flag("synchronized", synchronized)
         self.initializer = None
         if initializer is not None:
+            if isinstance(initializer, (numbers.Number, np.generic, np.ndarray)):
+                raise ValueError(
+                    f"initializer must be a Keras initializer, such as "
+                    f"Constant(value), or None. Received: initializer={initializer!r}"
+                )
             self.initializer = keras.initializers.get(initializer)
 
     def build(self, input_shape: Shape) -> None:

@@ -49,7 +49,13 @@ KINDS = {
         VariancePenalty(2.0)],
     "quantized": lambda: [
         QuantizedBottleneck(4, codewords=6, groups=2, dead_code_threshold=2)],
+    "matched": lambda: [
+        DeterministicBottleneck(4), MMDPenalty(50.0, estimator="unbiased"),
+        TotalCorrelationPenalty(2.0, dense_discriminator((4,))), ShuffledCodes(2)],
 }
+# Of each device's share.
+OWN = ("last_rate", "seed_generator_state", "last_discriminator_loss",
+       "total_correlation_penalty/last_value")
 x = np.random.RandomState(0).normal(size=(64, 8)).astype("float32")
 
 def build(kind):
@@ -88,7 +94,7 @@ for kind in KINDS:
         log = model.fit(x, x, batch_size=32, shuffle=False, verbose=0).history
         found[f"{kind} log"] = [log[name][0] for name in sorted(log)]
     for v in model.variables:
-        if v.name not in ("last_rate", "seed_generator_state"):
+        if not v.path.endswith(OWN):
             found[f"{kind} {v.path}"] = ops.convert_to_numpy(v)
             if backend == "tensorflow" and count == 2:
                 for copy in strategy.experimental_local_results(v.value):
@@ -166,7 +172,7 @@ def found(tmp_path_factory):
     return {name: dict(np.load(folder / f"{name}.npz")) for name in processes}
 
 
-@pytest.mark.parametrize("kind", ["echo", "standardized", "quantized"])
+@pytest.mark.parametrize("kind", ["echo", "standardized", "quantized", "matched"])
 def test_two_devices_train_the_model_of_one(kind, found):
     one, *others = found.values()
     names = [name for name in one if name.startswith(f"{kind} ")]

@@ -173,6 +173,14 @@ def test_other_layers_raise():
         interop.posterior(keras.layers.Dense(2), codes())
 
 
+@pytest.mark.parametrize(
+    "inputs", [None, 3.0, [[1.0]], [["a"], ["b"]], [np.ones((2, 3)), np.ones((2, 4))]]
+)
+def test_posteriors_of_other_inputs_raise(inputs, tfp):
+    with pytest.raises(ValueError, match="^inputs must be .*Received: "):
+        interop.posterior(GaussianSample(), inputs)
+
+
 def test_an_echo_channel_has_no_density():
     with pytest.raises(ValueError, match=r"it has a rate but no density q\(z\|x\)"):
         interop.posterior(EchoSample(), [codes(), codes()])

@@ -437,6 +437,9 @@ def test_mean_by_is_the_loop():
             mine = values[(keys[0] == i) & (keys[1] == j)]
             expected = mine.mean() if len(mine) else np.nan
             np.testing.assert_allclose(found[i, j], expected)
+    # Sizes are beyond what small keys can hold.
+    keys = [np.array([0, 255], "uint8")] * 2
+    assert plots.mean_by(keys, np.ones(2)).shape == (256, 256)
 
 
 def test_codes_by_factor_draws_lines_and_heat_maps():

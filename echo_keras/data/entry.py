@@ -2,12 +2,14 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 
 from .checks import check_images
+
+HEAD = 1000  # images that tell what a file holds
 
 
 @dataclasses.dataclass
@@ -75,6 +77,9 @@ class Entry:
         partial: whether no more than `limit` training images are read.
         counts: published numbers of training and test images.
         fingerprint: checksum of all the published pixels, in order.
+        heads: first 16 digits of the checksum of the first `HEAD` published images, by
+            part: "training", "validation", "test". A file that begins like another
+            data set, or like another part, is refused.
         folder: where to look too: its archive unpacks to it.
         hint: what else to say where the files are missing.
     """
@@ -91,6 +96,7 @@ class Entry:
     partial: bool = False
     counts: tuple[int, int] | None = None
     fingerprint: str | None = None
+    heads: Mapping[str, str] = dataclasses.field(default_factory=dict)
     folder: str | None = None
     hint: str = ""
 

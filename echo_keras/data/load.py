@@ -16,7 +16,7 @@ from echo_keras.layers import arguments
 from .checks import check_limit
 from .dataset import Dataset
 from .downloads import download
-from .entry import Entry, Raw
+from .entry import HEAD, Entry, Raw
 from .pixels import BINARIZE, TREATMENTS
 from .pixels import binarize as binarized
 from .registry import DATASETS
@@ -99,7 +99,8 @@ def load(
 
     Raises:
         ValueError: an unknown `name` or `binarize`, a `limit` or `seed` out of
-            range, or a file that is damaged or holds something else.
+            range, or a file that is damaged or holds something else, such as another
+            published data set, or its test images for training.
         FileNotFoundError: `data_dir` does not hold the data set.
         ConnectionError: it would have to be downloaded, but cannot be.
         ImportError: it comes from TensorFlow Datasets, which is not installed.
@@ -129,6 +130,7 @@ def load(
         raw = _read_data_dir(name, entry, data_dir, read_limit)
     else:
         raw = download(name, entry, read_limit)
+    _check_parts(name, entry, raw)
     notes = [entry.title, *raw.notes, *_compare_with_published(name, entry, raw)]
 
     x_train, x_valid, y_train = raw.x_train, raw.x_valid, raw.y_train
@@ -204,17 +206,37 @@ def _compare_with_published(name: str, entry: Entry, raw: Raw) -> list[str]:
         )
     if entry.fingerprint is None or not raw.published_order:
         return notes
-    fingerprint = sha256(raw.x_train, raw.x_valid, raw.x_test)
-    if fingerprint == entry.fingerprint:
+    if sha256(raw.x_train, raw.x_valid, raw.x_test) == entry.fingerprint:
         return notes
-    # MNIST and Fashion-MNIST publish files of the same names.
-    for other, other_entry in DATASETS.items():
-        if fingerprint == other_entry.fingerprint:
-            raise ValueError(
-                f"{raw.source} must hold {entry.title}. Received: {other_entry.title}. "
-                f"Load {other!r} or put the files of {name} into data_dir/{name}."
-            )
     return notes or ["pixels differ from the published ones"]
+
+
+def _check_parts(name: str, entry: Entry, raw: Raw) -> None:
+    """Raises ValueError where a part begins like that of another, or like another.
+
+    MNIST and Fashion-MNIST publish files of the same names, and any pixels can stand in
+    an .npz archive.
+    """
+    known = {
+        head: (other, part)
+        for other, of_other in DATASETS.items()
+        for part, head in of_other.heads.items()
+    }
+    parts = {"training": raw.x_train, "validation": raw.x_valid, "test": raw.x_test}
+    for part, x in parts.items():
+        if x is None or len(x) < HEAD:
+            continue
+        other, found = known.get(sha256(x[:HEAD])[:16], (name, part))
+        if (other, found) != (name, part):
+            do = f"Load {other!r}, put the files of {name} into data_dir/{name}"
+            if other == name:
+                do = "Put each part where it belongs"
+            raise ValueError(
+                f"{raw.source} must hold {entry.title}, as {part} images its {part} "
+                f"images. Received: the {found} images of {DATASETS[other].title}. "
+                f"{do}, or give data of your own an entry in "
+                f"echo_keras.data.DATASETS."
+            )
 
 
 def _read_data_dir(

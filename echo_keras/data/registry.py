@@ -41,6 +41,32 @@ _AMAT = Files(
 )
 _KERAS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets"
 
+# Of the first images of each part, see `Entry.heads`. Omniglot's are of the
+# area-averaged archive, and of the order of its files.
+_HEADS = {
+    "binary_mnist": {
+        "training": "1ba86408fd801677",
+        "validation": "52aa5cd806c7e0c4",
+        "test": "cf6b709f3c649cbc",
+    },
+    "mnist": {
+        "training": "991d1fabb5ccf95c",
+        "test": "0678d37d56a66e06",
+    },
+    "fashion_mnist": {
+        "training": "fab980f182883fe7",
+        "test": "101b34d8580144d1",
+    },
+    "omniglot": {
+        "training": "25d463f909569056",
+        "test": "e12bf5cc6c79ae70",
+    },
+    "cifar10": {
+        "training": "60bed30ede6cb032",
+        "test": "5126f4bbdf06ae88",
+    },
+}
+
 DATASETS: dict[str, Entry] = {
     "digits": Entry(
         "scikit-learn's handwritten digits, 8x8 resized bilinearly to 28x28",
@@ -72,6 +98,7 @@ DATASETS: dict[str, Entry] = {
         binarize="static",
         counts=(50_000, 10_000),
         fingerprint="2314b6d2f2fc0d03107ed3dc5b5a0d03d71e4bade2788675bc2d6cc57650debe",
+        heads=_HEADS["binary_mnist"],
     ),
     "mnist": Entry(
         "MNIST",
@@ -83,6 +110,7 @@ DATASETS: dict[str, Entry] = {
         validation=6,
         counts=(60_000, 10_000),
         fingerprint="d27fb91380ff036e93126fddb1fc6037e178683a6d3d702bd6655b27bcd0ac69",
+        heads=_HEADS["mnist"],
     ),
     "omniglot": Entry(
         "Omniglot",
@@ -108,6 +136,7 @@ DATASETS: dict[str, Entry] = {
                 counts=(19_280, 13_180),
             ),
         ),
+        heads=_HEADS["omniglot"],
     ),
     "fashion_mnist": Entry(
         "Fashion-MNIST",
@@ -134,6 +163,7 @@ DATASETS: dict[str, Entry] = {
         validation=6,
         counts=(60_000, 10_000),
         fingerprint="992edc8d4846acab64638421bbb1762a3f5c38e674dff7da66f0c45833851297",
+        heads=_HEADS["fashion_mnist"],
     ),
     "cifar10": Entry(
         "CIFAR-10",
@@ -160,6 +190,7 @@ DATASETS: dict[str, Entry] = {
         shape=(32, 32, 3),
         counts=(50_000, 10_000),
         folder="cifar-10-batches-bin",
+        heads=_HEADS["cifar10"],
     ),
     # Faces without labels; the test images are CelebA's own.
     "celeba": Entry(

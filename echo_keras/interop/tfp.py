@@ -10,7 +10,13 @@ import keras
 from keras import ops
 
 from echo_keras import layers
-from echo_keras.layers import Logistic, MAFMarginal, StandardNormal, VampPrior
+from echo_keras.layers import (
+    Logistic,
+    MAFMarginal,
+    StandardNormal,
+    VampPrior,
+    arguments,
+)
 from echo_keras.layers.typing import Tensor, Tensors
 
 if TYPE_CHECKING:
@@ -93,7 +99,8 @@ def posterior(
         where a code has several axes.
 
     Raises:
-        ValueError: the channel is another one, or has a flow.
+        ValueError: the channel is another one, or has a flow, or the inputs are not
+            as above.
         ImportError: TensorFlow Probability or tf-keras is missing.
         RuntimeError: Keras does not run on TensorFlow.
 
@@ -122,8 +129,21 @@ def posterior(
             f"flow={type(channel.flow).__name__}"
         )
     tfp = _import_tfp()
+    several = isinstance(inputs, (list, tuple))
+    if channel.noise_variance is None and not (several and len(inputs) >= 2):
+        raise ValueError(
+            f"inputs must be [mean, log_var]. Received: inputs={inputs!r:.100}"
+        )
+    for x in inputs if several else [inputs]:
+        if not ops.is_tensor(x):
+            arguments.array("inputs", x, finite=False)
     if channel.noise_variance is None:
         mean, log_var = (ops.cast(x, "float32") for x in inputs[:2])
+        if mean.shape != log_var.shape or len(mean.shape) < 2:
+            raise ValueError(
+                f"inputs must be [mean, log_var], both of one shape (batch, ...). "
+                f"Received: shapes {mean.shape} and {log_var.shape}"
+            )
         scale = ops.exp(0.5 * log_var)
     else:
         mean = ops.cast(inputs, "float32")

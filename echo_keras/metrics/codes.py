@@ -249,7 +249,7 @@ def squared_error(
             f"x must have the shape of what the decoder makes, {decoded.shape}. "
             f"Received: shape {x.shape}"
         )
-    difference = decoded - x.astype("float32")
+    difference = decoded.astype("float64") - x
     errors = np.square(difference).reshape(len(x), -1).sum(axis=1)
     return with_standard_error("error", errors)
 

@@ -146,7 +146,7 @@ def classifier_features(
         "learning_rate": float(learning_rate),
         "seed": int(seed),
     }
-    directory = arguments.path("directory", directory, optional=True)
+    directory = arguments.path("directory", directory, optional=True, folder=True)
     if directory is not None:
         path = pathlib.Path(directory).expanduser() / f"{name}.keras"
         if path.exists():

@@ -358,6 +358,8 @@ def information_bounds(
     References:
         Fixing a Broken ELBO, Eq. 2, App. D.1 and D.2.
     """
+    if isinstance(entropy, (bool, np.bool_)):
+        raise ValueError(f"entropy must be a number. Received: entropy={entropy}")
     rate, distortion, entropy = (
         arguments.array(name, v, axes=range(33), finite=False).astype("float64")
         for name, v in (

@@ -77,7 +77,7 @@ def pair_of_limits(name: str, value: Any) -> tuple[float, float]:
 
 def finish(figure: Figure, path: Path | None) -> Figure:
     """The figure, written if a path is given."""
-    path = arguments.path("path", path, optional=True)
+    path = arguments.path("path", path, optional=True, folder=False)
     if path is not None:
         figure.savefig(path)
     return figure

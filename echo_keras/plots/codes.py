@@ -190,7 +190,7 @@ def codes_by_factor(
     References:
         Echo paper, Fig. 4; Chen et al., Isolating Sources of Disentanglement (2018).
     """
-    codes = arguments.array("codes", codes, "(n, d)", (2,))
+    codes = arguments.array("codes", codes, "(n, d)", (2,)).astype("float64")
     factors = arguments.array("factors", factors, "(n, k)", (2,))
     names, position = (
         arguments.texts("names", names),
@@ -263,6 +263,7 @@ def mean_by(keys: Sequence[np.ndarray], values: np.ndarray) -> np.ndarray:
             f"keys must be integers >= 0, as many as values, {len(values)}. Received: "
             f"{', '.join(f'{k.dtype} of shape {k.shape}' for k in keys)}"
         )
+    keys = [key.astype("int64") for key in keys]
     shape = [key.max() + 1 for key in keys]
     cells = np.ravel_multi_index(keys, shape)
     counts = np.bincount(cells, minlength=np.prod(shape))

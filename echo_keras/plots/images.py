@@ -236,7 +236,7 @@ def mean_reconstruction(
         samples: Codes drawn for the mean.
 
     Raises:
-        ValueError: the loss has no mean.
+        ValueError: the loss has no mean, or a reconstruction is not finite.
 
     Example:
 
@@ -255,7 +255,13 @@ def _means(model, x):
     arguments.layer("model", model, kind=keras.Model)
     with no_gradients():
         output = model(x, training=False)
-        return ops.convert_to_numpy(metrics.law(model).mean(output))
+        means = ops.convert_to_numpy(metrics.law(model).mean(output))
+    if not np.isfinite(means).all():
+        raise ValueError(
+            "x must be images whose reconstructions are finite. Received: images with "
+            "NaN or infinite ones"
+        )
+    return means
 
 
 def _draw(rows, path, limits, axes, names=None, heads=None):

@@ -114,7 +114,8 @@ def best_epoch(history: Sequence[Mapping[str, float]], log: str) -> int:
     >>> best_epoch([{"loss": 3.0}, {"loss": 1.0}, {"loss": 2.0}], "loss")
     2
     """
-    if not history or not all(isinstance(logs, Mapping) for logs in history):
+    listed = isinstance(history, (list, tuple)) and len(history)
+    if not listed or not all(isinstance(logs, Mapping) for logs in history):
         raise ValueError(
             f"history must be a list of dicts of logs. Received: {history!r:.50}"
         )

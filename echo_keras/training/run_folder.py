@@ -185,7 +185,7 @@ def parts(directory: str | os.PathLike) -> list[dict[str, Any]]:
     Raises:
         RunFolderError: the folder holds no arguments of a training.
     """
-    directory = arguments.path("directory", directory)
+    directory = arguments.path("directory", directory, folder=True)
     return read_arguments(directory, ["epochs"]).get("parts", [])
 
 

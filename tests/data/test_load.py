@@ -14,6 +14,7 @@ from image_files import (
 )
 
 from echo_keras import data
+from echo_keras._files import sha256
 from echo_keras.data import pixels, readers
 
 # The embedded data set
@@ -336,12 +337,88 @@ def test_published_binary_file_is_read_from_amat_too(tmp_path, shared_data):
     assert np.array_equal(readers.read_amat(path), d.x_train[-5000:, :, :, 0])
 
 
+@pytest.fixture(scope="module")
+def heads(shared_data):
+    """The first 1,000 images of each part of the published data."""
+    found = {}
+    for name in ("mnist", "fashion_mnist", "binary_mnist", "omniglot", "cifar10_10k"):
+        with np.load(shared_data / f"{name}.npz", allow_pickle=False) as file:
+            for key in ("x_train", "x_valid", "x_test"):
+                if key in file:
+                    found[name, key] = file[key][:1000]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "sentence"),
+    [
+        (
+            "omniglot",
+            {"x_train": "mnist", "x_test": "omniglot"},
+            "Received: the training images of MNIST. Load 'mnist'",
+        ),
+        (
+            "mnist",
+            {"x_train": "mnist", "x_test": "fashion_mnist"},
+            "as test images .* Received: the test images of Fashion-MNIST",
+        ),
+        (
+            "mnist",
+            {"x_train": "omniglot", "x_test": "mnist"},
+            "Received: the training images of Omniglot",
+        ),
+        (
+            "binary_mnist",
+            {"x_train": ("binary_mnist", "x_test"), "x_valid": "binary_mnist"},
+            "Received: the test images of MNIST as binarised .* Put each part where it",
+        ),
+        (
+            "binary_mnist",
+            {"x_train": "binary_mnist", "x_valid": ("binary_mnist", "x_train")},
+            "as validation images .* Received: the training images",
+        ),
+        (
+            "cifar10",
+            {"x_train": "cifar10_10k", "x_test": ("cifar10_10k", "x_train")},
+            "as test images .* Received: the training images of CIFAR-10",
+        ),
+    ],
+)
+def test_other_images_in_a_part_are_refused(name, parts, sentence, heads, tmp_path):
+    content = {
+        key: heads[source if isinstance(source, tuple) else (source, key)]
+        for key, source in parts.items()
+    }
+    content.setdefault("x_test", content["x_train"][:20])
+    np.savez(tmp_path / f"{name}.npz", **content)
+    with pytest.raises(ValueError, match=rf"^{name}.npz in data_dir must.*{sentence}"):
+        data.load(name, tmp_path)
+    # Of too few images nothing is said, nor of the right ones.
+    np.savez(tmp_path / f"{name}.npz", **{k: x[:999] for k, x in content.items()})
+    assert len(data.load(name, tmp_path).x_train)
+
+
+@pytest.mark.parametrize("name", ["mnist", "binary_mnist", "omniglot", "cifar10"])
+def test_the_first_published_images_are_accepted(name, heads, tmp_path):
+    of_name = "cifar10_10k" if name == "cifar10" else name
+    content = {key: x for (n, key), x in heads.items() if n == of_name}
+    np.savez(tmp_path / f"{name}.npz", **content)
+    assert len(data.load(name, tmp_path).x_test) == 1000
+    # Each is one that the table knows, or the test above would see nothing.
+    entry = data.DATASETS[name]
+    for key, part in zip(("x_train", "x_test"), ("training", "test"), strict=True):
+        x = entry.images(content[key], key)
+        assert sha256(x).startswith(entry.heads[part])
+
+
 def test_mnist_in_place_of_fashion_is_noticed(tmp_path, shared_data):
     with np.load(shared_data / "mnist.npz", allow_pickle=False) as file:
         write_idx(tmp_path, file["x_train"], file["x_test"], zipped=False)
     for path in tmp_path.glob("*labels*"):
         path.unlink()
-    with pytest.raises(ValueError, match="must hold Fashion-MNIST. Received: MNIST"):
+    with pytest.raises(
+        ValueError, match="must hold Fashion-MNIST.* of MNIST. Load 'mn"
+    ):
         data.load("fashion_mnist", tmp_path)
     path = tmp_path / "t10k-images-idx3-ubyte"
     content = bytearray(path.read_bytes())

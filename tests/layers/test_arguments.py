@@ -140,3 +140,17 @@ def test_sample_sizes(n):
     assert prior.sample(np.int64(2)).shape == (2, 3)
     with pytest.raises(ValueError, match="n must be an integer >= 1. Received: n="):
         prior.sample(n)
+
+
+def test_paths_of_another_kind(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    for path, folder, kinds in (
+        (file, True, ("folder", "file")),
+        (tmp_path, False, ("file", "folder")),
+    ):
+        assert arguments.path("path", path) == path
+        assert arguments.path("path", path, folder=not folder) == path
+        sentence = "must be the path of a {}. Received: .*, which is a {}$"
+        with pytest.raises(ValueError, match=sentence.format(*kinds)):
+            arguments.path("path", path, folder=folder)

@@ -204,6 +204,13 @@ def test_resumed_training_ends_like_an_uninterrupted_one(tmp_path):
         np.testing.assert_allclose(resumed[-1][name], whole[-1][name], rtol=2e-4)
 
 
+def test_a_discriminator_of_other_inputs_raises():
+    discriminator = keras.Sequential([keras.layers.Conv2D(2, 3)])
+    sentence = r"must take inputs of the shape \(None, 2\). Received: one that does not"
+    with pytest.raises(ValueError, match=f"^discriminator {sentence}"):
+        TotalCorrelationPenalty(discriminator=discriminator).build((None, 2))
+
+
 def test_a_discriminator_of_three_outputs_raises():
     discriminator = keras.Sequential([keras.layers.Dense(3)])
     sentence = r"or two logits, shape \(batch, 2\). Received: output shape \(None, 3\)"

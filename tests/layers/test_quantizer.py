@@ -539,6 +539,12 @@ def test_bad_arguments_raise(name, values, sentence):
             VectorQuantizer(**{"codewords": 4, name: value})
 
 
+@pytest.mark.parametrize("value", [2, np.float32(2), np.bool_(True), np.ones(3)])
+def test_values_are_no_initializer(value):
+    with pytest.raises(ValueError, match="^initializer must be a Keras initializer"):
+        VectorQuantizer(4, initializer=value)
+
+
 @pytest.mark.parametrize("shape", [(None, 5), (None, None), (4,)])
 def test_codes_that_do_not_split_into_groups_raise(shape):
     with pytest.raises(ValueError, match="d known and a multiple of groups = 2"):

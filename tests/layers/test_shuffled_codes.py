@@ -54,6 +54,13 @@ def test_no_gradient_reaches_the_codes():
     assert not gradients(total, normal(5, 3))[0].any()
 
 
+def test_codes_of_fewer_axes_raise():
+    layer = ShuffledCodes(seed=0)
+    layer(normal(5, 3))
+    with pytest.raises(ValueError, match="expected ndim=2, found ndim=1"):
+        layer(normal(3))
+
+
 @pytest.mark.parametrize(
     ("groups", "shape", "sentence"),
     [
