@@ -83,7 +83,7 @@ def test_docstrings_become_restructured_text(docs, written, expected):
 def test_every_result_is_on_the_page_of_a_paper(docs):
     results = docs("extension.results")
     pages = [path.read_text() for path in (DOCS / "papers").glob("*.md")]
-    asked = re.findall(r"^<!-- results: (\S+) -->$", "\n".join(pages), re.M)
+    asked = results.RESULTS_LINK.findall("\n".join(pages))
     files = [*results.RESULTS.rglob("*.md"), *results.RESULTS.rglob("*.png")]
     folders = {path.relative_to(results.RESULTS).parts[0] for path in files}
     assert sorted(asked) == sorted(folders)
@@ -91,17 +91,18 @@ def test_every_result_is_on_the_page_of_a_paper(docs):
 
 def test_a_papers_page_shows_tables_claims_and_figures(docs):
     expand = docs("extension.results").expand
-    text = expand("<!-- results: vcae_toy -->", "papers/vcae")
+    text = expand("[Toy](../../reproductions/results/vcae_toy)", "papers/vcae")
     assert text.startswith("## Section 6.1 of Variance Constrained Autoencoding\n\n###")
     assert "- The paper: the variance constraint has about half" in text
     figure = "../../reproductions/results/vcae_toy/mixture-errors.png"
     assert f":::{{figure}} {figure}\n" in text
     assert (DOCS / "papers" / figure).resolve().is_file()
     assert figure[3:] in expand("<!-- gallery -->", "gallery")
-    section = expand("<!-- section: Fixing a Broken ELBO -->", "papers/broken_elbo")
+    readme = "../../reproductions/README.md"
+    section = expand(f"[Fixing a Broken ELBO]({readme}#f)", "papers/broken_elbo")
     assert "(broken_elbo.md#figure-2-of-fixing-a-broken-elbo-the-toy-model)" in section
     with pytest.raises(ValueError, match="must have a section 'No such'"):
-        expand("<!-- section: No such -->", "papers/echo")
+        expand(f"[No such]({readme}#no-such)", "papers/echo")
 
 
 def test_the_first_figure_is_drawn_from_records(docs, repository):

@@ -1,9 +1,12 @@
 """Puts what README.md and reproductions/ have into pages: texts, tables, figures.
 
-A page asks by a comment on a line of its own:
+A page asks by a line of its own, which on GitHub is a link that serves there:
 
-- `<!-- section: HEADING -->`: that section of reproductions/README.md,
-- `<!-- results: FOLDER -->`: all tables and figures of a folder of results/,
+- `[HEADING](../../reproductions/README.md#heading)`: that section,
+- `[...](../../reproductions/results/FOLDER)`: all tables and figures of that folder,
+
+and by a comment where there is nothing to link to:
+
 - `<!-- gallery -->`: the figures of all folders,
 - `<!-- example -->`: the first Python block of README.md, and its output.
 """
@@ -15,6 +18,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 REPRODUCTIONS = ROOT / "reproductions"
 RESULTS = REPRODUCTIONS / "results"
 PAPERS = ROOT / "docs" / "papers"
+
+SECTION_LINK = re.compile(r"^\[(.*)\]\(\S*/reproductions/README\.md#\S+\)$", re.M)
+RESULTS_LINK = re.compile(r"^\[.*\]\(\S*/reproductions/results/(\w+)\)$", re.M)
 
 # What a figure shows, by the last word of its name, unless its folder says more.
 SHOWS = {
@@ -101,7 +107,7 @@ def _link(found: re.Match) -> str:
     slug = re.sub(r"[^\w\- ]", "", heading).replace(" ", "-")
     folder = path.relative_to(RESULTS).parts[0]
     for page in PAPERS.glob("*.md"):
-        if f"<!-- results: {folder} -->" in page.read_text():
+        if folder in RESULTS_LINK.findall(page.read_text()):
             return f"[{text}]({page.name}#{slug})"
     raise ValueError(f"docs/papers/ must have a page with results/{folder}")
 
@@ -111,7 +117,7 @@ def gallery(page: str) -> str:
     parts = []
     for path in sorted(PAPERS.glob("*.md")):
         text = path.read_text()
-        folders = re.findall(r"^<!-- results: (.*) -->$", text, re.M)
+        folders = RESULTS_LINK.findall(text)
         found = [one for folder in folders for one in figures(folder)]
         if found:
             title = re.match(r"# (.*)", text)[1]
@@ -128,14 +134,11 @@ def example() -> str:
 
 
 def expand(text: str, page: str) -> str:
-    """A page's text with what its comments ask for."""
+    """A page's text with what it asks for."""
     text = re.sub(r"^<!-- gallery -->$", lambda _: gallery(page), text, flags=re.M)
     text = re.sub(r"^<!-- example -->$", lambda _: example(), text, flags=re.M)
-    text = re.sub(
-        r"^<!-- section: (.*) -->$", lambda m: section(m[1]), text, flags=re.M
-    )
-    pattern = r"^<!-- results: (.*) -->$"
-    text = re.sub(pattern, lambda m: results(m[1], page), text, flags=re.M)
+    text = SECTION_LINK.sub(lambda found: section(found[1]), text)
+    text = RESULTS_LINK.sub(lambda found: results(found[1], page), text)
     return text.replace("-ELBO", "\N{NON-BREAKING HYPHEN}ELBO")
 
 
