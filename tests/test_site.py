@@ -80,6 +80,12 @@ def test_docstrings_become_restructured_text(docs, written, expected):
     )
 
 
+def test_names_on_pages_become_links(docs):
+    text = "`Name`, [`Name`](a.md), `other`, {m}`Name`, ``Name``\n\n```\n`Name`\n```\n"
+    found = docs("extension.markup").link_names(text, {"Name": "a.Name"}.get)
+    assert found == text.replace("`Name`", "{py:obj}`Name <a.Name>`", 1)
+
+
 def test_every_result_is_on_the_page_of_a_paper(docs):
     results = docs("extension.results")
     pages = [path.read_text() for path in (DOCS / "papers").glob("*.md")]

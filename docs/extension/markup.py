@@ -22,6 +22,19 @@ def to_rst(lines: list[str], refer: Callable[[str], str | None]) -> list[str]:
     return "".join(parts).split("\n")
 
 
+def link_names(text: str, refer: Callable[[str], str | None]) -> str:
+    """A page of Markdown in which public names in backticks are links."""
+
+    def link(found):
+        target = refer(found[1])
+        return f"{{py:obj}}`{found[1]} <{target}>`" if target else found[0]
+
+    parts = re.split(r"(^```.*?^```$)", text, flags=re.M | re.S)
+    name = r"(?<![`\[}\w])`([\w.]+)`(?![`\]])"
+    parts[::2] = [re.sub(name, link, part) for part in parts[::2]]
+    return "".join(parts)
+
+
 def _blocks(text: str, refer: Callable[[str], str | None]) -> str:
     text = _continue_arguments(text)
     text = re.sub(r"(?:^ *\|.*\n?)+", _table, text, flags=re.M)

@@ -11,7 +11,7 @@ from docutils.statemachine import StringList
 from sphinx.util import inspect as sphinx_inspect
 from sphinx.util.nodes import make_refnode
 
-from .markup import to_rst
+from .markup import link_names, to_rst
 from .public import PACKAGE, documented, locate, references
 
 
@@ -82,6 +82,10 @@ def setup(app) -> dict[str, bool]:
             properties[name] = lines[:]
             lines.clear()
 
+    def read(app, page, source):
+        if str(app.env.doc2path(page)).endswith(".md"):
+            source[0] = link_names(source[0], lambda text: known.find(text, PACKAGE))
+
     def restore(app, what, name, thing, options, lines):
         """Napoleon would take what stands before a colon for a property's type."""
         if what == "property":
@@ -128,6 +132,7 @@ def setup(app) -> dict[str, bool]:
     app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-skip-member", skip)
     app.connect("autodoc-process-bases", bases)
+    app.connect("source-read", read)
     app.connect("missing-reference", missing)
     app.add_directive("names", Names)
     return {"parallel_read_safe": True}
