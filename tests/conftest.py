@@ -20,7 +20,8 @@ REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 def pytest_xdist_make_scheduler(config, log):
     """With `--dist loadgroup`, files whose fixtures train models stay on one worker.
 
-    They begin first; all other tests go one by one to whichever worker is free.
+    They begin first; all other tests go one by one to whichever worker is free. On JAX
+    every file stays together: its tests share what the process has compiled.
     """
     if config.getvalue("dist") != "loadgroup":
         return None
@@ -28,7 +29,8 @@ def pytest_xdist_make_scheduler(config, log):
 
     @functools.cache
     def together(file):
-        return 'scope="module"' in (config.rootpath / file).read_text()
+        whole = keras.backend.backend() == "jax"
+        return whole or 'scope="module"' in (config.rootpath / file).read_text()
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid):

@@ -15,7 +15,7 @@ EXAMPLES = pathlib.Path(__file__).resolve().parents[1] / "examples"
 def script(notebook):
     """A notebook's code cells one after another, without lines for the shell.
 
-    Each training has an eighth of its epochs, and a curve its first two points.
+    Each training has an eighth of its epochs, and a curve its first point.
     """
     cells = json.loads(notebook.read_text())["cells"]
     code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
@@ -31,7 +31,7 @@ def script(notebook):
         "def keep(figure, n=[0]):\n    n[0] += 1\n    figure.savefig(f'{n[0]}.png')\n"
     )
     text = keep + "figure = plots.".join(parts)
-    return re.sub(r"(for beta in \([^,]+, [^,]+), .*\):", r"\1):", text)
+    return re.sub(r"(for beta in \([^,]+,) .*\):", r"\1):", text)
 
 
 def run(name, folder):

@@ -117,17 +117,17 @@ def test_shapes(name):
 @every_case
 def test_trains_and_predicts_in_batches_of_any_size(name):
     model, layer = model_of(name)
-    x, before = data(name, 4), layer.get_weights()
+    x, before = data(name), layer.get_weights()
     if layer.trainable_variables:
         model.compile("sgd", lambda y, outputs: ops.mean(outputs))
-        model.train_on_batch(x, np.zeros((4, 1)))
+        model.train_on_batch(x, np.zeros((ROWS, 1)))
         weights = layer.get_weights()
         assert all(np.isfinite(w).all() for w in weights)
         assert any((w != o).any() for w, o in zip(weights, before, strict=True))
-    predicted = model.predict(x, batch_size=3, verbose=0)
+    predicted = model.predict(x, batch_size=ROWS - 1, verbose=0)
     assert np.isfinite(predicted).all()
     first, second = array(model(x)), array(model(x))
-    if np.array_equal(first, second) and len(first) == 4:
+    if np.array_equal(first, second) and len(first) == ROWS:
         np.testing.assert_allclose(predicted, first, rtol=1e-4, atol=1e-5)
 
 

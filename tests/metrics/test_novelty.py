@@ -99,7 +99,7 @@ def test_codes_are_scored_by_their_discriminator(bottleneck):
     model.get_layer("bottleneck").heads[0].set_weights([kernel, bias])
     linear.set_weights([KERNEL[:, None], np.array([0.7])])
     model.compile(loss=losses.SquaredError())
-    x, samples = data(), 400
+    x, samples = data(), 100
     found = novelty.scores(model, x, samples, batch_size=3)["marginal"]
     expected = -((x @ kernel + bias) @ KERNEL + 0.7)
     spread = 0.0
