@@ -32,10 +32,10 @@ class Distortion(keras.losses.Loss):
     is the likelihood of the observed values of data with missing ones.
 
     Inputs:
-        y_true: Data, shape (batch, ...).
-        y_pred: The decoder's raw output, of the same shape unless a subclass says
-            otherwise. `loss(y_true, y_pred)` is a scalar and
-            `loss.call(y_true, y_pred)` has shape (batch,).
+        - y_true: data, shape (batch, ...).
+        - y_pred: the decoder's raw output, of the same shape unless a subclass says
+          otherwise. `loss(y_true, y_pred)` is a scalar and
+          `loss.call(y_true, y_pred)` has shape (batch,).
 
     Raises:
         ValueError: the shapes do not fit; in `mean` and `sample`, the loss is none of a

@@ -197,8 +197,8 @@ class RateDistortionModel(keras.Model):
     ) -> None:
         """As in Keras, but an ONNX file is not left behind if no program can run it.
 
-        ONNX has none of the operations that draw noise from a seed. See docs/export.md
-        for what to export in place of a noisy model.
+        ONNX has none of the operations that draw noise from a seed. See
+        docs/guides/export.md for what to export in place of a noisy model.
 
         Raises:
             ValueError: format is "onnx" and the model has operations unknown to it.

@@ -55,11 +55,10 @@ class TargetRate(BetaRule):
     \(D + \beta (R - R^*)\). The model descends in its weights; each training call
     ascends in \(\log \beta\), so that beta stays positive:
 
-    $$\log \beta \leftarrow \log \beta + \eta \, \mathrm{clip}\Big(
-        \frac{\bar R - R^*}{R^*}, -1, 1\Big)$$
+    `log beta <- log beta + eta clip((R_mean - R*) / R*, -1, 1)`
 
-    where \(\bar R\) is the moving average of the batches' rates, which starts at
-    the target. The deviation is relative, so that one step size \(\eta\) serves all
+    where `R_mean` is the moving average of the batches' rates, which starts at
+    the target. The deviation is relative, so that one step size eta serves all
     targets, and clipped, so that a rate that starts far too high moves beta by no
     more than the factor \(e^\eta\) a call. beta is confined to [low, high]: a target
     that stays out of reach does not drive it to 0 or infinity, from where it would

@@ -63,7 +63,7 @@ class EchoSample(Channel):
     \(\epsilon = \sum_l (\prod_{l' < l} S(x^{l'}))\, f(x^l)\), so that it has the
     distribution of z itself, and
 
-    $$I(X; Z) = -E \sum_j \log s_j(x)$$
+    `I(X; Z) = -E sum_j log s_j(x)`
 
     holds without a prior wherever z has a density (Echo paper, Eq. 1-4); otherwise it
     is only an upper bound: codes that fill no volume, such as two values of f with s
@@ -118,7 +118,8 @@ class EchoSample(Channel):
         scale: "diagonal" or "triangular", the form of S(x).
         synchronized: If True, echoes come from the batch of all devices, and so does
             the bank; if False, from each device's share, and each has a bank. Of
-            effect where a device has a copy of the model; see docs/distributed.md.
+            effect where a device has a copy of the model; see
+            docs/guides/distributed.md.
 
     Inputs:
         `[f, log_s]`, two tensors of the same shape (batch, ...). The first axis is

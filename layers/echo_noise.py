@@ -140,8 +140,7 @@ def _ring_maps(depth: int, matrices: bool, compiled: bool) -> tuple[Callable, Ca
 def triangular_scale(log_s: Tensor, lower: Tensor, r: float) -> Tensor:
     r"""Lower triangular matrices S, no row of which sums to more than r.
 
-    $$S_{jj} = s_j, \qquad
-      S_{jk} = (r - s_j)\, \frac{l_{jk}}{1 + \sum_{k' < j} |l_{jk'}|}, \quad k < j$$
+    `S_jj = s_j, and S_jk = (r - s_j) l_jk / (1 + sum_(i < j) |l_ji|) for k < j`
 
     What the diagonal leaves of a row's share r is divided among its other entries.
     The absolute sum of each row is then at most r, and so is the largest change of a

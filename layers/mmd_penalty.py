@@ -25,7 +25,7 @@ WAE_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 class MMDPenalty(Penalty):
     r"""Maximum mean discrepancy between the codes of a batch and a prior.
 
-    $$MMD^2 = E\,k(z, z') + E\,k(y, y') - 2\,E\,k(z, y)$$
+    `MMD^2 = E k(z, z') + E k(y, y') - 2 E k(z, y)`
 
     for codes z, z' and draws y, y' from the prior, as many as the batch has
     examples and fresh at each call. With b the bandwidth, the kernel is

@@ -84,7 +84,7 @@ class Logits(keras.layers.Dense):
 class PixelCNN(Seeded):
     r"""Autoregressive decoder of binary images: each pixel given those before it.
 
-    $$\log d(x|z) = \sum_i \log \mathrm{Bernoulli}(x_i;\, \sigma(l_i(x_{<i}, z)))$$
+    `log d(x|z) = sum_i log Bernoulli(x_i; sigmoid(l_i(x_1 ... x_(i-1), z)))`
 
     with the pixels in the order of reading. One pass gives all logits, and
     `losses.Bernoulli` of them is the exact \(-\log d(x|z)\) in nats.

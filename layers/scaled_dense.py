@@ -19,7 +19,7 @@ MEMORY = 1000.0  # examples
 class ScaledDense(keras.layers.Dense):
     r"""Dense layer of centred features, with a gain that the first batch sets.
 
-    $$y = g\, (W (h - m) + b)$$
+    `y = g (W (h - m) + b)`
 
     An encoder may start with features of a few thousandths, most of it a mean that all
     examples share. In an Echo channel nothing pulls such an f up, since the noise

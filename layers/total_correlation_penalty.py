@@ -14,7 +14,7 @@ from .typing import Shape, Tensor
 class TotalCorrelationPenalty(DensityRatioPenalty):
     r"""Total correlation of the code, estimated by a discriminator: FactorVAE's term.
 
-    $$TC(Z) = KL\big[q(z) \,\|\, \prod_j q(z_j)\big]$$
+    `TC(Z) = KL[q(z) || prod_j q(z_j)]`
 
     The discriminator tells codes from codes whose dimensions were shuffled over the
     batch, each with a permutation of its own: these have the same marginals and are

@@ -20,7 +20,7 @@ VARIANTS = ("paper", "published_code")
 class VampPrior(Marginal, LossTerm):
     r"""The VampPrior: a mixture of the encoder's own Gaussians at pseudo-inputs.
 
-    $$m(z) = \sum_k w_k\, N(z; \mu(u_k), \sigma^2(u_k))$$
+    `m(z) = sum_k w_k N(z; mean(u_k), var(u_k))`
 
     where \(u_1, ..., u_K\) are the learned pseudo-inputs of a `PseudoInputs` layer.
     The encoder stands in the user's model and not in here, where cloning and

@@ -17,7 +17,7 @@ from .typing import Shape, Tensor
 class VariancePenalty(Penalty):
     r"""Distance of the code's summed variance from a target.
 
-    $$\Big|\sum_j Var(z_j) - v\Big|$$
+    `|sum_j Var(z_j) - v|`
 
     with the variances of the batch, divided by n as in the paper's algorithm: a code
     that meets the constraint in batches of n has variance v n / (n - 1). It bounds

@@ -32,11 +32,11 @@ UPDATES = ("ema", "gradient")
 class VectorQuantizer(Channel):
     r"""Replaces codes by their nearest codewords; the rate is their code length.
 
-    The last axis of z is split into `groups` sub-vectors \(z_g\) of equal width, each
+    The last axis of z is split into `groups` sub-vectors `z_g` of equal width, each
     with a codebook of its own (a product quantizer; `groups` = d quantizes every
     dimension by itself):
 
-    $$j_g(x) = \arg\min_j \|z_g - c_{gj}\|^2, \qquad \hat z_g = c_{g j_g(x)} + u$$
+    `z_g` becomes `c_gj + u` with `j = argmin_j |z_g - c_gj|^2`.
 
     All positions of a code with several axes share the codebooks. The gradient of
     \(\hat z\) is handed to z as it is (straight through).

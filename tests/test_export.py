@@ -119,7 +119,7 @@ def test_noise_of_a_saved_model_differs_by_call(tmp_path):
 
 
 def test_the_guide(repository, tmp_path, monkeypatch):
-    text = (repository / "docs" / "export.md").read_text()
+    text = (repository / "docs" / "guides" / "export.md").read_text()
     (code,) = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
     code = code.replace('load("digits")', 'load("digits", limit=100)')
     monkeypatch.chdir(tmp_path)

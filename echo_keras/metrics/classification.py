@@ -130,9 +130,9 @@ def classification_metrics(
 def calibration_error(logits: np.ndarray, y: np.ndarray, bins: int = 15) -> float:
     r"""Expected calibration error: how far confidence is from accuracy.
 
-    $$\sum_b \frac{n_b}{n}\, |\text{accuracy}_b - \text{confidence}_b|$$
+    `sum_b n_b / n |accuracy_b - confidence_b|`
 
-    over bins of equal width, \((\frac{b-1}B, \frac bB]\), of the confidence, which is
+    over bins of equal width, `((b - 1) / B, b / B]`, of the confidence, which is
     the probability of the likeliest class. Noise alone makes it positive, the more so
     the more bins there are.
 
@@ -178,7 +178,7 @@ def information_plane(
     q(z) has a density, otherwise and for a Gaussian channel an upper bound.
     \(I(Z; C)\) is bounded from below by
 
-    $$H(C) - H_\theta(C|Z) = -E \log p(c) + E \log p_\theta(c|z)$$
+    `H(C) - H_model(C|Z) = -E log p(c) + E log p_model(c|z)`
 
     with p(c) the frequencies of classes in y. It is negative for predictions that are
     worse than these.

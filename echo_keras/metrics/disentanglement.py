@@ -59,7 +59,7 @@ def factor_vae_score(
     A vote draws a factor uniformly, a value of it as frequent as in the data, and
     `vote_size` images with that value. It names the dimension
 
-    $$j^* = \arg\min_j \frac{\mathrm{Var}_{vote}(z_j)}{\mathrm{Var}(z_j)}$$
+    `argmin_j Var_vote(z_j) / Var(z_j)`
 
     among those whose standard deviation over all images is at least `min_std`. Each
     dimension stands for the factor that most votes named it for; the score is the
@@ -236,9 +236,9 @@ def sap(
 ) -> float:
     r"""Separated attribute predictability: is each factor read off one dimension only?
 
-    $$\mathrm{SAP} = \frac1k \sum_{i=1}^k (A_{i(1)} - A_{i(2)})$$
+    `SAP = 1/k sum_i (A_i1 - A_i2)`
 
-    where \(A_{i(1)}\) and \(A_{i(2)}\) are the two highest accuracies on fresh images
+    where `A_i1` and `A_i2` are the two highest accuracies on fresh images
     of linear support vector machines (C = 0.01, classes weighted by their inverse
     frequency) that predict factor i from one dimension. A dimension that is constant
     counts 0. (So does disentanglement_lib for factors on a scale; for classes, as

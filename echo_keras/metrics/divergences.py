@@ -44,9 +44,9 @@ def divergence(
     r"""An estimate of KL[a || b] and of the Jensen-Shannon divergence, in nats.
 
     A discriminator that tells samples of a from as many of b learns
-    \(\ell = \log a / b\), and
+    `ratio = log a / b`, and
 
-    $$KL[a \,\|\, b] \ge E_a\, \ell - \log E_b\, e^{\ell}$$
+    `KL[a || b] >= E_a ratio - log E_b exp(ratio)`
 
     with equality for the true ratio (Donsker & Varadhan). Each sample is scored by a
     discriminator that never saw it: samples are cut into folds at random, and the

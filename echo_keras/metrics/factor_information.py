@@ -19,11 +19,10 @@ def mig(
 ) -> float:
     r"""Mutual information gap: is each factor in one dimension only?
 
-    $$\mathrm{MIG} = \frac1k \sum_{i=1}^k \frac{I(v_i; z_{(1)}) - I(v_i; z_{(2)})}
-        {H(v_i)}$$
+    `MIG = 1/k sum_i (I(v_i; z_(1)) - I(v_i; z_(2))) / H(v_i)`
 
     where (1) and (2) are the dimensions with the most information about factor
-    \(v_i\), in nats, each cut into `bins` of equal width between its least and
+    `v_i`, in nats, each cut into `bins` of equal width between its least and
     greatest value; 0 takes the place of the second where there is but one. Shift
     and scale of a dimension make no difference. Information from a sample is too
     high by about (bins - 1)(values - 1) / 2 points nats in a dimension without any.

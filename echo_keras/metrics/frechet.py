@@ -18,10 +18,9 @@ def frechet_distance(
 ) -> float:
     r"""Frechet distance of two Gaussians, the square of their Wasserstein-2 distance.
 
-    $$|\mu_a - \mu_b|^2 + \mathrm{tr}(A + B - 2 (A B)^{1/2}), \qquad
-      \mathrm{tr} (A B)^{1/2} = \| A^{1/2} B^{1/2} \|_*$$
+    `|mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2))`
 
-    The trace is computed as the sum of the singular values of \(A^{1/2} B^{1/2}\),
+    The trace is computed as the sum of the singular values of `A^(1/2) B^(1/2)`,
     with symmetric roots in which eigenvalues that rounding made negative are 0. So
     the result is real whatever the rank of A and B; the root of the product itself,
     which is not symmetric, may not exist if they are singular.

@@ -31,7 +31,7 @@ from .rate_distortion import per_example_likelihood
 def total_correlation(samples: np.ndarray, variant: str | None = None) -> float:
     r"""Total correlation to second order, from the correlation matrix R of samples.
 
-    $$TC = -\tfrac12 \log |R|$$
+    `TC = -1/2 log |R|`
 
     is the divergence of a Gaussian of that covariance from independence,
     \(KL[p(z) \,\|\, \prod_j p(z_j)]\). Samples that are not Gaussian may depend on
@@ -108,25 +108,23 @@ def generative_information(
 ) -> dict[str, float]:
     r"""Bounds of the information between the codes and the images a model generates.
 
-    Along the generative path, \(p_d(x, z) = m(z)\, d(x|z)\), they are
+    Along the generative path, `p_d(x, z) = m(z) d(x|z)`, they are
 
-    $$E = \mathbb E \log \frac{e(z|x)}{m(z)} \le I_d(X; Z) \le
-        \mathbb E \log \frac{d(x|z)}{q(x)} = G$$
+    `E = mean log e(z|x) / m(z) <= I_d(X; Z) <= mean log d(x|z) / q(x) = G`
 
-    with means over \(z \sim m(z)\), \(x \sim d(x|z)\), the model's encoder e, and any
-    density q of images. E is too small by \(\mathbb E\, KL[p_d(z|x) \,\|\, e(z|x)]\),
+    with means over z of m(z) and x of d(x|z), the model's encoder e, and any
+    density q of images. E is too small by `mean KL[p_d(z|x) || e(z|x)]`,
     by how badly the encoder infers the codes of generated images, and may be negative;
-    G is too large by \(KL[p_d(x) \,\|\, q(x)]\).
+    G is too large by `KL[p_d(x) || q(x)]`.
 
-    Without a density of the user's, the importance-weighted estimate \(\hat p_K(x)\)
+    Without a density of the user's, the importance-weighted estimate `p_K(x)`
     of `importance_weighted` stands for q(x). It is no density, but its mean is
-    \(p_d(x)\), so that by Jensen's inequality
-    \(\mathbb E \log \hat p_K(x) \le \log p_d(x)\) for every x, and
+    `p_d(x)`, so that by Jensen's inequality
+    `mean log p_K(x) <= log p_d(x)` for every x, and
 
-    $$\mathbb E [\log d(x|z) - \log \hat p_K(x)] \ge
-        \mathbb E [\log d(x|z) - \log p_d(x)] = I_d.$$
+    `mean [log d(x|z) - log p_K(x)] >= mean [log d(x|z) - log p_d(x)] = I_d.`
 
-    The upper bound holds in expectation, and falls towards \(I_d\) as K grows. The
+    The upper bound holds in expectation, and falls towards `I_d` as K grows. The
     bounds are of means: estimates may cross by a few standard errors.
 
     Layers between bottleneck and decoder, such as a flow or penalties, are applied on

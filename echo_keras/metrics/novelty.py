@@ -118,10 +118,10 @@ def _only(model, kind):
 def combined_score(scores: Scores, reference: Scores) -> np.ndarray:
     r"""One score of several: how many standard deviations the terms are from usual.
 
-    $$\frac1T \sum_{t=1}^T \frac{|s_t(x) - \mu_t|}{\sigma_t}$$
+    `1/T sum_t |s_t(x) - m_t| / d_t`
 
-    over the terms `TERMS` that the model has, where \(\mu_t\) and \(\sigma_t\) are mean
-    and standard deviation of \(s_t\) over training images. So all terms weigh the same,
+    over the terms `TERMS` that the model has, where `m_t` and `d_t` are mean
+    and standard deviation of `s_t` over training images. So all terms weigh the same,
     however many nats they have, nothing but known images says how, and a term that is
     unusually low counts as well: known images cannot say which side novel ones are on.
 

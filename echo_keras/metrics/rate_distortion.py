@@ -222,8 +222,7 @@ def importance_weighted(
 ) -> dict[str, float]:
     r"""Importance-weighted estimate of log p(x), a lower bound in expectation.
 
-    $$\log \hat p(x) = \log \frac1K \sum_{k=1}^K
-        p(x|z_k)\, \frac{m(z_k)}{q(z_k|x)}, \quad z_k \sim q(z|x)$$
+    `log p_K(x) = log 1/K sum_k p(x|z_k) m(z_k) / q(z_k|x), z_k ~ q(z|x)`
 
     With K = 1 its mean is the ELBO at beta 1; in expectation it grows with K, towards
     log p(x). The K codes of an example are drawn one after the other, so that memory

@@ -32,9 +32,9 @@ def parzen_log_likelihood(
 ) -> dict[str, float]:
     r"""Log-density of images under a Gaussian Parzen window on generated samples.
 
-    $$\log p(x) = \log \frac1n \sum_{i=1}^n \mathcal N(x; s_i, h^2 I)$$
+    `log p(x) = log 1/n sum_i N(x; s_i, h^2 I)`
 
-    with the n samples \(s_i\) and the bandwidth h, averaged over the images. It is a
+    with the n samples `s_i` and the bandwidth h, averaged over the images. It is a
     poor estimate of a model's likelihood in as many dimensions as images have: far
     too low with as many samples as one can draw, it may rank models wrongly, and it
     rates the centres of k-means above the data themselves (Theis et al.). It is a

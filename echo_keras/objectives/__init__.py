@@ -10,10 +10,10 @@ All are choices among four terms of the information bottleneck
 
 | term | | what it is here |
 | --- | --- | --- |
-| A | \(E\, KL[q(z\|x) \,\|\, p(z)]\) | the rate of a channel, with the weight `beta` |
-| B | \(KL[q(z) \,\|\, p(z)]\) | `MarginalKLPenalty`, or `MMDPenalty` in its place |
+| A | \(E\, KL[q(z\|x) \|\| p(z)]\) | the rate of a channel, with the weight `beta` |
+| B | \(KL[q(z) \|\| p(z)]\) | `MarginalKLPenalty`, or `MMDPenalty` in its place |
 | C | \(-E \log p(x\|z)\) | the loss that the model is compiled with |
-| D | \(KL[p_D(x) \,\|\, p(x)]\), or another divergence | `GANPenalty` |
+| D | \(KL[p_D(x) \|\| p(x)]\), or another divergence | `GANPenalty` |
 
 In words: A is what it costs to send the code of an example to somebody who knows only
 the prior. B is how far the codes of all examples together are from the prior; A - B
