@@ -203,9 +203,9 @@ def fit_latent_flow(
     seed: int = 0,
     verbose: int | None = 0,
 ) -> FlowMarginal:
-    r"""Learns the density of codes with a flow, and so a sampler for their model.
+    """Learns the density of codes with a flow, and so a sampler for their model.
 
-    Maximises the mean of \(\log m(z) = \log b(w) + \log |\det dw/dz|\), w the image of
+    Maximises the mean of `log m(z) = log b(w) + log |det dw/dz|`, w the image of
     z under the flow's inverse and b the standard normal (Eq. 9), by Adam at a constant
     rate. Where the flow has an `adapt`, as a `Chain` does, its scales and shifts
     start from mean and variance of the codes.

@@ -198,7 +198,7 @@ def _of_leading_axes(name, weights, values):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class Bernoulli(Distortion):
-    r"""Bernoulli: \(-y \log \sigma(l) - (1 - y) \log(1 - \sigma(l))\) for logits l.
+    """Bernoulli: `-y log sigma(l) - (1 - y) log(1 - sigma(l))` for logits l.
 
     y may be any number in [0, 1]; grey pixels then stand for probabilities and the
     value is a cross-entropy. There is no cap on the nats of a pixel.
@@ -229,7 +229,7 @@ class Bernoulli(Distortion):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class Gaussian(Distortion):
-    r"""Gaussian: \(\tfrac12 [(y - \mu)^2 / \sigma^2 + \log \sigma^2 + \log 2\pi]\).
+    """Gaussian: `1/2 [(y - mu)^2 / sigma^2 + log sigma^2 + log 2pi]`.
 
     Args:
         variance: Float > 0, a fixed variance, with y_pred the mean; or "learned",
@@ -289,7 +289,7 @@ class Gaussian(Distortion):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class Laplace(Distortion):
-    r"""Laplace: \(|y - \mu| / b + \log 2b\).
+    """Laplace: `|y - mu| / b + log 2b`.
 
     Args:
         scale: Float > 0, b.
@@ -335,10 +335,10 @@ class Laplace(Distortion):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class SquaredError(Distortion):
-    r"""Squared error \((y - \mu)^2\), summed over values: a Gaussian of variance 1/2.
+    """Squared error `(y - mu)^2`, summed over values: a Gaussian of variance 1/2.
 
-    It is \(-\log N(y; \mu, 1/2)\) in nats without its constant,
-    \(\tfrac12 \log \pi = 0.572\) for each value. So the `neg_elbo` of a model with this
+    It is `-log N(y; mu, 1/2)` in nats without its constant,
+    `1/2 log pi = 0.572` for each value. So the `neg_elbo` of a model with this
     loss is that of `Gaussian(0.5)` less the constant: models of the same data compare,
     and pixels in [0, 1] are given far more noise than they have.
 
@@ -402,7 +402,7 @@ class ZeroLoss(Distortion):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class CategoricalNLL(Distortion):
-    r"""Cross-entropy of class labels: \(-\log p(c|z)\) for logits of the classes.
+    """Cross-entropy of class labels: `-log p(c|z)` for logits of the classes.
 
     Its mean bounds the conditional entropy H(C|Z) from above, so that H(C) less its
     mean bounds I(Z; C) from below.

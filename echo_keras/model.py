@@ -48,10 +48,10 @@ def find_layers(model: keras.Model, kind: type[AnyLayer]) -> list[AnyLayer]:
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class RateDistortionModel(keras.Model):
-    r"""A functional Keras model that logs rate, distortion and -ELBO in nats.
+    """A functional Keras model that logs rate, distortion and -ELBO in nats.
 
-    The compiled loss is the distortion \(D = -E \log p(x|z)\); channels add
-    \(\beta R\) and penalties their weighted value by `add_loss`. Keras logs only the
+    The compiled loss is the distortion `D = -E log p(x|z)`; channels add
+    `beta R` and penalties their weighted value by `add_loss`. Keras logs only the
     sum of all these. This model logs them apart, in `fit`, `evaluate` and with the
     prefix `val_`, as means over examples:
 

@@ -141,11 +141,11 @@ class AutoregressiveFlow(OrderedFlow):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class IAFBlock(AutoregressiveFlow):
-    r"""Inverse autoregressive flow: fast to sample from, for encoders.
+    """Inverse autoregressive flow: fast to sample from, for encoders.
 
     Each step shifts every dimension by the output of a masked network (`MADE`) of
-    those before it, \(y_i = x_i + m_i(x_{<i})\), or also scales it,
-    \(y_i = x_i \exp(a_i(x_{<i})) + m_i(x_{<i})\) with |a| < 3 by a tanh. The first
+    those before it, `y_i = x_i + m_i(x_(<i))`, or also scales it,
+    `y_i = x_i exp(a_i(x_(<i))) + m_i(x_(<i))` with |a| < 3 by a tanh. The first
     step takes the dimensions in their order, the others in reverse or random order;
     outputs keep the order of the inputs. An untrained block is the identity.
 
@@ -211,13 +211,12 @@ class IAFBlock(AutoregressiveFlow):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class MAFBlock(AutoregressiveFlow):
-    r"""Masked autoregressive flow: fast to measure densities with, for marginals.
+    """Masked autoregressive flow: fast to measure densities with, for marginals.
 
-    The twin of `IAFBlock`, with the directions exchanged: `inverse`, from data to
-    base, takes one pass through each network, \(u_i = z_i \exp(a_i(z_{<i})) +
-    m_i(z_{<i})\), and `transform`, from base to data, takes d of them. With the same
-    weights, `transform` is what `IAFBlock.inverse` is. For the density itself see
-    `MAFMarginal`.
+    The twin of `IAFBlock`, with the directions exchanged: `inverse`, from data to base,
+    takes one pass through each network, `u_i = z_i exp(a_i(z_(<i))) + m_i(z_(<i))`, and
+    `transform`, from base to data, takes d of them. With the same weights, `transform`
+    is what `IAFBlock.inverse` is. For the density itself see `MAFMarginal`.
 
     Args:
         steps, hidden, mean_only, permutation, activation, seed: As for `IAFBlock`.

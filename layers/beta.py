@@ -49,18 +49,18 @@ class BetaRule:
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class TargetRate(BetaRule):
-    r"""Holds a channel's rate at a target: beta is a Lagrange multiplier, as in GECO.
+    """Holds a channel's rate at a target: beta is a Lagrange multiplier, as in GECO.
 
-    To minimise the distortion subject to \(R = R^*\) is to find the saddle point of
-    \(D + \beta (R - R^*)\). The model descends in its weights; each training call
-    ascends in \(\log \beta\), so that beta stays positive:
+    To minimise the distortion subject to `R = R^*` is to find the saddle point of
+    `D + beta (R - R^*)`. The model descends in its weights; each training call
+    ascends in `log beta`, so that beta stays positive:
 
     `log beta <- log beta + eta clip((R_mean - R*) / R*, -1, 1)`
 
     where `R_mean` is the moving average of the batches' rates, which starts at
     the target. The deviation is relative, so that one step size eta serves all
     targets, and clipped, so that a rate that starts far too high moves beta by no
-    more than the factor \(e^\eta\) a call. beta is confined to [low, high]: a target
+    more than the factor `e^eta` a call. beta is confined to [low, high]: a target
     that stays out of reach does not drive it to 0 or infinity, from where it would
     take as long to return. A batch whose rate is not finite changes nothing.
 
@@ -70,8 +70,8 @@ class TargetRate(BetaRule):
     target.
 
     Args:
-        rate: Float > 0, the target \(R^*\) in nats per example.
-        step_size: Float > 0, \(\eta\), the largest change of log beta in a call.
+        rate: Float > 0, the target `R^*` in nats per example.
+        step_size: Float > 0, `eta`, the largest change of log beta in a call.
         initial: Float in [low, high], beta before the first training call.
         smoothing: Float in [0, 1), the share of the old average kept at each call.
         low, high: Floats, 0 < low < high, the bounds of beta.
@@ -140,10 +140,10 @@ class TargetRate(BetaRule):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class BetaSchedule(BetaRule):
-    r"""Linear annealing of beta (KL annealing): from `start` to `end`, then constant.
+    """Linear annealing of beta (KL annealing): from `start` to `end`, then constant.
 
     Training call t = 0, 1, ... has
-    \(\beta_t = (1 - a)\, start + a\, end\) with \(a = \min(t / steps, 1)\): the first
+    `beta_t = (1 - a) start + a end` with `a = min(t / steps, 1)`: the first
     has `start`, and from the call numbered `steps` on it is `end`.
 
     Args:
@@ -189,16 +189,16 @@ class BetaSchedule(BetaRule):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class TargetRateL1(BetaRule):
-    r"""Adds the distance of the rate from a target: \(D + \beta\, |R - R^*|\).
+    """Adds the distance of the rate from a target: `D + beta |R - R^*|`.
 
-    Fixing a Broken ELBO's objective for the rate \(R^*\), where it has beta = 1. R is
-    the mean rate of the batch. Its gradient is that of \(D \pm \beta R\): a model whose
+    Fixing a Broken ELBO's objective for the rate `R^*`, where it has beta = 1. R is
+    the mean rate of the batch. Its gradient is that of `D +- beta R`: a model whose
     rate is too low gains from each further nat, which prevents posterior collapse under
-    an autoregressive decoder. The target is held where \(|dD/dR| \le \beta\).
+    an autoregressive decoder. The target is held where `|dD/dR| <= beta`.
     Elsewhere, or for a gradient without a jump at the target, see `TargetRate`.
 
     Args:
-        rate: Float >= 0, the target \(R^*\) in nats per example.
+        rate: Float >= 0, the target `R^*` in nats per example.
         weight: Float >= 0, beta, a variable of the channel as elsewhere.
 
     Raises:
@@ -215,7 +215,7 @@ class TargetRateL1(BetaRule):
     2.0
 
     References:
-        Fixing a Broken ELBO, Sec. 4 (Toy Model): \(\min D + |\sigma - R|\).
+        Fixing a Broken ELBO, Sec. 4 (Toy Model): `min D + |sigma - R|`.
     """
 
     def __init__(self, rate: float, weight: float = 1.0) -> None:

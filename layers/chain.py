@@ -15,7 +15,7 @@ from .typing import Shape, Tensor
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class Chain(Flow):
-    r"""Applies flows one after another: \(y = f_m(\dots f_1(x))\).
+    """Applies flows one after another: `y = f_m(… f_1(x))`.
 
     `inverse` undoes them from the last to the first. Log-determinants add up. The
     context goes to the flows that take one.
@@ -45,7 +45,7 @@ class Chain(Flow):
     [[0.]] [-0.693]
 
     References:
-        VCAE paper, Sec. 4, Eq. 8: the chain \(f_1, \dots, f_m\).
+        VCAE paper, Sec. 4, Eq. 8: the chain `f_1, ..., f_m`.
     """
 
     def __init__(self, flows: Sequence[Flow], **kwargs: Any) -> None:

@@ -110,11 +110,11 @@ def is_collecting() -> bool:
 
 
 class Channel(Seeded, MethodCalls, LossTerm):
-    r"""Base class of the layers that turn an encoder's output into a code z.
+    """Base class of the layers that turn an encoder's output into a code z.
 
     A subclass gives `draw(inputs, echoes_from)`, a pure sample of the channel.
 
-    A channel adds \(\beta \cdot R\) to the model's loss, where the rate R is in
+    A channel adds `beta R` to the model's loss, where the rate R is in
     nats per example, averaged over the batch. Two scalars of its state are meant
     to be read and changed from outside:
 

@@ -46,7 +46,7 @@ def take_codes(vectors: Tensor, picks: Tensor) -> Tensor:
 
 
 def distances(z: Tensor, codebook: Tensor) -> Tensor:
-    r"""\(\|z - c\|^2\), for wide sub-vectors less the term that codewords share.
+    """`||z - c||^2`, for wide sub-vectors less the term that codewords share.
 
     Args:
         z: Tensor (n, groups, width).

@@ -14,11 +14,11 @@ from .typing import Shape, Tensor
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class Coupling(Flow):
-    r"""Affine coupling of RealNVP: fast in both directions.
+    """Affine coupling of RealNVP: fast in both directions.
 
-    The first \(k = \lceil d/2 \rceil\) dimensions pass unchanged; a dense network
-    maps them to the scales and shifts of the others: \(y_{\le k} = x_{\le k}\),
-    \(y_{>k} = x_{>k} \exp(a(x_{\le k})) + m(x_{\le k})\), with |a| < 3 by a tanh. The
+    The first `k = ceil(d/2)` dimensions pass unchanged; a dense network
+    maps them to the scales and shifts of the others: `y_(<= k) = x_(<= k)`,
+    `y_(>k) = x_(>k) exp(a(x_(<= k))) + m(x_(<= k))`, with |a| < 3 by a tanh. The
     network's last layer starts at zero, so that an untrained layer is the identity.
 
     Dimensions that pass here must be changed by another coupling: see `Permutation`.

@@ -14,17 +14,17 @@ from .typing import Shape, Tensor
 
 
 class DensityRatioPenalty(Seeded, Penalty):
-    r"""Base class: a divergence, estimated by a discriminator that the layer trains.
+    """Base class: a divergence, estimated by a discriminator that the layer trains.
 
     A discriminator that tells samples z of q from samples z' of p learns
-    \(\ell(z) = \log q(z) / p(z)\), so that the mean of \(\ell\) over q estimates
+    `l(z) = log q(z) / p(z)`, so that the mean of `l` over q estimates
     KL[q || p]. The layer adds two terms to the loss, which Keras's own `fit` trains
     in one backward pass:
 
-    - `weight` x the mean of \(\ell(z)\), which the encoder minimizes through frozen
+    - `weight` x the mean of `l(z)`, which the encoder minimizes through frozen
       discriminator weights. `last_value` is the bare mean.
     - the discriminator's cross-entropy on `stop_gradient(z)` and `stop_gradient(z')`,
-      \(\tfrac12 E\log(1 + e^{-\ell(z)}) + \tfrac12 E\log(1 + e^{\ell(z')})\), which
+      `1/2 E log(1 + e^(-l(z))) + 1/2 E log(1 + e^(l(z')))`, which
       the discriminator minimizes. `last_discriminator_loss` is its value, log 2 = 0.693
       at chance.
 
@@ -38,8 +38,8 @@ class DensityRatioPenalty(Seeded, Penalty):
 
     Args:
         weight: Float >= 0, weight of the estimate; see `Penalty`.
-        discriminator: Keras layer or model from z to \(\ell\), shape (batch, 1), or to
-            two logits, shape (batch, 2), of which \(\ell\) is the first less the
+        discriminator: Keras layer or model from z to `l`, shape (batch, 1), or to
+            two logits, shape (batch, 2), of which `l` is the first less the
             second; `dense_discriminator()` if None.
         seed: Int or None, of the samples of p.
 

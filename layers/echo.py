@@ -57,10 +57,10 @@ def _triple_shape(layer, names, input_shape):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class EchoSample(Channel):
-    r"""Echo channel: \(z = f(x) + S(x)\,\epsilon\) and \(I(X; Z)\) as its rate.
+    """Echo channel: `z = f(x) + S(x) epsilon` and `I(X; Z)` as its rate.
 
     The noise is made of the other examples,
-    \(\epsilon = \sum_l (\prod_{l' < l} S(x^{l'}))\, f(x^l)\), so that it has the
+    `epsilon = sum_l (prod_(l' < l) S(x^l')) f(x^l)`, so that it has the
     distribution of z itself, and
 
     `I(X; Z) = -E sum_j log s_j(x)`
@@ -68,19 +68,19 @@ class EchoSample(Channel):
     holds without a prior wherever z has a density (Echo paper, Eq. 1-4); otherwise it
     is only an upper bound: codes that fill no volume, such as two values of f with s
     below 1/2, carry less, and those of n distinct inputs no more than log n. Here
-    \(s = r e^{log\_s}\), where r < 1 is solved from `d_max` and `max_magnitude` such
+    `s = r e^log_s`, where r < 1 is solved from `d_max` and `max_magnitude` such
     that the echoes left out change no coordinate of the noise by more than 2^-23
     (App. B). The lowest rate is therefore not zero but `min_rate` = -d log r.
 
-    f is clipped to \([-M, M]\) and log_s to \((-\infty, 0]\). Gradients that lead back
+    f is clipped to `[-M, M]` and log_s to `(-inf, 0]`. Gradients that lead back
     inside pass the clip, so that plain `Dense` outputs serve as well as the
     paper's tanh(x/16) and log-sigmoid.
 
     With `scale="triangular"` S(x) is a lower triangular matrix with s on its
-    diagonal, so that \(\log |\det S| = \sum_j \log s_j\) and the rate is what it was.
+    diagonal, so that `log |det S| = sum_j log s_j` and the rate is what it was.
     A diagonal S has TC(Z) = TC(Z|X) (App. C); this one can tell them apart. Its
     other entries come from a third input, `lower`, of any values:
-    \(S_{jk} = (r - s_j)\, l_{jk} / (1 + \sum_{k'} |l_{jk'}|)\). No row sums to more
+    `S_jk = (r - s_j) l_jk / (1 + sum_k' |l_jk'|)`. No row sums to more
     than r, so the series converges as fast as before; at its lowest rate S is
     diagonal. Sums over matrices cost a factor of up to d^2 more.
 
@@ -271,9 +271,9 @@ class EchoSample(Channel):
 
     @symbolic
     def mean(self, inputs: Tensors) -> Tensor:
-        r"""The mean code E[z|x] = f(x) + S(x) mu in float32, with echoes of the bank.
+        """The mean code E[z|x] = f(x) + S(x) mu in float32, with echoes of the bank.
 
-        Echo noise has the mean of z, \(\mu = (I - E\,S)^{-1} E f\), which is not 0: f
+        Echo noise has the mean of z, `mu = (I - E S)^(-1) E f`, which is not 0: f
         alone is off-centre, and lacks what S(x) tells. The expectations are over the
         rows of the bank; mu is 0 as long as it is empty. With `multiplicative=True`
         the exponential of the mean of log z.

@@ -17,9 +17,9 @@ from .typing import Tensor
 def max_scale(
     d_max: int, max_magnitude: float = 1.0, precision: float = 2.0**-23
 ) -> float:
-    r"""The largest noise scale r for which the series may be cut off at d_max echoes.
+    """The largest noise scale r for which the series may be cut off at d_max echoes.
 
-    Solves \(M r^{d_{max}} / (1 - r) = \) `precision`, the bound on the sum of the
+    Solves `M r^(d_max) / (1 - r) =` `precision`, the bound on the sum of the
     echoes left out (Echo paper, App. B).
 
     Args:
@@ -61,16 +61,16 @@ def max_scale(
 
 
 def ring_noise(f: Tensor, s: Tensor, depth: int, compiled: bool = True) -> Tensor:
-    r"""Echo noise of every row of a ring from at least `depth` rows that follow it.
+    """Echo noise of every row of a ring from at least `depth` rows that follow it.
 
-    Row k receives \(\sum_{l \ge 1} (\prod_{l'=1}^{l-1} S_{k+l'}) f_{k+l}\), the
+    Row k receives `sum_(l >= 1) (prod_(l'=1)^(l-1) S_(k+l')) f_(k+l)`, the
     indices taken modulo the number of rows. The sum over a window of 2n rows is made
     of the sums over two windows of n rows, so that the work is O(n d log depth) and
     the memory O(n d), or O(n d^3 log depth) and O(n d^2 log depth) for matrices. The
     number of echoes is `depth`, rounded up to a power of two.
 
     The noise is linear in f, and its gradient is the transposed map, of the same cost.
-    As \(n_k = f_{k+1} + S_{k+1} n_{k+1}\) for an endless sum, the gradient of S is
+    As `n_k = f_(k+1) + S_(k+1) n_(k+1)` for an endless sum, the gradient of S is
     that of f times the noise. What this leaves out, and the self-echoes after
     wrap-around, are below the precision for which `max_scale` gives r.
 
@@ -138,7 +138,7 @@ def _ring_maps(depth: int, matrices: bool, compiled: bool) -> tuple[Callable, Ca
 
 
 def triangular_scale(log_s: Tensor, lower: Tensor, r: float) -> Tensor:
-    r"""Lower triangular matrices S, no row of which sums to more than r.
+    """Lower triangular matrices S, no row of which sums to more than r.
 
     `S_jj = s_j, and S_jk = (r - s_j) l_jk / (1 + sum_(i < j) |l_ji|) for k < j`
 
@@ -167,7 +167,7 @@ def triangular_scale(log_s: Tensor, lower: Tensor, r: float) -> Tensor:
 
 
 def gathered_noise(f: Tensor, log_s: Tensor, index: Tensor) -> Tensor:
-    r"""Echo noise from explicit indices: the paper's Eq. 3, term by term.
+    """Echo noise from explicit indices: the paper's Eq. 3, term by term.
 
     Args:
         f, log_s: Tensors (rows, d).

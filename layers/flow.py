@@ -34,13 +34,13 @@ def split_shapes(layer: keras.layers.Layer, input_shape: Shape) -> tuple:
 
 
 class Flow(MethodCalls):
-    r"""Base class of the invertible layers.
+    """Base class of the invertible layers.
 
     A subclass defines two methods on float32 tensors, each of which returns the
     mapped tensor and the log-determinant of its own Jacobian, shape (batch,):
 
-    - `transform(x, context=None)` -> \((y, \log |\det dy/dx|)\)
-    - `inverse(y, context=None)` -> \((x, \log |\det dx/dy|)\)
+    - `transform(x, context=None)` -> `(y, log |det dy/dx|)`
+    - `inverse(y, context=None)` -> `(x, log |det dx/dy|)`
 
     Each begins with `x, context = self.prepare(x, context)`. Both compute in float32
     whatever the dtype policy, and so do the weights. Calling the layer gives y alone

@@ -16,9 +16,9 @@ from .typing import Shape, Tensor
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class FlowMarginal(Marginal):
-    r"""Learned marginal: a base distribution carried through a flow.
+    """Learned marginal: a base distribution carried through a flow.
 
-    \(\log m(z) = \log b(w) + \log |\det dw/dz|\) with w the image of z under the
+    `log m(z) = log b(w) + log |det dw/dz|` with w the image of z under the
     flow's `inverse`. It has no closed-form divergence from a Gaussian, so a channel
     falls back on the one-sample Monte Carlo rate. With an untrained flow, which is
     the identity, the marginal is its base.
@@ -99,11 +99,11 @@ class FlowMarginal(Marginal):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class MAFMarginal(FlowMarginal):
-    r"""Learned marginal: a base distribution carried through a `MAFBlock`.
+    """Learned marginal: a base distribution carried through a `MAFBlock`.
 
-    A `FlowMarginal` that makes its own flow: \(\log m(z) = \log b(u) + \log |\det
-    du/dz|\) with u the image of z under the flow's parallel inverse. Drawing a code
-    takes d passes per step.
+    A `FlowMarginal` that makes its own flow: `log m(z) = log b(u) + log |det du/dz|`
+    with u the image of z under the flow's parallel inverse. Drawing a code takes d
+    passes per step.
 
     Args:
         steps, hidden, mean_only, permutation, activation: As for `IAFBlock`.

@@ -24,9 +24,9 @@ class GANPenalty(DensityRatioPenalty):
     r"""Divergence of the data from the images of a model: term D, by a discriminator.
 
     A discriminator tells data from the decoder's images (reconstructions, decoded draws
-    from the prior, or both) and learns \(\ell(x) = \log p_D(x) / p(x)\). The decoder
-    minimizes a function of \(\ell\) at its own images \(\hat x\), through frozen
-    discriminator weights. With an exact \(\ell\) its gradient is that of
+    from the prior, or both) and learns `l(x) = log p_D(x) / p(x)`. The decoder
+    minimizes a function of `l` at its own images `x_hat`, through frozen
+    discriminator weights. With an exact `l` its gradient is that of
 
     | form | the decoder's term | divergence |
     | --- | --- | --- |
@@ -36,10 +36,10 @@ class GANPenalty(DensityRatioPenalty):
     | `"forward_kl"` | \(-E\, e^{\ell(\hat x)}\) | KL[p_D \|\| p], the paper's D |
     | `"wasserstein"` | \(-E\, \ell(\hat x)\) | Wasserstein's distance, times K |
 
-    In the last one \(\ell\) is no log-ratio but a critic, which maximizes
-    \(E\, \ell(x) - E\, \ell(\hat x)\). It needs a discriminator with a Lipschitz
+    In the last one `l` is no log-ratio but a critic, which maximizes
+    `E l(x) - E l(x_hat)`. It needs a discriminator with a Lipschitz
     constant, K, such as `conv_discriminator`; others diverge. `last_value` is this
-    difference for a critic, and otherwise the mean of \(\ell\) over the data, the
+    difference for a critic, and otherwise the mean of `l` over the data, the
     estimate of KL[p_D || p] in nats, whatever the decoder minimizes.
 
     JS saturates: where the discriminator is sure, its gradient vanishes. The forward

@@ -38,9 +38,9 @@ class Gated:
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class GatedDense(Gated, keras.layers.Dense):
-    r"""Linearly gated dense layer: \(h = (W_1 x + b_1)\, \sigma(W_2 x + b_2)\).
+    """Linearly gated dense layer: `h = (W_1 x + b_1) sigma(W_2 x + b_2)`.
 
-    \(W_1\) and \(W_2\) are the two halves of one kernel, (inputs, 2 units).
+    `W_1` and `W_2` are the two halves of one kernel, (inputs, 2 units).
 
     Args:
         units: Int >= 1, size of the output.
@@ -73,7 +73,7 @@ class GatedDense(Gated, keras.layers.Dense):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class GatedConv2D(Gated, keras.layers.Conv2D):
-    r"""Linearly gated convolution: \(h = (W_1 * x + b_1)\, \sigma(W_2 * x + b_2)\).
+    """Linearly gated convolution: `h = (W_1 * x + b_1) sigma(W_2 * x + b_2)`.
 
     Args:
         filters: Int >= 1, channels of the output.
@@ -108,7 +108,7 @@ class GatedConv2D(Gated, keras.layers.Conv2D):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class GatedConv2DTranspose(Gated, keras.layers.Conv2DTranspose):
-    r"""Linearly gated transposed convolution; see `GatedConv2D`.
+    """Linearly gated transposed convolution; see `GatedConv2D`.
 
     Args:
         filters: Int >= 1, channels of the output.

@@ -17,19 +17,19 @@ from .typing import Shape, Tensor, Tensors
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class GaussianSample(Channel):
-    r"""Gaussian channel: \(z = \mu(x) + \sigma(x)\, N(0, I)\), or a flow of it.
+    """Gaussian channel: `z = mu(x) + sigma(x) N(0, I)`, or a flow of it.
 
-    The rate is the upper bound \(R = E\,KL[q(z|x) \,\|\, m(z)] \ge I(X; Z)\), which
-    is loose by \(KL[q(z) \,\|\, m(z)]\) (Echo paper, Eq. 6). With the standard normal
+    The rate is the upper bound `R = E KL[q(z|x) || m(z)] >= I(X; Z)`, which
+    is loose by `KL[q(z) || m(z)]` (Echo paper, Eq. 6). With the standard normal
     marginal it has the closed form
-    \(\tfrac12 \sum_j (\mu_j^2 + \sigma_j^2 - \log \sigma_j^2 - 1)\). With a marginal
+    `1/2 sum_j (mu_j^2 + sigma_j^2 - log sigma_j^2 - 1)`. With a marginal
     that has no `kl` method, or with a flow, it is the one-sample Monte Carlo estimate
-    \(\log q(z|x) - \log m(z)\) instead, whose mean over noise is R and which can be
+    `log q(z|x) - log m(z)` instead, whose mean over noise is R and which can be
     negative for an example.
 
     With a flow, an invertible map T, the code is
-    \(z = T(z_0)\) with \(z_0 = \mu(x) + \sigma(x)\, N(0, I)\), so that
-    \(\log q(z|x) = \log q_0(z_0|x) - \log|\det \partial z / \partial z_0|\).
+    `z = T(z_0)` with `z_0 = mu(x) + sigma(x) N(0, I)`, so that
+    `log q(z|x) = log q_0(z_0|x) - log|det dz / dz_0|`.
 
     The layer adds noise in training and at inference alike; for a noiseless code
     use the mean, which is the layer's input.
@@ -219,10 +219,10 @@ class GaussianSample(Channel):
         return log_normal((z - mean) * ops.exp(-0.5 * log_var), log_var) + log_det
 
     def capacity(self, variance: float | None = None) -> float:
-        r"""The most nats a code can carry through noise of fixed variance.
+        """The most nats a code can carry through noise of fixed variance.
 
-        \(\tfrac12 d \log \frac{v / d}{\sigma^2}\) for d dimensions, noise variance
-        \(\sigma^2\) and a summed variance of z of at most v, noise included: no law of
+        `1/2 d log (v / d)/sigma^2` for d dimensions, noise variance
+        `sigma^2` and a summed variance of z of at most v, noise included: no law of
         z has more entropy than the normal of variance v / d. An upper bound on I(X; Z)
         of every model whose code keeps to v, however its encoder looks.
 

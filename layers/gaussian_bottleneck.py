@@ -16,7 +16,7 @@ from .typing import Shape, Tensor, Tensors
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class GaussianBottleneck(Bottleneck):
-    r"""Dense heads for mean and log-variance, then `GaussianSample`.
+    """Dense heads for mean and log-variance, then `GaussianSample`.
 
     With a fixed noise variance there is a head for the mean alone. With a `VampPrior`
     as marginal the heads are applied to the encoder's features of the pseudo-inputs
@@ -26,8 +26,8 @@ class GaussianBottleneck(Bottleneck):
     Args:
         units: Int >= 1, number of latent dimensions.
         variance_activation: What the second head v gives: "exp",
-            \(\sigma^2 = e^v\), so that v is the log-variance; or "softplus",
-            \(\sigma^2 = \log(1 + e^v)\), which grows no faster than v.
+            `sigma^2 = e^v`, so that v is the log-variance; or "softplus",
+            `sigma^2 = log(1 + e^v)`, which grows no faster than v.
         context_units: Int >= 1 or None: size of the flow's context, from a head of its
             own as in Kingma et al. (2016). Beside `context=True` only.
         marginal, noise_variance, beta, seed, flow, context: See `GaussianSample`.

@@ -15,10 +15,10 @@ from .typing import Shape, Tensor, Tensors
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class MaskedDense(keras.layers.Layer):
-    r"""Dense layer that keeps only the connections its units' degrees allow.
+    """Dense layer that keeps only the connections its units' degrees allow.
 
-    Input unit i reaches output unit j if \(degree_j \ge degree_i\), or, with
-    `strict`, if \(degree_j > degree_i\) (MADE, Eq. 8 and 9). The kernel is multiplied
+    Input unit i reaches output unit j if `degree_j >= degree_i`, or, with
+    `strict`, if `degree_j > degree_i` (MADE, Eq. 8 and 9). The kernel is multiplied
     by that mask of zeros and ones, which is a constant and not a weight.
 
     Args:
@@ -112,10 +112,10 @@ class MaskedDense(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class MADE(keras.layers.Layer):
-    r"""Masked autoregressive network: output i depends on the inputs before i.
+    """Masked autoregressive network: output i depends on the inputs before i.
 
     The k-th input in the order has degree k, from 1 to d. Hidden unit j has degree
-    \(1 + (j \bmod (d - 1))\) and sees units of at most its own degree; an output sees
+    `1 + (j mod (d - 1))` and sees units of at most its own degree; an output sees
     hidden units of lower degrees only. With a context the hidden degrees start at 0:
     those units see nothing but the context, without which the first output would be
     a constant.

@@ -18,19 +18,19 @@ FORMS = ("kl", "non_saturating")
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class MarginalKLPenalty(DensityRatioPenalty):
-    r"""KL of the aggregate posterior from a prior, KL[q(z) || p(z)]: term B.
+    """KL of the aggregate posterior from a prior, KL[q(z) || p(z)]: term B.
 
     A discriminator tells the codes of a batch from as many draws from the prior; see
-    `DensityRatioPenalty` for the two terms of the loss. With \(\ell(z) =
-    \log q(z) / p(z)\) the encoder's is
+    `DensityRatioPenalty` for the two terms of the loss. With `l(z) = log q(z) / p(z)`
+    the encoder's is
 
-    - "kl": \(E\, \ell(z)\), the divergence itself. With a negative weight the encoder
+    - "kl": `E l(z)`, the divergence itself. With a negative weight the encoder
       maximizes it, as in the information I(X; Z) = A - B.
-    - "non_saturating": \(E \log(1 + e^{\ell(z)})\), the cross-entropy of codes that
+    - "non_saturating": `E log(1 + e^(l(z)))`, the cross-entropy of codes that
       pass for draws from the prior: the loss of adversarial autoencoders. Its gradient
       is bounded where the discriminator is sure.
 
-    `last_value` is the mean of \(\ell\) in either.
+    `last_value` is the mean of `l` in either.
 
     Args:
         weight: Float; of any sign for "kl", else >= 0.

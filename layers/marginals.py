@@ -91,7 +91,7 @@ class Marginal(Seeded, MethodCalls):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class StandardNormal(Marginal):
-    r"""The marginal N(0, I), which has no weights.
+    """The marginal N(0, I), which has no weights.
 
     Args:
         seed: Int or None, for `sample`.
@@ -130,10 +130,10 @@ class StandardNormal(Marginal):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class Logistic(Marginal):
-    r"""Independent logistic variables: \(m(z_j) = \sigma'(z_j / c) / c\), scale c.
+    """Independent logistic variables: `m(z_j) = sigma'(z_j / c) / c`, scale c.
 
-    Its tails fall off like \(e^{-|z| / c}\), and its variance is
-    \(c^2 \pi^2 / 3\): 3.29 for the standard logistic, c = 1, and 1 for
+    Its tails fall off like `e^(-|z| / c)`, and its variance is
+    `c^2 pi^2 / 3`: 3.29 for the standard logistic, c = 1, and 1 for
     c = sqrt(3) / pi.
 
     Args:

@@ -23,21 +23,21 @@ WAE_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class MMDPenalty(Penalty):
-    r"""Maximum mean discrepancy between the codes of a batch and a prior.
+    """Maximum mean discrepancy between the codes of a batch and a prior.
 
     `MMD^2 = E k(z, z') + E k(y, y') - 2 E k(z, y)`
 
     for codes z, z' and draws y, y' from the prior, as many as the batch has
     examples and fresh at each call. With b the bandwidth, the kernel is
 
-    - "rbf": \(\exp(-|x - y|^2 / 2 b^2)\), b = d / sqrt(2) by default. (The Echo
+    - "rbf": `exp(-|x - y|^2 / 2 b^2)`, b = d / sqrt(2) by default. (The Echo
       paper has 32 / sqrt(2) for d = 32. So wide a kernel compares little beyond
       means and covariances.)
-    - "imq": \(b^2 / (b^2 + |x - y|^2)\), b = sqrt(2 d) by default: C / (C + ...)
+    - "imq": `b^2 / (b^2 + |x - y|^2)`, b = sqrt(2 d) by default: C / (C + ...)
       with the C = 2 d of Wasserstein autoencoders.
 
-    With several `scales` it is the sum over s of such kernels with \(b^2 s\) in the
-    place of \(b^2\). Computed in float32; time is O(batch^2 d). The value is a pure
+    With several `scales` it is the sum over s of such kernels with `b^2 s` in the
+    place of `b^2`. Computed in float32; time is O(batch^2 d). The value is a pure
     number of at most 2 for each scale, not in nats.
 
     Args:

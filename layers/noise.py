@@ -12,10 +12,10 @@ from .typing import Shape, Tensor
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class InputNoise(Seeded):
-    r"""Adds truncated Gaussian noise to its inputs, in training only.
+    """Adds truncated Gaussian noise to its inputs, in training only.
 
     Each value receives noise of standard deviation `bound` / 2, truncated at two
-    standard deviations: \(|\nu| \le\) `bound`. In front of a deterministic encoder it
+    standard deviations: `|nu| <=` `bound`. In front of a deterministic encoder it
     makes q(z|x) stochastic, without a density and without parameters. At inference
     inputs pass unchanged.
 

@@ -65,7 +65,7 @@ def log_normal(noise: Tensor, log_var: Tensor) -> Tensor:
 
 
 def log_softplus(x: Tensor) -> Tensor:
-    r"""\(\log \log (1 + e^x)\), finite wherever x is, and so is its gradient.
+    """`log log (1 + e^x)`, finite wherever x is, and so is its gradient.
 
     Far below 0 it is x, where the softplus itself is too small for float32.
 
@@ -122,7 +122,7 @@ def outer(x: Tensor, y: Tensor) -> Tensor:
 
 
 def scaled_distances(z: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
-    r"""Squared distances \(\sum_j (z_{ij} - \mu_{kj})^2 / \sigma_{kj}^2\), (n, K).
+    """Squared distances `sum_j (z_ij - mu_kj)^2 / sigma_kj^2`, (n, K).
 
     The differences are taken before they are squared. To expand the square into
     matrix products would be faster, but the products are large and nearly cancel:

@@ -17,12 +17,12 @@ ORDERS = ("reverse", "swap", "random")
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class Permutation(OrderedFlow):
-    r"""Reorders the dimensions: \(y_i = x_{order(i)}\); the log-determinant is 0.
+    """Reorders the dimensions: `y_i = x_(order(i))`; the log-determinant is 0.
 
     Between the couplings of a `Chain`, so that all dimensions are changed.
 
     Args:
-        order: "reverse"; "swap": the last \(\lfloor d/2 \rfloor\) dimensions, which a
+        order: "reverse"; "swap": the last `floor(d/2)` dimensions, which a
             `Coupling` changes, come first; "random"; or the d indices themselves.
         seed: Int or None, for the random order alone; drawn and kept in the config if
             None. Weights saved with one order refuse to load into another.

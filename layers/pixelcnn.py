@@ -82,12 +82,12 @@ class Logits(keras.layers.Dense):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class PixelCNN(Seeded):
-    r"""Autoregressive decoder of binary images: each pixel given those before it.
+    """Autoregressive decoder of binary images: each pixel given those before it.
 
     `log d(x|z) = sum_i log Bernoulli(x_i; sigmoid(l_i(x_1 ... x_(i-1), z)))`
 
     with the pixels in the order of reading. One pass gives all logits, and
-    `losses.Bernoulli` of them is the exact \(-\log d(x|z)\) in nats.
+    `losses.Bernoulli` of them is the exact `-log d(x|z)` in nats.
 
     The network is that of PixelCNN++ with gated layers: two stacks of shifted
     convolutions, one that sees the rows above and one that sees the pixels to the left

@@ -54,7 +54,7 @@ class ElementwiseFlow(Flow):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class Scale(ElementwiseFlow):
-    r"""Scales each dimension by a trained factor: \(y = x \exp(s)\).
+    """Scales each dimension by a trained factor: `y = x exp(s)`.
 
     s, `log_scale`, starts at zero, the identity. `adapt` is ActNorm's data-dependent
     initialization.
@@ -115,7 +115,7 @@ class Scale(ElementwiseFlow):
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class Shift(ElementwiseFlow):
-    r"""Shifts each dimension by a trained number: \(y = x + b\).
+    """Shifts each dimension by a trained number: `y = x + b`.
 
     b, `shift`, starts at zero, the identity. `adapt` is ActNorm's data-dependent
     initialization. The log-determinant is 0.

@@ -13,7 +13,7 @@ from .typing import Shape, Tensor
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class ShuffledCodes(Seeded):
-    r"""Draws from \(\prod_g q(z_g)\), the marginals of a batch's codes, for a decoder.
+    """Draws from `prod_g q(z_g)`, the marginals of a batch's codes, for a decoder.
 
     Each sub-vector is shuffled over the batch with a permutation of its own. Of
     quantized codes these are draws from the codebook's own law, each group of codewords

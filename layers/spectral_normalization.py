@@ -14,20 +14,20 @@ LINEAR = ("Dense", "Conv1D", "Conv2D", "Conv3D")
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class SpectralNormalization(keras.layers.Layer):
-    r"""A dense or convolutional layer whose kernel is divided by its spectral norm.
+    """A dense or convolutional layer whose kernel is divided by its spectral norm.
 
     The kernel, as a matrix with a column for each output channel, is used as
-    \(W / \sigma\), where \(\sigma = v^\top W u\) is the largest singular value. Its
-    singular vectors come from power iteration, \(u \propto (W^\top W)^{2^k} u\) and
-    \(v \propto W u\), which goes on from the u that the last training step left.
-    Gradients pass through \(\sigma\), with u and v taken for constants.
+    `W / sigma`, where `sigma = v^T W u` is the largest singular value. Its
+    singular vectors come from power iteration, `u ~ (W^T W)^(2^k) u` and
+    `v ~ W u`, which goes on from the u that the last training step left.
+    Gradients pass through `sigma`, with u and v taken for constants.
 
     Training and inference divide by the same number, and the weight itself stays as the
     optimizer leaves it; `keras.layers.SpectralNormalization` overwrites it while it
     trains, which JAX cannot do, and divides by nothing at inference. One iteration at
     each step, as usual, falls behind by a tenth to a fifth: gradients push down the
     singular value that it follows, and others overtake it. Hence the power
-    \(2^k\), by k squarings.
+    `2^k`, by k squarings.
 
     Args:
         layer: A Keras Dense, Conv1D, Conv2D or Conv3D, whose bias is not divided.

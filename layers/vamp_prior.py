@@ -18,11 +18,11 @@ VARIANTS = ("paper", "published_code")
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class VampPrior(Marginal, LossTerm):
-    r"""The VampPrior: a mixture of the encoder's own Gaussians at pseudo-inputs.
+    """The VampPrior: a mixture of the encoder's own Gaussians at pseudo-inputs.
 
     `m(z) = sum_k w_k N(z; mean(u_k), var(u_k))`
 
-    where \(u_1, ..., u_K\) are the learned pseudo-inputs of a `PseudoInputs` layer.
+    where `u_1, ..., u_K` are the learned pseudo-inputs of a `PseudoInputs` layer.
     The encoder stands in the user's model and not in here, where cloning and
     loading would make a second one of it:
 
@@ -39,8 +39,8 @@ class VampPrior(Marginal, LossTerm):
     Args:
         learned_weights: If True, the w_k are the softmax of K trainable logits,
             equal at first; otherwise all are 1/K.
-        variant: "paper"; or "published_code", where \(\log m(z)\) is replaced by
-            \(\frac1K \sum_k \log N(z; \mu_k, \sigma_k^2)\), as in the code published
+        variant: "paper"; or "published_code", where `log m(z)` is replaced by
+            `1/K sum_k log N(z; mu_k, sigma_k^2)`, as in the code published
             for the Echo paper. By Jensen's inequality it is never larger, and up to
             a constant it is the log-density of one Gaussian: a weaker baseline than
             the VampPrior, for comparison. `sample` draws from the mixture all the

@@ -30,7 +30,7 @@ UPDATES = ("ema", "gradient")
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class VectorQuantizer(Channel):
-    r"""Replaces codes by their nearest codewords; the rate is their code length.
+    """Replaces codes by their nearest codewords; the rate is their code length.
 
     The last axis of z is split into `groups` sub-vectors `z_g` of equal width, each
     with a codebook of its own (a product quantizer; `groups` = d quantizes every
@@ -39,34 +39,34 @@ class VectorQuantizer(Channel):
     `z_g` becomes `c_gj + u` with `j = argmin_j |z_g - c_gj|^2`.
 
     All positions of a code with several axes share the codebooks. The gradient of
-    \(\hat z\) is handed to z as it is (straight through).
+    `z_hat` is handed to z as it is (straight through).
 
     The rate of an example is the length of its code under the moving frequencies
-    \(p_{gj}\) of the codewords, in nats, summed over groups and positions:
-    \(-\sum_g \log p_{g j_g(x)}\). Its mean is the cross-entropy, which is at least
-    \(H(\hat Z) = I(X; \hat Z)\) and, for codes that follow the frequencies,
-    \(R_Q = -\sum_j p_j \log p_j\) (`entropy`). `echo_keras.codec` writes files of this
+    `p_gj` of the codewords, in nats, summed over groups and positions:
+    `-sum_g log p_(g j_g(x))`. Its mean is the cross-entropy, which is at least
+    `H(Z_hat) = I(X; Z_hat)` and, for codes that follow the frequencies,
+    `R_Q = -sum_j p_j log p_j` (`entropy`). `echo_keras.codec` writes files of this
     length. A training batch is measured with the frequencies of those before it;
     `set_frequencies` replaces the moving ones by those of a whole data set.
 
     The assignment is hard, and so the rate has no gradient by default: the number
     of codewords bounds it. With a `temperature` T it has the gradient of the rate of
-    the soft assignment \(\mathrm{softmax}_j(-\|z_g - c_{gj}\|^2 / T)\) to z; value
+    the soft assignment `softmax_j(-||z_g - c_gj||^2 / T)` to z; value
     and output stay those of the hard one. A rate penalty from step 0 causes codebook
     collapse: anneal beta (`BetaSchedule`).
 
     Training moves the codewords in one of two ways, with rate
-    \(a = \max(1 - decay, 1 / t)\) in the t-th training batch, in which a share
-    \(s_j\) of all codes is assigned to \(c_j\), with mean \(m_j\):
+    `a = max(1 - decay, 1 / t)` in the t-th training batch, in which a share
+    `s_j` of all codes is assigned to `c_j`, with mean `m_j`:
 
-    - "ema": \(p_j \leftarrow p_j + a (s_j - p_j)\), then \(c_j \leftarrow c_j + a\,
-      (s_j / p_j) (m_j - c_j)\). This is the moving average of all codes that were
-      assigned to the codeword. One without codes stays where it is, so that counts
-      need no smoothing.
+    - "ema": `p_j <- p_j + a (s_j - p_j)`, then
+      `c_j <- c_j + a (s_j / p_j) (m_j - c_j)`. This is the moving average of all
+      codes that were assigned to the codeword. One without codes stays where it is,
+      so that counts need no smoothing.
     - "gradient": the optimizer moves the codewords by the loss
-      \(\|sg(z) - c\|^2\); p as above.
+      `||sg(z) - c||^2`; p as above.
 
-    To both, `commitment` \(\|z - sg(c)\|^2\) is added, which keeps codes close to
+    To both, `commitment` `||z - sg(c)||^2` is added, which keeps codes close to
     their codewords. Terms are sums over the code and means over the batch.
 
     The first training batch provides all codewords, unless there is an `initializer`.
@@ -438,7 +438,7 @@ class VectorQuantizer(Channel):
         self.frequencies.assign(np.array(counts) / rows.shape[1])
 
     def entropy(self) -> float:
-        r"""\(R_Q = -\sum_j p_j \log p_j\), summed over groups and positions: nats.
+        """`R_Q = -sum_j p_j log p_j`, summed over groups and positions: nats.
 
         Raises:
             ValueError: the layer is not built, or the number of positions is unknown.

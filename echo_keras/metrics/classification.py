@@ -1,4 +1,4 @@
-r"""Classifiers with a bottleneck: accuracy, calibration, and information in nats.
+"""Classifiers with a bottleneck: accuracy, calibration, and information in nats.
 
 For models of `objectives.information_bottleneck`, which are learned with labels by
 `training.train(build, training.Batches(x, batch_size, seed, y=labels), ...,
@@ -72,7 +72,7 @@ def forward(
 
 
 def predictive(logits: np.ndarray) -> np.ndarray:
-    r"""Log-probabilities of classes, \(\log \frac1K \sum_k p(c|z_k)\), float64.
+    """Log-probabilities of classes, `log 1/K sum_k p(c|z_k)`, float64.
 
     Args:
         logits: Of K codes for each example, (K, n, classes).
@@ -94,7 +94,7 @@ def predictive(logits: np.ndarray) -> np.ndarray:
 def classification_metrics(
     logits: np.ndarray, y: np.ndarray, bins: int = 15
 ) -> dict[str, float]:
-    r"""How good a classifier's probabilities are.
+    """How good a classifier's probabilities are.
 
     Args:
         logits: Of classes, (n, classes); those of several codes go through
@@ -104,7 +104,7 @@ def classification_metrics(
 
     Returns:
         A dict of floats: `accuracy`, in [0, 1]; `negative_log_likelihood`, the mean of
-        \(-\log p(c)\) in nats; the standard error of each over examples, `accuracy_se`
+        `-log p(c)` in nats; the standard error of each over examples, `accuracy_se`
         and `negative_log_likelihood_se`; and `calibration_error`.
 
     Raises:
@@ -128,7 +128,7 @@ def classification_metrics(
 
 
 def calibration_error(logits: np.ndarray, y: np.ndarray, bins: int = 15) -> float:
-    r"""Expected calibration error: how far confidence is from accuracy.
+    """Expected calibration error: how far confidence is from accuracy.
 
     `sum_b n_b / n |accuracy_b - confidence_b|`
 
@@ -172,11 +172,11 @@ def information_plane(
     samples: int = 1,
     batch_size: int | None = None,
 ) -> dict[str, float]:
-    r"""What a code keeps of the inputs and what it tells of their classes, in nats.
+    """What a code keeps of the inputs and what it tells of their classes, in nats.
 
-    \(I(X; Z)\) is the model's rate: for an Echo channel the information itself whenever
+    `I(X; Z)` is the model's rate: for an Echo channel the information itself whenever
     q(z) has a density, otherwise and for a Gaussian channel an upper bound.
-    \(I(Z; C)\) is bounded from below by
+    `I(Z; C)` is bounded from below by
 
     `H(C) - H_model(C|Z) = -E log p(c) + E log p_model(c|z)`
 
@@ -186,13 +186,13 @@ def information_plane(
     Args:
         model, x: As for `forward`.
         y: Ints (n,), classes.
-        samples: Int >= 1, codes drawn for each example, over which \(\log p(c|z)\), not
+        samples: Int >= 1, codes drawn for each example, over which `log p(c|z)`, not
             p, is averaged: more of them give the same expectation less noisily.
         batch_size: Int >= 1; see `map_batches`.
 
     Returns:
         A dict of floats: `rate`, I(X; Z), where there is a channel;
-        `label_information`, the bound on I(Z; C); `distortion`, \(H_\theta(C|Z)\);
+        `label_information`, the bound on I(Z; C); `distortion`, `H_theta(C|Z)`;
         `label_entropy`, H(C); and the standard error of each as `rate_se` and so on,
         the spread over examples divided by sqrt(n).
 

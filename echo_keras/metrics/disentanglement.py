@@ -1,4 +1,4 @@
-r"""Scores of how far the dimensions of a code follow the factors of its images.
+"""Scores of how far the dimensions of a code follow the factors of its images.
 
 Each score takes two things besides its protocol:
 
@@ -54,7 +54,7 @@ def factor_vae_score(
     batch_size: int | None = None,
     seed: int = 0,
 ) -> float:
-    r"""FactorVAE score: does a fixed factor hold one dimension still?
+    """FactorVAE score: does a fixed factor hold one dimension still?
 
     A vote draws a factor uniformly, a value of it as frequent as in the data, and
     `vote_size` images with that value. It names the dimension
@@ -147,15 +147,15 @@ def dci(
     r"""Disentanglement, completeness and informativeness (DCI).
 
     A classifier for each factor i says how important dimension j was to it,
-    \(R_{ji} \ge 0\). With \(P_{ji} = R_{ji} / \sum_i R_{ji}\) and
-    \(\tilde P_{ji} = R_{ji} / \sum_j R_{ji}\), and entropies to the base of the number
+    `R_ji >= 0`. With `P_ji = R_ji / sum_i R_ji` and
+    `P_tilde_ji = R_ji / sum_j R_ji`, and entropies to the base of the number
     of things compared,
 
     $$D = \sum_j \rho_j (1 - H_k(P_{j\cdot})), \qquad
       C = \sum_i \sigma_i (1 - H_d(\tilde P_{\cdot i}))$$
 
-    where \(\rho_j\) and \(\sigma_i\) are the shares of dimension j and of factor i in
-    the sum of all \(R\). The informativeness is the accuracy on fresh images, averaged
+    where `rho_j` and `sigma_i` are the shares of dimension j and of factor i in
+    the sum of all `R`. The informativeness is the accuracy on fresh images, averaged
     over factors (the paper reports an error of prediction, for factors on a scale).
     Without any importance D = C = 0; compared with nothing else (k = 1 or d = 1)
     what has importance counts 1.
@@ -234,7 +234,7 @@ def sap(
     batch_size: int | None = None,
     seed: int = 0,
 ) -> float:
-    r"""Separated attribute predictability: is each factor read off one dimension only?
+    """Separated attribute predictability: is each factor read off one dimension only?
 
     `SAP = 1/k sum_i (A_i1 - A_i2)`
 

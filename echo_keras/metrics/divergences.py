@@ -1,4 +1,4 @@
-r"""How far two laws are from each other, told by discriminators from samples alone.
+"""How far two laws are from each other, told by discriminators from samples alone.
 
 They are trained here, afterwards, whatever terms a model was trained with: so that
 models compare.
@@ -41,7 +41,7 @@ def divergence(
     folds: int = 5,
     seed: int = 0,
 ) -> dict[str, float | bool]:
-    r"""An estimate of KL[a || b] and of the Jensen-Shannon divergence, in nats.
+    """An estimate of KL[a || b] and of the Jensen-Shannon divergence, in nats.
 
     A discriminator that tells samples of a from as many of b learns
     `ratio = log a / b`, and
@@ -57,7 +57,7 @@ def divergence(
     No estimate from n samples says how large a divergence far above log n is. Where no
     sample of b is as much like a as the mean sample of a is, `lower_bound` is True, and
     `kl` is not the estimate but a bound from below with 95 % confidence: the
-    divergence of the shares of a and of b on either side of a value of \(\ell\), which
+    divergence of the shares of a and of b on either side of a value of `l`, which
     no processing can make larger than that of the laws. At most it is about
     log n - 2.
 

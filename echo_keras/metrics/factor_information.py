@@ -1,4 +1,4 @@
-r"""Scores of disentanglement by mutual information: MIG and modularity."""
+"""Scores of disentanglement by mutual information: MIG and modularity."""
 
 import numpy as np
 from sklearn.metrics import mutual_info_score
@@ -17,7 +17,7 @@ def mig(
     batch_size: int | None = None,
     seed: int = 0,
 ) -> float:
-    r"""Mutual information gap: is each factor in one dimension only?
+    """Mutual information gap: is each factor in one dimension only?
 
     `MIG = 1/k sum_i (I(v_i; z_(1)) - I(v_i; z_(2))) / H(v_i)`
 
@@ -75,7 +75,7 @@ def modularity(
     $$1 - \frac1d \sum_{j=1}^d \frac{\sum_{i \ne i_j} I(v_i; z_j)^2}
         {(k - 1)\, I(v_{i_j}; z_j)^2}$$
 
-    where \(i_j\) is the factor about which dimension j has the most information,
+    where `i_j` is the factor about which dimension j has the most information,
     computed as in `mig`. A factor in many dimensions costs nothing. A dimension
     without any information, such as a constant, counts 0. One of pure noise has a
     little from sampling, the most about the factor with the most values, and so

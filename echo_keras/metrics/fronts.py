@@ -75,9 +75,9 @@ def convex_front(rate: Numbers, distortion: Numbers) -> np.ndarray:
 def area_under_front(
     rate: Numbers, distortion: Numbers, low: float, high: float
 ) -> float:
-    r"""Area under the Pareto front between two rates, in nats squared.
+    """Area under the Pareto front between two rates, in nats squared.
 
-    \(\int_{low}^{high} D(R)\, dR\), where D is the lower convex hull of the front,
+    `integral_low^high D(R) dR`, where D is the lower convex hull of the front,
     `convex_front`; beyond the last point, its distortion.
     Divided by high - low it is the mean distortion over these rates. Smaller is
     better, and another point never makes it larger. Compare methods over the same
@@ -136,10 +136,10 @@ def common_interval(curves: Curves) -> tuple[float, float]:
 
 
 def entropy_bound(rate: Numbers, distortion: Numbers) -> float:
-    r"""The lowest R + D: an upper bound \(\hat H \ge H\) of the data's entropy.
+    """The lowest R + D: an upper bound `H_hat >= H` of the data's entropy.
 
     R + D is a model's -ELBO, the length of a code for the data, and no code is shorter
-    than \(H = -E \log p^*(x)\) on average. Rates and distortions that were estimated
+    than `H = -E log p^*(x)` on average. Rates and distortions that were estimated
     have errors, and the lowest of several errs downwards. (Measured on training images
     the bound is one for the entropy of these images, at most log n for n of them.)
 

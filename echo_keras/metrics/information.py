@@ -29,15 +29,15 @@ from .rate_distortion import per_example_likelihood
 
 
 def total_correlation(samples: np.ndarray, variant: str | None = None) -> float:
-    r"""Total correlation to second order, from the correlation matrix R of samples.
+    """Total correlation to second order, from the correlation matrix R of samples.
 
     `TC = -1/2 log |R|`
 
     is the divergence of a Gaussian of that covariance from independence,
-    \(KL[p(z) \,\|\, \prod_j p(z_j)]\). Samples that are not Gaussian may depend on
+    `KL[p(z) || prod_j p(z_j)]`. Samples that are not Gaussian may depend on
     each other in ways a covariance does not see; a value well above 0 still says
     that they are not independent. The Echo paper prints the formula without the
-    1/2, as \(-\log |\Sigma_{diag}^{-1} \Sigma|\), which is twice the total correlation.
+    1/2, as `-log |Sigma_diag^(-1) Sigma|`, which is twice the total correlation.
 
     n independent Gaussian samples of d independent dimensions give about
     d (d - 1) / 4n nats, with a standard deviation of sqrt(d (d - 1)) / 2n.
@@ -106,7 +106,7 @@ def generative_information(
     batch_size: int | None = None,
     seed: int | None = None,
 ) -> dict[str, float]:
-    r"""Bounds of the information between the codes and the images a model generates.
+    """Bounds of the information between the codes and the images a model generates.
 
     Along the generative path, `p_d(x, z) = m(z) d(x|z)`, they are
 
@@ -234,7 +234,7 @@ def generative_information(
 def aggregate_posterior(
     z: np.ndarray, prior: keras.layers.Layer | None = None, seed: int = 0
 ) -> dict[str, float]:
-    r"""How far the law of codes is from a prior.
+    """How far the law of codes is from a prior.
 
     The order of the codes does not matter: all pairs of them are compared. (Means over
     blocks of a file that is sorted compare one class after the other with the prior,
@@ -247,9 +247,9 @@ def aggregate_posterior(
         seed: Int, of the draws from the standard normal.
 
     Returns:
-        A dict of floats: `summed_variance`, \(\sum_j Var(z_j)\), d for a standard
+        A dict of floats: `summed_variance`, `sum_j Var(z_j)`, d for a standard
         normal; `mmd`, the unbiased estimate of the squared maximum mean discrepancy
-        with the inverse multiquadric kernel \(2d / (2d + |x - y|^2)\), 0 in the mean if
+        with the inverse multiquadric kernel `2d / (2d + |x - y|^2)`, 0 in the mean if
         q(z) is the prior; `mmd_se`, its standard error over codes and draws from the
         prior, to first order; and `excess_kurtosis`, the mean over dimensions, 0 for a
         normal law.
@@ -329,15 +329,15 @@ def _squared_mmd(z: np.ndarray, y: np.ndarray) -> dict[str, float]:
 def information_bounds(
     rate: Any, distortion: Any, entropy: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    r"""Bounds of the information in a code: \(H - D \le I(X; Z) \le R\), in nats.
+    """Bounds of the information in a code: `H - D <= I(X; Z) <= R`, in nats.
 
-    The upper bound is loose by \(KL[q(z) \,\|\, m(z)]\), the lower by how far the
-    decoder is from the data given the code, \(q(x|z)\). A negative lower bound says
-    nothing beyond \(I \ge 0\).
+    The upper bound is loose by `KL[q(z) || m(z)]`, the lower by how far the
+    decoder is from the data given the code, `q(x|z)`. A negative lower bound says
+    nothing beyond `I >= 0`.
 
-    H is seldom known. With \(\hat H \ge H\) in its place, as `entropy_bound` gives it,
-    the lower number is too high by \(\hat H - H\) and may exceed I: it is as good as
-    \(\hat H\). For the very model that gave \(\hat H\) it is R, and no bound at all.
+    H is seldom known. With `H_hat >= H` in its place, as `entropy_bound` gives it,
+    the lower number is too high by `H_hat - H` and may exceed I: it is as good as
+    `H_hat`. For the very model that gave `H_hat` it is R, and no bound at all.
 
     Args:
         rate, distortion: Numbers or arrays of one shape, nats per example.

@@ -46,7 +46,7 @@ TERMS = ("distortion", "rate", "data", "marginal")
 def scores(
     model: keras.Model, x: Any, samples: int = 1, batch_size: int | None = None
 ) -> Scores:
-    r"""How novel each image is to a trained model, by each term that the model has.
+    """How novel each image is to a trained model, by each term that the model has.
 
     Args:
         model: A `RateDistortionModel`, compiled with a loss of `echo_keras.losses`,
@@ -116,7 +116,7 @@ def _only(model, kind):
 
 
 def combined_score(scores: Scores, reference: Scores) -> np.ndarray:
-    r"""One score of several: how many standard deviations the terms are from usual.
+    """One score of several: how many standard deviations the terms are from usual.
 
     `1/T sum_t |s_t(x) - m_t| / d_t`
 
@@ -178,7 +178,7 @@ def combined_score(scores: Scores, reference: Scores) -> np.ndarray:
 
 
 def roc_auc(novel: np.ndarray, known: np.ndarray) -> float:
-    r"""Area under the ROC curve of a score, \(P(s_{novel} > s_{known})\), ties half.
+    """Area under the ROC curve of a score, `P(s_novel > s_known)`, ties half.
 
     1 if every novel image has a higher score than every known one, 1/2 for a score
     that says nothing. A score may be infinite: of a decoder that gives an image a

@@ -38,7 +38,7 @@ def evaluate(
     training: bool = False,
     training_set: bool = False,
 ) -> dict[str, float]:
-    r"""Means over examples, each with its standard error.
+    """Means over examples, each with its standard error.
 
     What the rate says of the information I(X; Z) depends on the channel:
 
@@ -46,7 +46,7 @@ def evaluate(
     - Echo: I(X; Z) of the population that the examples are drawn from, whenever q(z)
       has a density. Otherwise (few distinct inputs, codes that fill no volume) only an
       upper bound: on n distinct examples no information exceeds
-      \(H(X) \le \log n\). `training_set=True` gives log n beside the rate.
+      `H(X) <= log n`. `training_set=True` gives log n beside the rate.
     - Noise of fixed variance: an upper bound, and so is the channel's `capacity`.
     - Without a channel a continuous code has no finite rate, so that none is given.
 
@@ -220,7 +220,7 @@ def importance_weighted(
     samples: int = 100,
     batch_size: int | None = None,
 ) -> dict[str, float]:
-    r"""Importance-weighted estimate of log p(x), a lower bound in expectation.
+    """Importance-weighted estimate of log p(x), a lower bound in expectation.
 
     `log p_K(x) = log 1/K sum_k p(x|z_k) m(z_k) / q(z_k|x), z_k ~ q(z|x)`
 

@@ -1,4 +1,4 @@
-r"""Are codes of corrupted images still good for telling the images' classes?
+"""Are codes of corrupted images still good for telling the images' classes?
 
 A support vector machine is trained on the codes of a few labelled images, and tested
 on the codes of others, clean and corrupted: Tables 2 to 4 of The Variational InfoMax
@@ -26,10 +26,10 @@ CORRUPTIONS = (("gaussian", 0.2), ("gaussian", 0.4), ("mask", 0.2), ("mask", 0.5
 
 
 def corrupt(x: np.ndarray, kind: str, amount: float, seed: int = 0) -> np.ndarray:
-    r"""Adds noise to images, or blackens pixels.
+    """Adds noise to images, or blackens pixels.
 
-    - "gaussian": \(x + \nu\), \(\nu \sim \mathcal N(0, \sigma^2)\) for each pixel and
-      channel, with \(\sigma\) the amount. Values are not clipped: they leave [0, 1].
+    - "gaussian": `x + nu`, `nu ~ N(0, sigma^2)` for each pixel and
+      channel, with `sigma` the amount. Values are not clipped: they leave [0, 1].
     - "mask": each pixel is set to 0, in all its channels, with probability `amount`.
 
     The same seed draws the same numbers whatever the amount: noise is only scaled,
@@ -75,7 +75,7 @@ def _check_corruption(kind, amount):
 
 
 def stratified_subset(y: np.ndarray, n: int, seed: int = 0) -> np.ndarray:
-    r"""A random subset of examples with the classes' frequencies, up to rounding.
+    """A random subset of examples with the classes' frequencies, up to rounding.
 
     Args:
         y: Array (m,), the classes of all examples, each at least twice there.
@@ -130,7 +130,7 @@ def svm_accuracy(
     draws: int = 1,
     **svc: Any,
 ) -> dict[str, float]:
-    r"""Accuracy of a support vector machine on codes, of clean and corrupted images.
+    """Accuracy of a support vector machine on codes, of clean and corrupted images.
 
     The machine (scikit-learn's `SVC`, with radial basis functions) is trained on the
     codes of clean images, each dimension standardized by those codes. It sees neither
@@ -159,7 +159,7 @@ def svm_accuracy(
         A dict of floats: "clean" and, for each corruption, "<kind> <amount>", such as
         "gaussian 0.2", the share of test images classified correctly, in [0, 1], the
         mean over draws; "clean_se" and so on, the binomial standard error
-        \(\sqrt{p (1 - p) / n}\) over the test images; and, of several draws,
+        `sqrt(p (1 - p) / n)` over the test images; and, of several draws,
         "clean_sd" and so on, the standard deviation over the labelled sets.
 
     Raises:

@@ -1,4 +1,4 @@
-r"""How good generated images are: Parzen windows and nearest neighbours.
+"""How good generated images are: Parzen windows and nearest neighbours.
 
 None of these numbers says everything. A Parzen window is a poor likelihood; see
 `parzen_log_likelihood`. For Frechet distances see `frechet.fid`.
@@ -30,7 +30,7 @@ def parzen_log_likelihood(
     bandwidth: float | None = None,
     validation: np.ndarray | None = None,
 ) -> dict[str, float]:
-    r"""Log-density of images under a Gaussian Parzen window on generated samples.
+    """Log-density of images under a Gaussian Parzen window on generated samples.
 
     `log p(x) = log 1/n sum_i N(x; s_i, h^2 I)`
 
@@ -143,7 +143,7 @@ def _parzen(samples, x, bandwidths):
 def nearest_neighbours(
     images: Any, others: Any, n: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    r"""The most similar of other images, in Euclidean distance of pixels.
+    """The most similar of other images, in Euclidean distance of pixels.
 
     For generated images and those of training, to show that a model does not copy:
     a copy is at distance 0. Distances in pixels do not see a copy that is shifted.
@@ -155,7 +155,7 @@ def nearest_neighbours(
 
     Returns:
         (indices, distances): ints (m, n), rows of `others`, the nearest first, and
-        floats (m, n), \(|x - x'|_2\) over all pixels.
+        floats (m, n), `|x - x'|_2` over all pixels.
 
     Raises:
         ValueError: the shapes do not fit, there is NaN or infinity, or n is out of

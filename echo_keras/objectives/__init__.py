@@ -6,7 +6,7 @@ the number of code dimensions, and returns a `RateDistortionModel`, not yet comp
 `penalties` are more layers that codes pass, such as a `TotalCorrelationPenalty`.
 
 All are choices among four terms of the information bottleneck
-\(I(X; Z) - \beta\, I(Z; X)\), each a part of the model:
+`I(X; Z) - beta I(Z; X)`, each a part of the model:
 
 | term | | what it is here |
 | --- | --- | --- |
@@ -35,7 +35,7 @@ model are, as a population, from the data.
 | `vcae` | \(\lambda\, \|\sum_j Var(z_j) - v\|\) + C | |
 | `information_bottleneck` | A + \(H(C\|Z)\), with class labels | 1 to 9 |
 
-The paper weighs C and D by its \(\beta\); here A and B are weighed by `beta` instead,
+The paper weighs C and D by its `beta`; here A and B are weighed by `beta` instead,
 which is its reciprocal.
 
 What a function does not list is set on the layer: build the bottleneck, and hand it to

@@ -1,4 +1,4 @@
-r"""Objectives with discriminators: of codes, term B, and of images, term D."""
+"""Objectives with discriminators: of codes, term B, and of images, term D."""
 
 from collections.abc import Sequence
 
@@ -31,7 +31,7 @@ def aae(
     stochastic: bool = False,
     form: str = "kl",
 ) -> RateDistortionModel:
-    r"""Adversarial autoencoder: \(C + \lambda\, KL[q(z) \,\|\, p(z)]\), terms B and C.
+    """Adversarial autoencoder: `C + lambda KL[q(z) || p(z)]`, terms B and C.
 
     A discriminator that learns as fast as the encoder wins, and codes stay far from the
     prior. Adam at 1e-3 for the autoencoder and 2e-4 for the discriminator, both with
@@ -39,7 +39,7 @@ def aae(
 
     Args:
         encoder, decoder, latent_dim: See `echo_keras.objectives`.
-        weight: Float >= 0, \(\lambda\).
+        weight: Float >= 0, `lambda`.
         discriminator, prior: See `MarginalKLPenalty`.
         stochastic: If True, the encoder gives mean and variance of a Gaussian, whose
             rate has no weight; else it is deterministic.
@@ -183,7 +183,7 @@ def bib_ae(
     form: str = "non_saturating",
     logits: bool = False,
 ) -> RateDistortionModel:
-    r"""Bounded information bottleneck autoencoder: \(\beta (A - B) + C + D\).
+    """Bounded information bottleneck autoencoder: `beta (A - B) + C + D`.
 
     Args:
         encoder, decoder, latent_dim: See `echo_keras.objectives`.

@@ -1,4 +1,4 @@
-r"""Objectives of compression: the rate is the length of a quantized code."""
+"""Objectives of compression: the rate is the length of a quantized code."""
 
 import keras
 
@@ -27,7 +27,7 @@ def shannon_ae(
     dead_code_threshold: int | None = 100,
     initializer: keras.initializers.Initializer | None = None,
 ) -> RateDistortionModel:
-    r"""Compression: \(\beta R_Q + C\), a deterministic code of finite rate.
+    """Compression: `beta R_Q + C`, a deterministic code of finite rate.
 
     Args:
         encoder, decoder, latent_dim: See `echo_keras.objectives`.
@@ -85,7 +85,7 @@ def generative_compression(
     form: str = "non_saturating",
     logits: bool = False,
 ) -> RateDistortionModel:
-    r"""Generative compression: \(\beta R_Q + C + D\), noise added to the codewords.
+    """Generative compression: `beta R_Q + C + D`, noise added to the codewords.
 
     Args:
         encoder, decoder, latent_dim, codewords, beta: As for `shannon_ae`.

@@ -1,4 +1,4 @@
-r"""Objectives that match the codes' marginal to a prior and leave the rate free."""
+"""Objectives that match the codes' marginal to a prior and leave the rate free."""
 
 import math
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def wae(
     estimator: str = "unbiased",
     penalties: Sequence[keras.layers.Layer] = (),
 ) -> RateDistortionModel:
-    r"""Wasserstein autoencoder: \(C + \lambda\, MMD^2[q(z), N(0, I)]\).
+    """Wasserstein autoencoder: `C + lambda MMD^2[q(z), N(0, I)]`.
 
     The kernel is the inverse multiquadric with C = 2 `latent_dim`. With noise of fixed
     variance on the code it is the constrained WAE, the same as the Bounded Information
@@ -43,7 +43,7 @@ def wae(
 
     Args:
         encoder, decoder, latent_dim, penalties: See `echo_keras.objectives`.
-        weight: Float >= 0, \(\lambda\).
+        weight: Float >= 0, `lambda`.
         noise_variance: Float > 0, or None for a deterministic encoder.
         estimator: See `MMDPenalty`; WAE leaves out pairs of an example with itself.
 
@@ -76,11 +76,11 @@ def vcae(
     variance: float | None = None,
     penalties: Sequence[keras.layers.Layer] = (),
 ) -> RateDistortionModel:
-    r"""Variance-constrained autoencoder: \(C + \lambda\, |\sum_j Var(z_j) - v|\).
+    """Variance-constrained autoencoder: `C + lambda |sum_j Var(z_j) - v|`.
 
     Args:
         encoder, decoder, latent_dim, penalties: See `echo_keras.objectives`.
-        weight: Float >= 0, \(\lambda\).
+        weight: Float >= 0, `lambda`.
         noise_variance: Float > 0, or None for a deterministic encoder.
         variance: Float >= 0, v; `latent_dim` if None.
 
@@ -114,14 +114,14 @@ def vim(
     squared: bool = True,
     variant: str = "paper",
 ) -> RateDistortionModel:
-    r"""Variational InfoMax autoencoder: \(C + \lambda\, MMD^2[q(z), p(z)]\).
+    """Variational InfoMax autoencoder: `C + lambda MMD^2[q(z), p(z)]`.
 
     There is no penalty on the information that the encoder lets through; the prior's
     entropy bounds what the code can carry. The encoder is random because its input is.
 
     Args:
         encoder, decoder, latent_dim: See `echo_keras.objectives`.
-        weight: Float >= 0, \(\lambda\).
+        weight: Float >= 0, `lambda`.
         prior: "normal" or "logistic", both of variance 1 in each dimension.
         input_noise: Float >= 0, bound of the noise on the encoder's input in training;
             see `InputNoise`. The distortion compares with the image as it is. None for
@@ -131,7 +131,7 @@ def vim(
             square that Wasserstein autoencoders minimize.
         variant: "paper", or "published_code": what the code of Wasserstein
             autoencoders does, whose settings the paper takes over. It weighs the
-            squared error by .05, which is here \(\lambda / .05\) beside an error of
+            squared error by .05, which is here `lambda / .05` beside an error of
             weight 1, sums the kernel over seven scales, and its noise has a standard
             deviation of .01, cut at .02. (It also moves the encoder's codes to the
             prior's moments first: `training.pretrain_encoder`.)

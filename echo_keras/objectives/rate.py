@@ -1,4 +1,4 @@
-r"""Objectives that weigh the rate of a channel, term A."""
+"""Objectives that weigh the rate of a channel, term A."""
 
 from collections.abc import Sequence
 
@@ -31,7 +31,7 @@ def vae(
     variance_activation: str = "exp",
     seed: int | None = None,
 ) -> RateDistortionModel:
-    r"""VAE and beta-VAE: \(C + \beta\, E\,KL[q(z|x) \,\|\, m(z)]\).
+    """VAE and beta-VAE: `C + beta E KL[q(z|x) || m(z)]`.
 
     With a flow, `flow=IAFBlock(...), context=True, context_units=latent_dim`, it is a
     VAE with an inverse autoregressive flow.
@@ -85,7 +85,7 @@ def echo(
     seed: int | None = None,
     max_magnitude: float | None = None,
 ) -> RateDistortionModel:
-    r"""Echo autoencoder: \(C + \beta\, I(X; Z)\), without a prior.
+    """Echo autoencoder: `C + beta I(X; Z)`, without a prior.
 
     The channel's rate is A - B for the marginal that the channel itself has, whenever
     this has a density; else it is an upper bound (see `metrics.evaluate`).
@@ -134,7 +134,7 @@ def info_vae(
     variance_activation: str = "exp",
     seed: int | None = None,
 ) -> RateDistortionModel:
-    r"""InfoVAE: A, a divergence of q(z) from the prior, and C.
+    """InfoVAE: A, a divergence of q(z) from the prior, and C.
 
     Args:
         encoder, decoder, latent_dim: See `echo_keras.objectives`.
@@ -176,7 +176,7 @@ def info_vae(
 def information_bottleneck(
     encoder: Encoder, bottleneck: keras.layers.Layer, classes: int
 ) -> RateDistortionModel:
-    r"""Supervised bottleneck: \(H(C|Z) + \beta\, I(X; Z)\), trained with labels.
+    """Supervised bottleneck: `H(C|Z) + beta I(X; Z)`, trained with labels.
 
     Args:
         encoder: See `echo_keras.objectives`.

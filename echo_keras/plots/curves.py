@@ -100,11 +100,11 @@ def rate_distortion(
     reference: dict[str, tuple[float, float]] | None = None,
     axes: Axes = None,
 ) -> Figure:
-    r"""Draws rate against distortion, one curve for each method.
+    """Draws rate against distortion, one curve for each method.
 
     Points are models; the line through the Pareto front is drawn, and the tangent of
-    slope -1 to the best model of all: on it \(R + D\) is the lowest -ELBO (the
-    \(\beta = 1\) tangent of Fig. 2, 3 and 5 in the Echo paper).
+    slope -1 to the best model of all: on it `R + D` is the lowest -ELBO (the
+    `beta = 1` tangent of Fig. 2, 3 and 5 in the Echo paper).
 
     Args:
         curves: Dict from a label to points (rate, distortion), nats per example.
@@ -156,12 +156,12 @@ def phase_diagram(
     limits: tuple[tuple[float, float], tuple[float, float]] | None = None,
     axes: Axes = None,
 ) -> Figure:
-    r"""Draws runs in the rate-distortion plane, and the best that all reach together.
+    """Draws runs in the rate-distortion plane, and the best that all reach together.
 
     Every run is a point. The stepwise Pareto front of all runs is black: the least
     distortion that was reached at a rate or below. Its lower convex hull, which
-    time-sharing attains, is grey. The dashed diagonal is \(R + D = \hat H\); if
-    \(\hat H\) is the data entropy, no model lies below it.
+    time-sharing attains, is grey. The dashed diagonal is `R + D = H_hat`; if
+    `H_hat` is the data entropy, no model lies below it.
 
     Args:
         curves: Dict from a label, such as a family of models, to points (rate,
@@ -170,7 +170,7 @@ def phase_diagram(
         fronts: "all", as above; or "each", a stepwise front for each label in its
             colour, and neither black front nor hull. To compare encoders, decoders
             and marginals, group the same runs by each and call three times.
-        entropy: Number \(\hat H\), in nats; the lowest R + D of all runs if None.
+        entropy: Number `H_hat`, in nats; the lowest R + D of all runs if None.
         skew: If True, a second panel shows -ELBO = R + D against R, where differences
             between models of similar -ELBO are easier to see.
         styles: Dict from a label to properties of a `matplotlib.lines.Line2D`, such as

@@ -55,7 +55,7 @@ def with_discriminator_optimizer(
 
 @keras.saving.register_keras_serializable(package="echo_keras")
 class NormalizedAdam(keras.optimizers.Adam):
-    r"""Adam on normalized gradients: \(g / |g|\), for each weight tensor by itself.
+    """Adam on normalized gradients: `g / |g|`, for each weight tensor by itself.
 
     Adam forgets a scale that all gradients share; here a step whose gradients are
     unusually large weighs no more than the others either.

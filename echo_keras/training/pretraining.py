@@ -20,9 +20,9 @@ def pretrain_encoder(
     tolerance: float = 1e-3,
     seed: int = 0,
 ) -> float:
-    r"""Moves the codes of an encoder to mean 0 and covariance I, before training.
+    """Moves the codes of an encoder to mean 0 and covariance I, before training.
 
-    Minimizes \(\frac1d \|\mu\|^2 + \frac1{d^2} \|\Sigma - I\|^2\) of the mean and the
+    Minimizes `1/d ||mu||^2 + 1/d^2 ||Sigma - I||^2` of the mean and the
     covariance of a batch of codes of d dimensions, without noise. The decoder stays as
     it is. A penalty on the distance of q(z) from p(z) then begins near its least value,
     and so do the weights of a decoder that learns from these codes.
