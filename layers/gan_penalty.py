@@ -30,11 +30,11 @@ class GANPenalty(DensityRatioPenalty):
 
     | form | the decoder's term | divergence |
     | --- | --- | --- |
-    | `"js"` | \(-E \log(1 + e^{\ell(\hat x)})\) | 2 JS, the original GAN |
-    | `"non_saturating"` | \(E \log(1 + e^{-\ell(\hat x)})\) | KL[p \|\| p_D] - 2 JS |
-    | `"reverse_kl"` | \(-E\, \ell(\hat x)\) | KL[p \|\| p_D] |
-    | `"forward_kl"` | \(-E\, e^{\ell(\hat x)}\) | KL[p_D \|\| p], the paper's D |
-    | `"wasserstein"` | \(-E\, \ell(\hat x)\) | Wasserstein's distance, times K |
+    | `"js"` | `-E log(1 + e^(l(x_hat)))` | 2 JS, the original GAN |
+    | `"non_saturating"` | `E log(1 + e^(-l(x_hat)))` | KL[p \|\| p_D] - 2 JS |
+    | `"reverse_kl"` | `-E l(x_hat)` | KL[p \|\| p_D] |
+    | `"forward_kl"` | `-E e^(l(x_hat))` | KL[p_D \|\| p], the paper's D |
+    | `"wasserstein"` | `-E l(x_hat)` | Wasserstein's distance, times K |
 
     In the last one `l` is no log-ratio but a critic, which maximizes
     `E l(x) - E l(x_hat)`. It needs a discriminator with a Lipschitz

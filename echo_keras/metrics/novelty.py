@@ -6,11 +6,11 @@ from known ones.
 
 | score | term of the information bottleneck | for models with |
 | --- | --- | --- |
-| `distortion` | C, \(-E \log p(x\|z)\) | any loss of `echo_keras.losses` |
-| `rate` | A, \(KL[q(z\|x) \,\|\, m(z)]\) | a channel |
+| `distortion` | C, `-E log p(x\|z)` | any loss of `echo_keras.losses` |
+| `rate` | A, `KL[q(z\|x) \|\| m(z)]` | a channel |
 | `neg_elbo` | A + C | a channel |
-| `data` | D, \(-\log p_D(x) / p(x)\) as its discriminator learned it | a `GANPenalty` |
-| `marginal` | B, \(-E \log q(z) / p(z)\) likewise | a `MarginalKLPenalty` |
+| `data` | D, `-log p_D(x) / p(x)` as its discriminator learned it | a `GANPenalty` |
+| `marginal` | B, `-E log q(z) / p(z)` likewise | a `MarginalKLPenalty` |
 
 No term needs to be higher where an image is novel. The rate often is lower: an encoder
 that sees nothing it knows stays near the prior. On MNIST with one known digit the rate

@@ -10,10 +10,10 @@ All are choices among four terms of the information bottleneck
 
 | term | | what it is here |
 | --- | --- | --- |
-| A | \(E\, KL[q(z\|x) \|\| p(z)]\) | the rate of a channel, with the weight `beta` |
-| B | \(KL[q(z) \|\| p(z)]\) | `MarginalKLPenalty`, or `MMDPenalty` in its place |
-| C | \(-E \log p(x\|z)\) | the loss that the model is compiled with |
-| D | \(KL[p_D(x) \|\| p(x)]\), or another divergence | `GANPenalty` |
+| A | `E KL[q(z\|x) \|\| p(z)]` | the rate of a channel, with the weight `beta` |
+| B | `KL[q(z) \|\| p(z)]` | `MarginalKLPenalty`, or `MMDPenalty` in its place |
+| C | `-E log p(x\|z)` | the loss that the model is compiled with |
+| D | `KL[p_D(x) \|\| p(x)]`, or another divergence | `GANPenalty` |
 
 In words: A is what it costs to send the code of an example to somebody who knows only
 the prior. B is how far the codes of all examples together are from the prior; A - B
@@ -30,10 +30,10 @@ model are, as a population, from the data.
 | `vae_gan` | A + C + D | 34 |
 | `bib_ae` | A - B + C + D | 26 to 29 |
 | `wae`, `vim` | MMD + C | 32, with MMD for B |
-| `shannon_ae` | \(R_Q\) + C, of a quantized code | 35 |
-| `generative_compression` | \(R_Q\) + C + D, with dither | 36 |
-| `vcae` | \(\lambda\, \|\sum_j Var(z_j) - v\|\) + C | |
-| `information_bottleneck` | A + \(H(C\|Z)\), with class labels | 1 to 9 |
+| `shannon_ae` | `R_Q` + C, of a quantized code | 35 |
+| `generative_compression` | `R_Q` + C + D, with dither | 36 |
+| `vcae` | `lambda \|sum_j Var(z_j) - v\|` + C | |
+| `information_bottleneck` | A + `H(C\|Z)`, with class labels | 1 to 9 |
 
 The paper weighs C and D by its `beta`; here A and B are weighed by `beta` instead,
 which is its reciprocal.
