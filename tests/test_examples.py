@@ -16,14 +16,14 @@ pytestmark = pytest.mark.skipif(
 
 
 def script(notebook):
-    """A notebook's code cells one after another, without lines for the shell.
+    """A notebook's code cells one after another, without IPython's own lines.
 
     Each training has an eighth of its epochs, and a curve its first point.
     """
     cells = json.loads(notebook.read_text())["cells"]
     code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
     lines = "\n\n".join(code).splitlines()
-    text = "\n".join(line for line in lines if not line.startswith("!"))
+    text = "\n".join(re.sub(r"^( *)%.*", r"\1pass", line) for line in lines)
     text, found = re.subn(r"epochs=(\d+)", lambda m: f"epochs={int(m[1]) // 8}", text)
     assert found, f"{notebook.name} trains nothing"
     # A notebook shows the figure that a cell ends with; a script writes it.
@@ -116,7 +116,7 @@ NOTEBOOKS = sorted(p.name for p in EXAMPLES.glob("*.ipynb"))
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_shows_what_it_printed_and_drew(name):
     path = EXAMPLES / name
-    assert path.stat().st_size < 300_000
+    assert path.stat().st_size < 400_000
     cells = json.loads(path.read_text())["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in code] == [*range(1, len(code) + 1)]
@@ -132,4 +132,4 @@ def test_a_notebook_shows_what_it_printed_and_drew(name):
 def test_a_notebook_opens_on_colab_and_installs_itself(name):
     first, second, *_ = json.loads((EXAMPLES / name).read_text())["cells"]
     assert f"/blob/main/examples/{name})" in "".join(first["source"])
-    assert "pip install -q" in "".join(second["source"])
+    assert "%pip install -q" in "".join(second["source"])
