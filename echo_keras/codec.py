@@ -46,6 +46,7 @@ from echo_keras.layers import (
     VectorQuantizer,
     arguments,
 )
+from echo_keras.losses import CategoricalNLL, Distortion
 from echo_keras.metrics.batching import map_batches
 
 
@@ -135,6 +136,9 @@ def encode(model: keras.Model, x: np.ndarray, batch_size: int = 100) -> np.ndarr
     encoder, quantizer, _ = split(model)
     x = arguments.array("x", x, finite=False)
     _check_finite("x must hold", x)
+    loss = getattr(model, "loss", None)
+    if isinstance(loss, Distortion) and not isinstance(loss, CategoricalNLL):
+        loss.check_data(x)  # as where it was trained
     z = encoder.predict(x, batch_size=batch_size, verbose=0)
     _check_finite("model must have an encoder that gives", z)
     return map_batches(quantizer.indices, z, batch_size)

@@ -160,9 +160,14 @@ class RateDistortionModel(keras.Model):
         Callbacks learn that a smaller rate or error is better.
         """
         self._check_targets(x, y)
+        y = _weighted_target(x, y, kwargs.get("sample_weight"))
         held_out = kwargs.get("validation_data")
         if isinstance(held_out, (list, tuple)):
             self._check_targets(*held_out[:2])
+            if len(held_out) == 3:
+                valid, target, weights = held_out
+                target = _weighted_target(valid, target, weights)
+                kwargs["validation_data"] = (valid, target, weights)
         # Keras finds this out for what was compiled, not for a model's own trackers.
         trackers = [self.distortion_tracker, self.rate_tracker, self.neg_elbo_tracker]
         trackers = filter(None, [*trackers, *self.penalty_trackers])
@@ -183,6 +188,8 @@ class RateDistortionModel(keras.Model):
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As in Keras, after a look at the targets; those of `evaluate(x)` are x."""
         self._check_targets(x, y)
+        weights = kwargs.get("sample_weight", args[2] if len(args) > 2 else None)
+        y = _weighted_target(x, y, weights)
         found = super().evaluate(x, y, *args, **kwargs)
         self._check_distortion(float(self.distortion_tracker.result()))
         return found
@@ -321,12 +328,20 @@ def _target(x, y):
     """y, or the input if there is none: that of an autoencoder."""
     if y is not None:
         return y
-    if tree.is_nested(x):
+    inputs = tree.flatten(x)
+    if len(inputs) != 1:
         raise ValueError(
             f"y must be given for a model of several inputs. Received: y=None with "
-            f"{len(tree.flatten(x))} inputs"
+            f"{len(inputs)} inputs"
         )
-    return x
+    return inputs[0]
+
+
+def _weighted_target(x, y, weights):
+    """y, or of weighted arrays the input: Keras drops weights where y is None."""
+    if y is None and weights is not None and hasattr(tree.flatten(x)[0], "shape"):
+        return _target(x, y)
+    return y
 
 
 def made(name: str, value: Any, *given: Any) -> keras.layers.Layer:

@@ -238,6 +238,12 @@ class Channel(Seeded, MethodCalls, LossTerm):
 
     def _add_rate(self, rate, learn):
         """Adds beta x the batch mean of `rate`, (batch,), to the loss."""
+        if len(getattr(rate, "shape", "no tensor")) != 1:
+            found = getattr(rate, "shape", rate)
+            raise ValueError(
+                f"The rate that {type(self).__name__}.draw gives must be one number of "
+                f"each example, (batch,): a sum over the code. Received: {found!r}"
+            )
         mean = batch_mean(rate)
         self.log(self.last_rate, mean)
         rule = self.beta_rule

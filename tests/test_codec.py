@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tools import array, small_networks
 
-from echo_keras import _range_coding, codec, objectives
+from echo_keras import _range_coding, codec, losses, objectives
 from echo_keras.layers import VectorQuantizer
 
 core = pytest.mark.core
@@ -77,6 +77,14 @@ def test_indices_come_back(data):
     found = codec.unpack(layer, codec.pack(layer, indices))
     assert found.dtype == "int32"
     np.testing.assert_array_equal(found, indices)
+
+
+def test_pixels_that_the_loss_refuses_are_not_compressed():
+    bernoulli, x = model(), (data() > 0).astype("float32")
+    bernoulli.compile("sgd", loss=losses.Bernoulli())
+    codec.compress_bytes(bernoulli, x)
+    with pytest.raises(ValueError, match="data of Bernoulli must be"):
+        codec.compress_bytes(bernoulli, 255 * x)
 
 
 def test_a_codeword_of_frequency_zero_can_be_written():

@@ -53,6 +53,26 @@ def test_the_target_of_an_autoencoder_is_its_input():
         assert found[f"{prefix}distortion"][0] == pytest.approx(expected["distortion"])
 
 
+def test_weights_count_where_the_target_is_the_input():
+    model, x = model_of(), data()
+    weights = np.arange(10.0)
+    expected = logs(model, x, x, sample_weight=weights)
+    assert logs(model, x, sample_weight=weights) == pytest.approx(expected, rel=1e-6)
+    valid = (x, None, weights)
+    found = model.fit(
+        x, sample_weight=weights, verbose=0, batch_size=10, validation_data=valid
+    ).history
+    for prefix in ("", "val_"):
+        assert found[f"{prefix}distortion"][0] == pytest.approx(expected["distortion"])
+    assert logs(model, x, sample_weight=np.zeros(10))["loss"] == 0.0
+
+
+@pytest.mark.filterwarnings("ignore:The structure of")
+def test_one_input_in_a_list_is_its_own_target():
+    model, x = model_of(), data()
+    assert logs(model, [x]) == pytest.approx(logs(model, x), rel=1e-6)
+
+
 def test_several_inputs_need_targets():
     inputs = [keras.Input((6,)), keras.Input((2,))]
     features = layers.Concatenate()(inputs)

@@ -221,3 +221,16 @@ def test_weights_without_a_seed_state_load():
     other.build((None, 3))
     other.load_own_variables(store)
     assert float(array(other.beta)) == 0.5
+
+
+@pytest.mark.parametrize("wrong", ["by dimension", "mean", "none"])
+def test_a_rate_that_is_not_one_number_of_each_example_is_refused(wrong):
+    class Wrong(Channel):
+        def draw(self, x, echoes_from="bank"):
+            rates = {"by dimension": ops.square(x), "mean": ops.mean(x), "none": None}
+            return Draw(x, rates[wrong], None)
+
+    with pytest.raises(
+        ValueError, match=r"Wrong.draw gives must be one number of each"
+    ):
+        Wrong()(ops.ones((4, 3)))
