@@ -139,10 +139,10 @@ class Channel(Seeded, MethodCalls, LossTerm):
     policy's compute dtype.
 
     A mask (batch, positions), such as `keras.layers.Masking` makes, passes on with z,
-    and masked positions have no rate. Sample weights that `fit` is given weigh the
-    rate of each example. With `trainable = False` nothing that outlasts a call
-    changes, beta and an Echo bank included; noise is drawn as before. Methods take
-    symbolic tensors: `keras.Model(x, channel.rate(h))` gives the rate of each example.
+    and masked positions have no rate. Sample weights that `fit` of a
+    `RateDistortionModel` is given weigh the rate of each example. With
+    `trainable = False` nothing that outlasts a call changes, beta and an Echo bank
+    included; noise is drawn as before. Methods take symbolic tensors.
 
     Args:
         beta: Float >= 0, the initial weight on the rate; or a `BetaRule`.
