@@ -36,7 +36,7 @@ class VectorQuantizer(Channel):
     with a codebook of its own (a product quantizer; `groups` = d quantizes every
     dimension by itself):
 
-    `z_g` becomes `c_gj + u` with `j = argmin_j |z_g - c_gj|^2`.
+    `z_g` becomes `z_hat_g = c_(g j_g(x)) + u`, `j_g(x) = argmin_j ||z_g - c_gj||^2`.
 
     All positions of a code with several axes share the codebooks. The gradient of
     `z_hat` is handed to z as it is (straight through).
