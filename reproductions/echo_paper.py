@@ -127,6 +127,7 @@ STUDY = Study(
     configure=configure,
     echoes=("batch", "bank"),
     best="val_neg_elbo",
+    measure_every=10,
     described={
         **ECHO_DESCRIBED,
         "variant": f"Of {', '.join(PUBLISHED_OTHERWISE)}, where paper and code differ.",

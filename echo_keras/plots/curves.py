@@ -89,7 +89,9 @@ def _by_metric(history):
             f"histories must hold dicts of lists, or lists of dicts. Received: "
             f"{history!r:.100}"
         )
-    names = history[0] if history else []
+    logs = history[0] if history else {}
+    # Not what `train` measured beside the logs.
+    names = [name for name, value in logs.items() if not isinstance(value, dict)]
     return {name: [logs[name] for logs in history] for name in names}
 
 

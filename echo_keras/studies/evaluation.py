@@ -21,6 +21,7 @@ def evaluated(
     echoes: Sequence[str] = ("bank",),
     samples: int = 1,
     batch_size: int | None = None,
+    training_mode: bool = True,
 ) -> dict[str, Any]:
     """Rate, distortion and -ELBO of test and training data, as a record holds them.
 
@@ -32,6 +33,7 @@ def evaluated(
         echoes: Ways to evaluate, of `metrics.ECHOES`.
         samples: Int >= 1, codes of each example.
         batch_size: Int >= 1, as in training.
+        training_mode: If False, test examples are not evaluated in that mode.
 
     Returns:
         A dict of what `metrics.evaluate` gives, under each of `echoes` and under
@@ -54,7 +56,8 @@ def evaluated(
     found: dict[str, Any] = {
         way: metrics.evaluate(model, x_test, echoes=way, **size) for way in echoes
     }
-    found["training_mode"] = metrics.evaluate(model, x_test, training=True, **size)
+    if training_mode:
+        found["training_mode"] = metrics.evaluate(model, x_test, training=True, **size)
     if x_train is not None:
         seen = metrics.evenly_spaced(x_train, TRAINING_EXAMPLES)
         with warnings.catch_warnings():

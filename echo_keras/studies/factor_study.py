@@ -105,6 +105,7 @@ class FactorStudy(Study):
         "learning_rate": 1e-4,
         "votes": 10_000,
         "points": 10_000,
+        "precision": "float32",
     }
 
     def load(self, config: Config, data_dir: str | None = None) -> Any:

@@ -19,7 +19,8 @@ A record of schema 2 has these keys:
 
 Records that were made before `training_mode`, `training_set`, `rate_by_dimension` and
 `validation` were kept lack these keys; their validation images were test images. Those
-before `parts` lack this key.
+before `parts` lack this key. Those without a `precision` in their configuration, read
+as float32, are of before there was a choice.
 """  # noqa: E501
 
 import importlib.metadata
@@ -152,6 +153,7 @@ def load(path: pathlib.Path) -> Record:
         found = record["schema"]
         if found == SCHEMA:
             _check(record)
+            record["config"].setdefault("precision", "float32")
     except (ValueError, KeyError, TypeError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else f"damage ({error})"
         raise ValueError(

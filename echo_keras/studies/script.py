@@ -188,6 +188,7 @@ DESCRIBED = {
     "schedule": "What becomes of the learning rate in the second half of training.",
     "train_limit": "Train on the first so many examples.",
     "samples": "Codes drawn for each test example.",
+    "precision": "Of what layers compute; weights, noise and rates are float32.",
     "beta": "Weight on the rate.",
     "latent_dim": "Latent dimensions.",
     "filters": "Filters of the first convolution.",
@@ -198,7 +199,10 @@ GO_ON = (
     "Interrupted. The same command goes on: finished runs stay as they are, and what "
     "was running resumes from its last checkpoint."
 )
-CHOICES = {"schedule": training.SCHEDULES}
+CHOICES = {
+    "schedule": training.SCHEDULES,
+    "precision": ("float32", "mixed_bfloat16"),
+}
 WHERE = ("data_dir", *(option.name for option in MANY[1:]))
 
 

@@ -1,6 +1,8 @@
 """A study: many trainings that differ in what is varied, and their records."""
 
+import contextlib
 import dataclasses
+import functools
 import math
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -76,6 +78,9 @@ class Study(Configurations):
         best: Name of a log, such as "val_neg_elbo": the model of the epoch that has the
             lowest is tested as well. It is a log of validation images, and has no
             effect where a data set has none.
+        measure_every: After how many epochs each, beside the logs, test and training
+            data are evaluated, by the first of `echoes`, and the rates by dimension;
+            never if None. Kept in the record as `measured` of the epoch's logs.
         measures: From a name to a function from a `Run` to what the record shall hold.
         prepare: Function called once before runs start, with a configuration, the
             data set, the output folder and data_dir: for what all of them need.
@@ -107,6 +112,7 @@ class Study(Configurations):
         "schedule": "constant",
         "train_limit": None,
         "samples": 1,
+        "precision": "float32",
     }
 
     name: str
@@ -121,6 +127,7 @@ class Study(Configurations):
     transform: Callable[[Any, Config], Any] | None = None
     echoes: Sequence[str] = ("bank",)
     best: str | None = None
+    measure_every: int | None = None
     measures: Mapping[str, Callable[[Run], Any]] = dataclasses.field(
         default_factory=dict
     )
@@ -243,7 +250,7 @@ class Study(Configurations):
         feed = self.feed(config, dataset)
         best = None if feed.get("validation") is None else self.best
         model, history = training.train(
-            lambda: self.build(config, dataset),
+            lambda: self._built(config, dataset),
             directory=folder,
             batch_size=config["batch_size"],
             learning_rate=config["learning_rate"],
@@ -254,6 +261,9 @@ class Study(Configurations):
             tensorboard=tensorboard,
             save_seconds=SAVE_SECONDS,
             best=best,
+            measure=self.measure_every
+            and functools.partial(self.watch, config, dataset),
+            measure_every=self.measure_every or 1,
             force_resume=force_resume,
             **feed,
         )
@@ -270,6 +280,15 @@ class Study(Configurations):
             training.parts(folder),
             best and self._tested_at_best(run, history, tested),
         )
+
+    def _built(self, config: Config, dataset: Any) -> keras.Model:
+        """The model, its layers of the precision that the configuration has."""
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(config.get("precision", before))
+        try:
+            return self.build(config, dataset)
+        finally:
+            keras.config.set_dtype_policy(before)
 
     def _tested_at_best(
         self, run: Run, history: list[dict[str, float]], tested: dict[str, Any]
@@ -325,6 +344,14 @@ class Study(Configurations):
                     "configs must be a list of dicts with dataset and seed, as the "
                     f"method configs makes them. Received: {config!r:.80}"
                 )
+            precision = config.get("precision", "float32")
+            try:
+                keras.dtype_policies.get(precision)
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    "precision must be the name of a Keras dtype policy. Received: "
+                    f"precision={precision!r}"
+                ) from error
         wrong = [way for way in self.echoes if way not in metrics.ECHOES]
         if wrong or isinstance(self.echoes, str):
             raise ValueError(
@@ -376,17 +403,23 @@ class Study(Configurations):
 
     def test(self, run: Run) -> dict[str, Any]:
         """What a record says of test and training data; see `evaluated`."""
-        x_train = metrics.evenly_spaced(run.dataset.x_train, TRAINING_EXAMPLES)
-        if run.dataset.binarize == "dynamic":
-            (x_train,) = binarize("static", run.config["seed"], [x_train])
-        return evaluated(
-            run.model,
-            run.dataset.x_test,
-            x_train,
-            echoes=self.echoes,
-            samples=run.config["samples"],
-            batch_size=run.config["batch_size"],
-        )
+        return self._evaluated(run.model, run.config, run.dataset, echoes=self.echoes)
+
+    def watch(
+        self, config: Config, dataset: Any, model: keras.Model
+    ) -> dict[str, Any]:
+        """What the logs of every `measure_every` epochs hold; see `evaluated`."""
+        shorter = {"echoes": self.echoes[:1], "training_mode": False}
+        return self._evaluated(model, config, dataset, **shorter)
+
+    def _evaluated(
+        self, model: keras.Model, config: Config, dataset: Any, **how: Any
+    ) -> dict[str, Any]:
+        x_train = metrics.evenly_spaced(dataset.x_train, TRAINING_EXAMPLES)
+        if dataset.binarize == "dynamic":
+            (x_train,) = binarize("static", config["seed"], [x_train])
+        size = {key: config[key] for key in ("samples", "batch_size")}
+        return evaluated(model, dataset.x_test, x_train, **size, **how)
 
     def steps_per_epoch(self, config: Config, dataset: Any) -> int:
         """Batches of an epoch, for schedules inside a model."""

@@ -4,7 +4,8 @@ import math
 import os
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 
@@ -57,6 +58,9 @@ class Checkpoint(keras.callbacks.Callback):
         seconds: Float >= 0.
         best: Name of a log, such as "val_neg_elbo": the model of the epoch that has the
             lowest of all is kept as `best.keras`.
+        measure: Function of the model whose result, something that JSON can hold, is
+            added to the logs of an epoch as `measured`; its time is not the epoch's.
+        measure_every: Int >= 1, after how many epochs.
 
     Raises:
         ValueError: an epoch has no log of the name `best`.
@@ -68,8 +72,12 @@ class Checkpoint(keras.callbacks.Callback):
         history: list[dict],
         seconds: float = 0.0,
         best: str | None = None,
+        measure: Callable[[keras.Model], Any] | None = None,
+        measure_every: int = 1,
     ) -> None:
         super().__init__()
+        self.measure = arguments.function("measure", measure, optional=True)
+        self.measure_every = arguments.integer("measure_every", measure_every)
         self.best = arguments.text("best", best, optional=True)
         self.seconds = arguments.number("seconds", seconds, low=0)
         self.saved = -math.inf
@@ -83,6 +91,8 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         logs = {name: float(value) for name, value in logs.items()}
         logs["seconds"] = round(time.monotonic() - self.began, 2)
+        if self.measure is not None and (epoch + 1) % self.measure_every == 0:
+            logs["measured"] = self.measure(self.model)
         self.history.append(logs)
         # Before the logs say so: an epoch that is repeated is compared again.
         if self.best is not None and best_epoch(self.history, self.best) == epoch + 1:

@@ -51,6 +51,8 @@ def train(
     verbose: int | None = None,
     save_seconds: float = 0.0,
     best: str | None = None,
+    measure: Callable[[keras.Model], Any] | None = None,
+    measure_every: int = 10,
     force_resume: bool = False,
 ) -> tuple[keras.Model, list[dict]]:
     """Trains a model by the Echo paper's protocol; goes on where it was interrupted.
@@ -83,6 +85,8 @@ def train(
         verbose: As in `fit`; a bar on a terminal, a line per epoch elsewhere if None.
         save_seconds: Float, see `Checkpoint`: short epochs need not all be saved.
         best: See `Checkpoint`: keeps the model of the lowest of a log too.
+        measure, measure_every: See `Checkpoint`: what else the logs of every so many
+            epochs hold.
         force_resume: If True, goes on with the model, loss and optimizer of the
             checkpoint even where those given here, or the data or the backend, are
             others; a line says what differs.
@@ -110,6 +114,8 @@ def train(
     verbose = check.integer("verbose", verbose, 0, 2, optional=True)
     check.function("build", build), check.function("optimizer", optimizer)
     check.path("directory", directory), check.text("best", best, optional=True)
+    check.function("measure", measure, optional=True)
+    measure_every = check.integer("measure_every", measure_every)
     if loss is not None and not isinstance(loss, keras.losses.Loss):
         raise ValueError(
             f"loss must be one of echo_keras.losses, or None for Bernoulli. "
@@ -178,7 +184,9 @@ def train(
             model, done = job.begun(), 0
         history = read_history(directory, done)[:done] if done else []
         job.note_part(done)
-        checkpoint = Checkpoint(directory, history, save_seconds, best)
+        checkpoint = Checkpoint(
+            directory, history, save_seconds, best, measure, measure_every
+        )
         log = csv_log(directory / "log.csv", done)
         # The log before the checkpoint: what a kill leaves over is cut off above.
         callbacks = [StopOnNaN(), log, checkpoint]
