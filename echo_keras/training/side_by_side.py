@@ -211,8 +211,9 @@ class _Program:
             [jax.numpy.stack(values) for values in zip(*of, strict=True)]
             for of in zip(*map(_values, models), strict=True)
         )
-        self._train = jax.jit(_scan(models[0].train_step), donate_argnums=0)
-        self._test = jax.jit(_scan(models[0].test_step))
+        unrolled = _loops_are_slow(models[0])
+        self._train = _epoch(models[0].train_step, unrolled)
+        self._test = _epoch(models[0].test_step, unrolled)
         self._split = jax.jit(
             lambda state: [
                 [[a[i] for a in of] for of in state] for i in range(len(models))
@@ -231,18 +232,18 @@ class _Program:
             ]
         else:
             feed = [order.astype("int32") for order in orders]
-        # A copy, for the memory of what is trained is used again.
-        state = [*self.state, [np.asarray(b) for b in self.blank]]
+        # The memory of what goes in is used for what comes out.
+        state = [*self.state, [b.copy() for b in self.blank]]
         logs, state = self._over(self._train, state, feed, first.batch_size)
         self.state = state[:3]
         return logs
 
     def test(self, x: Sequence[np.ndarray], batch_size: int) -> list[dict]:
         """Evaluates each model on images of its own, as `evaluate` does; the same."""
-        trainable, other, optimizer = self.state
-        state = [trainable, other, self.blank]
+        *state, optimizer = self.state
+        state = [*state, [b.copy() for b in self.blank]]
         logs, state = self._over(self._test, state, x, batch_size)
-        self.state = [trainable, state[1], optimizer]
+        self.state = [*state[:2], optimizer]
         return logs
 
     def write(self) -> None:
@@ -267,19 +268,53 @@ class _Program:
         return [{name: v[:, i] for name, v in logs.items()} for i in models], state
 
 
-def _scan(step):
+def _loops_are_slow(model):
+    """Whether it convolves on a CPU, where XLA has no fast kernel inside of loops.
+
+    Nor has it one for kernels that differ by model, a convolution in groups.
+    """
+    import jax
+
+    names = {type(layer).__name__ for layer in model._flatten_layers()}
+    convolves = any("Conv" in name or "CNN" in name for name in names)
+    return convolves and jax.default_backend() == "cpu"
+
+
+def _epoch(step, unrolled):
     """An epoch of steps, each of all models; batches are images, or rows of x."""
     import jax
 
-    def epoch(state, x, feed):
-        def one(state, batch):
-            images = x[batch] if batch.ndim == 1 else batch.astype(x.dtype)
-            logs, state = step(tuple(state), (images, images))
-            return [*map(list, state)], logs
+    def of_one(state, x, batch):
+        images = x[batch] if batch.ndim == 1 else batch.astype(x.dtype)
+        logs, state = step(tuple(state), (images, images))
+        return [*map(list, state)], logs
 
-        return jax.lax.scan(jax.vmap(one), state, feed)
+    def of_all(state, x, batches):
+        if not unrolled:
+            return jax.vmap(of_one, (0, None, 0))(state, x, batches)
+        found = [
+            of_one(jax.tree.map(lambda a, i=i: a[i], state), x, batch)
+            for i, batch in enumerate(batches)
+        ]
+        return jax.tree.map(lambda *values: jax.numpy.stack(values), *found)
 
-    return epoch
+    if not unrolled:
+        return jax.jit(
+            lambda state, x, feed: jax.lax.scan(
+                lambda state, batches: of_all(state, x, batches), state, feed
+            ),
+            donate_argnums=0,
+        )
+    compiled = jax.jit(of_all, donate_argnums=0)
+
+    def in_python(state, x, feed):
+        logs = []
+        for batches in feed:
+            state, found = compiled(state, x, batches)
+            logs.append(found)
+        return state, jax.tree.map(lambda *values: np.stack(values), *logs)
+
+    return in_python
 
 
 def _variables(model):
