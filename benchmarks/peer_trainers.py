@@ -130,8 +130,8 @@ def pythae(images):
     return lambda: trainer.train_step(next(epochs))
 
 
-def jax_scan(images, precision):
-    """One compiled program for an epoch, data and state on the device."""
+def jax_loop(images, precision, scanned):
+    """Data and state on the device; a program for a step, or for all of an epoch."""
     import jax
     from jax import lax
     from jax import numpy as jnp
@@ -165,7 +165,7 @@ def jax_scan(images, precision):
         weights.append((jnp.float32(kernel), jnp.zeros(filters)))
     assert sum(w.size for w in jax.tree.leaves(weights)) == WEIGHTS
     dtype = jnp.float32 if precision == "float32" else jnp.bfloat16
-    data, linear = jnp.asarray(images), (heads[0], to_logits[0])
+    linear = heads[0], to_logits[0]
 
     def apply(x, layers, weights):
         for layer, (kernel, bias) in zip(layers, weights, strict=True):
@@ -186,7 +186,7 @@ def jax_scan(images, precision):
         rate = 0.5 * jnp.sum(mean**2 + jnp.exp(log_var) - log_var - 1)
         return (distortion + rate) / len(batch)
 
-    def step(state, batch):
+    def step(data, state, batch):
         weights, m, v, t = state
         rows, key = batch
         value, gradient = jax.value_and_grad(loss)(weights, data[rows], key)
@@ -200,19 +200,23 @@ def jax_scan(images, precision):
         return (weights, m, v, t), value
 
     @functools.partial(jax.jit, donate_argnums=0)
-    def train(state, key):
-        steps = len(data) // BATCH
-        order, noise = jax.random.split(key)
-        rows = jax.random.permutation(order, len(data))[: steps * BATCH]
-        batches = rows.reshape(steps, BATCH), jax.random.split(noise, steps)
-        return lax.scan(step, state, batches)
+    def train(state, data, batches):
+        take = functools.partial(step, data)
+        return lax.scan(take, state, batches) if scanned else take(state, batches)
 
+    data, steps = jnp.asarray(images), len(images) // BATCH
     zeros = jax.tree.map(jnp.zeros_like, weights)
-    state = [(weights, zeros, jax.tree.map(jnp.copy, zeros), 0.0)]
+    state = [(weights, zeros, jax.tree.map(jnp.copy, zeros), jnp.float32(0))]
     keys = map(jax.random.key, itertools.count())
 
     def epoch():
-        state[0], losses = train(state[0], next(keys))
-        assert np.isfinite(losses).all()
+        order, noise = jax.random.split(next(keys))
+        rows = jax.random.permutation(order, len(data)).reshape(steps, BATCH)
+        batches = rows, jax.random.split(noise, steps)
+        losses = []
+        for batch in [batches] if scanned else zip(*batches, strict=True):
+            state[0], found = train(state[0], data, batch)
+            losses.append(found)
+        assert all(np.isfinite(found).all() for found in losses)
 
     return epoch

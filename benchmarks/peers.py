@@ -31,7 +31,7 @@ from peer_trainers import BATCH, LEARNING_RATE
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 OURS = ("fit, arrays", "fit, Batches", "fit, arrays, Echo")
-PEERS = {"torch": ["pythae", "loop", "compiled loop"], "jax": ["scan"]}
+PEERS = {"torch": ["pythae", "loop", "compiled loop"], "jax": ["jitted steps", "scan"]}
 ROWS = [
     (backend, name, precision)
     for backend in ("tensorflow", "jax", "torch")
@@ -94,7 +94,7 @@ def trainer(row):
 
     None where what it needs is not installed.
     """
-    _, name, precision = ROWS[row]
+    backend, name, precision = ROWS[row]
     pixels = np.random.default_rng(0).random((FLAGS.images, 28, 28, 1))
     x = (pixels < 0.2).astype("float32")
     if name in OURS:
@@ -103,8 +103,8 @@ def trainer(row):
         if importlib.util.find_spec("pythae") is None:
             return None
         epoch = peer_trainers.pythae(x)
-    elif name == "scan":
-        epoch = peer_trainers.jax_scan(x, precision)
+    elif backend == "jax":
+        epoch = peer_trainers.jax_loop(x, precision, name == "scan")
     else:
         epoch = peer_trainers.torch_loop(x, precision, name == "compiled loop")
 
