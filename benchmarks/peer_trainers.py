@@ -45,8 +45,8 @@ def torch_networks():
     return encoder, decoder, both
 
 
-def torch_loop(images, precision, compiled=False):
-    """Eager PyTorch, or its loss compiled."""
+def torch_loop(images, precision):
+    """Eager PyTorch: `torch.compile` gains nothing where convolutions are oneDNN's."""
     import torch
     from torch.nn import functional
 
@@ -66,9 +66,6 @@ def torch_loop(images, precision, compiled=False):
         )
         rate = 0.5 * (mean.square() + log_var.exp() - log_var - 1).sum()
         return (distortion + rate) / len(batch)
-
-    if compiled:
-        loss = torch.compile(loss)
 
     def epoch():
         total = torch.zeros(())
