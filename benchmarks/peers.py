@@ -8,9 +8,10 @@ All train a VAE on the Echo paper's network, 1,398,849 weights, with Adam and ba
 of 100 random binary images; one row of each backend has Echo in its place. Each
 backend has a process of its own, which also runs its peers: pythae's trainer and a
 loop on PyTorch, and on JAX a jitted step and a `lax.scan` over the steps of an epoch,
-with the data on the device. The processes stay and train one epoch of each row in turn, A B C A B C, so
-that the machine's drift meets all alike. Prints images per second, and the speed of
-`fit` in units of its peers': median (min to max) over rounds, ratios of one round.
+with the data on the device. The processes stay and train one epoch of each row in
+turn, A B C A B C, so that the machine's drift meets all alike. Prints images per
+second, and the speed of `fit` in units of its peers': median (min to max) over rounds,
+ratios of one round.
 
 What is paid once in a training is not in an epoch: compilation, the first lines of
 `fit`, pythae's `prepare_training`. Nothing logs, saves or validates. pythae's mixed
