@@ -350,6 +350,7 @@ LEFT_OUT = {
     *("inception_features", "discrete_channels", "law", "RateDistortionModel", "names"),
     *("Penalty", "Marginal", "Flow", "Channel", "BetaRule", "Distortion", "AnyLayer"),
     *("made", "RunFolderError", "UnwritableFolderError"),
+    "train_side_by_side",  # of JAX alone: its own tests
     *(
         "decompress",
         "decompress_bytes",
