@@ -132,7 +132,10 @@ class Configurations:
         shown = {
             key: (config[key], value)
             for key, value in self.protocol_of(config).items()
-            if key in config and key not in without
+            if key in config
+            and key not in without
+            # Nobody expects another one, so that it is said where it is.
+            and (key, config[key]) != ("precision", "float32")
         }
         if not self.paper:
             ours = (_said(key, v) for key, (v, _) in shown.items() if v is not None)
