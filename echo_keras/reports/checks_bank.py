@@ -52,7 +52,9 @@ def poisoned_bank(subject: Subject) -> Finding | None:
         if bad:
             wrong = f"{bad} of {len(rows)} rows hold NaN or infinity"
         elif share > allowed and len(counts) == 1 and len(rows) > 1:
-            wrong = f"all of its {len(rows)} rows are the same, so that noise is a number"
+            wrong = (
+                f"all of its {len(rows)} rows are the same, so that noise is a number"
+            )
         elif share > allowed and top > 1:
             wrong = f"one row stands there {top} times among {len(rows)}"
         else:
@@ -76,7 +78,9 @@ def stale_bank(subject: Subject) -> Finding | None:
     (channel,) = subject.echoes
     bank = _rows(channel)
     if len(bank) < 50 or not np.isfinite(bank).all():
-        raise NotApplicable(f"the bank has {len(bank)} rows, or some that are not finite")
+        raise NotApplicable(
+            f"the bank has {len(bank)} rows, or some that are not finite"
+        )
     layer, encoder = subject.layer, subject.encoder
 
     def rows(x):

@@ -133,7 +133,12 @@ def prior_mismatch(subject: Subject) -> Finding | None:
         "Images from the prior are then worse than reconstructions: draw from a law "
         "fitted to the codes (latent_flow.fit_latent_flow, metrics.match_gaussian), "
         "learn the marginal (FlowMarginal, VampPrior), or raise beta.",
-        {"mmd": found, "p": p, "means": mean.tolist(), "deviations": deviation.tolist()},
+        {
+            "mmd": found,
+            "p": p,
+            "means": mean.tolist(),
+            "deviations": deviation.tolist(),
+        },
     )
 
 

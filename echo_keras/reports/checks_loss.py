@@ -52,7 +52,9 @@ def distortion_averaged(subject: Subject) -> Finding | None:
     y, output = subject.targets[:8], subject.outputs[:8].astype("float32")
     name = getattr(loss, "name", None) or getattr(loss, "__name__", repr(loss))
     if y.ndim < 2 or y.shape != output.shape:
-        raise NotApplicable(f"the targets of {name} are not of the shape of the outputs")
+        raise NotApplicable(
+            f"the targets of {name} are not of the shape of the outputs"
+        )
     axes = range(1, y.ndim)
     if "categorical" in str(name):
         axes = axes[:-1]  # classes, over which it sums
@@ -89,7 +91,9 @@ def pixels_out_of_range(subject: Subject) -> Finding | None:
         least, most = 0.0, 1.0
     share = float(((y < least) | (y > most)).mean())
     numbers = {"lowest": low, "highest": high, "share": share}
-    divide = "Divide pixels by 255." if high > 1 and low >= 0 else "Scale the data to it."
+    divide = (
+        "Divide pixels by 255." if high > 1 and low >= 0 else "Scale the data to it."
+    )
     if share:
         return Finding(
             "pixels_out_of_range",

@@ -116,7 +116,9 @@ def _of_history(subject: Subject) -> Finding | None:
         found += f", first in epoch {bad[0] + 1}"
         return _unstable(found, numbers)
     if len(values) < EPOCHS:
-        raise NotApplicable(f"a history of {EPOCHS} epochs is needed: it has {len(values)}")
+        raise NotApplicable(
+            f"a history of {EPOCHS} epochs is needed: it has {len(values)}"
+        )
     late = values[len(values) // 2 :]
     epochs = np.arange(len(late))
     line = np.polyval(np.polyfit(epochs, late, 1), epochs)

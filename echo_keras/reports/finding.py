@@ -91,5 +91,7 @@ class Audit:
             lines = [f"{lines[0]} {looked}"]
         elif looked:
             lines.append(f"Not found: {', '.join(self.clean)}.")
-        lines += [f"Not looked for: {name}: {why}" for name, why in self.skipped.items()]
+        lines += [
+            f"Not looked for: {name}: {why}" for name, why in self.skipped.items()
+        ]
         return "\n".join(lines)

@@ -135,7 +135,9 @@ class Subject:
         """Rate and distortion of each example, at inference."""
         return self.draw_terms()
 
-    def draw_terms(self, training: bool = False) -> tuple[np.ndarray | None, np.ndarray]:
+    def draw_terms(
+        self, training: bool = False
+    ) -> tuple[np.ndarray | None, np.ndarray]:
         """Rate and distortion of each example, with noise of its own at each call."""
         return metrics.per_example(
             self.model,
@@ -226,7 +228,9 @@ def lowest_rate(channel: Channel) -> float:
 def distinct(x: Any) -> int:
     """How many different examples there are."""
     arrays = [np.asarray(a) for a in tree.flatten(x)]
-    return len({b"".join(a[i].tobytes() for a in arrays) for i in range(len(arrays[0]))})
+    return len(
+        {b"".join(a[i].tobytes() for a in arrays) for i in range(len(arrays[0]))}
+    )
 
 
 @contextlib.contextmanager

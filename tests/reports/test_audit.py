@@ -144,7 +144,9 @@ def test_pixels_of_bytes_under_a_squared_error():
 
 
 def test_a_sigmoid_before_a_loss_of_logits():
-    found = one("logits_for_probabilities", plain(losses.Bernoulli(), "sigmoid"), IMAGES)
+    found = one(
+        "logits_for_probabilities", plain(losses.Bernoulli(), "sigmoid"), IMAGES
+    )
     assert "come from a sigmoid" in found.evidence
     assert one("logits_for_probabilities", plain(losses.Bernoulli()), IMAGES) is None
 
@@ -179,7 +181,7 @@ def test_logits_before_a_loss_of_probabilities():
 def test_posterior_collapse(kind, request):
     assert one("posterior_collapse", request.getfixturevalue(kind)) is None
     kwargs = {"d_max": 9, "bank_size": 256} if kind == "echo" else {}
-    collapsed = trained(kind, beta=100.0, epochs=6, **kwargs)
+    collapsed = trained(kind, beta=100.0, epochs=5, **kwargs)
     found = one("posterior_collapse", collapsed)
     floor = 2 * -math.log(bottleneck(collapsed).channel.r) if kind == "echo" else 0.0
     assert found.numbers["lowest_rate"] == pytest.approx(floor, rel=1e-5)
@@ -187,22 +189,35 @@ def test_posterior_collapse(kind, request):
     assert one("inactive_dimensions", collapsed) is None  # said once
 
 
-def fixed_channel(means, log_var=-4.0, noise_variance=None):
-    """A channel of a mean for each dimension that is so many times the input's."""
+def linear(x, kernel, bias=0.0):
+    """A layer of given weights: kernel, (d,), is its diagonal."""
+    kernel = np.diag(np.array(kernel, "float32"))
+    layer = keras.layers.Dense(len(kernel))
+    y = layer(x)
+    layer.set_weights([kernel, np.zeros(len(kernel)) + bias])
+    return y
+
+
+def fixed_channel(means, log_var=-4.0, noise_variance=None, marginal=None):
+    """A channel of a mean for each dimension that is so many times the input's.
+
+    An idle dimension is a draw from the standard normal.
+    """
     inputs = keras.Input((len(means),))
-    mean = inputs * np.array(means, "float32")
-    channel = GaussianSample(noise_variance=noise_variance, seed=0)
-    given = mean
+    channel = GaussianSample(marginal, noise_variance, seed=0)
+    given = linear(inputs, means)
     if noise_variance is None:
-        spread = np.array([log_var if m else 0.0 for m in means], "float32")
-        given = [mean, ops.zeros_like(mean) + spread]
+        spread = [log_var if m else 0.0 for m in means]
+        given = [given, linear(inputs, np.zeros(len(means)), spread)]
     model = keras.Model(inputs, keras.layers.Dense(len(means))(channel(given)))
     model.compile(loss=losses.SquaredError())
     return model
 
 
 def test_inactive_dimensions():
-    found = one("inactive_dimensions", fixed_channel([1, 0, 1, 0]), normal(300, 4), None)
+    found = one(
+        "inactive_dimensions", fixed_channel([1, 0, 1, 0]), normal(300, 4), None
+    )
     assert found.numbers == {"inactive": [1, 3], "dimensions": 4}
     assert found.evidence.endswith("z2, z4.")
     active = fixed_channel([1, 1, 1, 1])
@@ -221,11 +236,7 @@ def test_dimensions_of_fixed_noise_have_a_lowest_rate():
 
 def test_inactive_dimensions_of_a_learned_marginal():
     """Rates are then no sum over dimensions: two draws of a code share its signal."""
-    inputs = keras.Input((2,))
-    mean = inputs * np.array([1.0, 0.0], "float32")
-    prior = echo_keras.layers.Logistic()
-    z = GaussianSample(prior, seed=0)([mean, ops.zeros_like(mean) - 1.0])
-    model = keras.Model(inputs, keras.layers.Dense(2)(z))
+    model = fixed_channel([1, 0], -1.0, marginal=echo_keras.layers.Logistic())
     found = one("inactive_dimensions", model, normal(1000, 2), None)
     assert found.numbers["inactive"] == [1]
 
@@ -260,13 +271,13 @@ def test_the_prior_of_a_penalty_is_compared():
 
 
 def test_the_permutation_test_keeps_its_error_rate():
-    """Of 200 pairs of one law at the rate .1: 20 wrong, with a deviation of 4.2."""
+    """Of 100 pairs of one law at the rate .1: 10 wrong, with a deviation of 3."""
     from echo_keras.reports.checks_code import _permutation_test
 
     random = np.random.RandomState(0)
-    pairs = random.standard_cauchy((200, 2, 20, 1))
+    pairs = random.standard_cauchy((100, 2, 20, 1))
     p = np.array([_permutation_test(z, y, seed) for seed, (z, y) in enumerate(pairs)])
-    assert 8 <= (p[:, 1] <= 0.1).sum() <= 32
+    assert 2 <= (p[:, 1] <= 0.1).sum() <= 18
     # Its statistic is the unbiased squared MMD.
     z, y = normal(5, 2), normal(5, 2, seed=1)
     both = np.concatenate([z, y]).astype("float64")
@@ -330,9 +341,9 @@ def test_rate_above_log_n(vae, echo):
     n = len(np.unique(X_TRAIN, axis=0))
     for model, severity in ((vae, "note"), (echo, "warning")):
         assert one("rate_above_log_n", model) is None
-        found = one("rate_above_log_n", model, X, X_TRAIN[:2].repeat(50, axis=0))
-        assert found.severity == severity and found.numbers["n"] == 2
-        assert found.numbers["rate"] > math.log(2)
+        found = one("rate_above_log_n", model, X, X_TRAIN[:1].repeat(50, axis=0))
+        assert found.severity == severity and found.numbers["n"] == 1
+        assert found.numbers["rate"] > found.numbers["log_n"] == 0.0
     assert math.log(n) > float(metrics.evaluate(vae, X_TRAIN)["rate"])
 
 
