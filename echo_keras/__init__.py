@@ -50,6 +50,7 @@ __all__ = [
     "networks",
     "objectives",
     "plots",
+    "report",
     "reports",
     "studies",
     "training",
@@ -60,8 +61,8 @@ def __getattr__(name):
     # These load scikit-learn, SciPy or Matplotlib: not before they are needed.
     if name in _LAZY:
         return _importlib.import_module(f"{__name__}.{name}")
-    if name == "audit":
-        return __getattr__("reports").audit
+    if name in ("audit", "report"):
+        return getattr(__getattr__("reports"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -2,5 +2,15 @@
 
 from .audit import CHECKS, audit
 from .finding import Audit, Finding
+from .hub import push_to_hub, write_for_hub
+from .report import report
 
-__all__ = ["CHECKS", "Audit", "Finding", "audit"]
+__all__ = [
+    "CHECKS",
+    "Audit",
+    "Finding",
+    "audit",
+    "push_to_hub",
+    "report",
+    "write_for_hub",
+]
