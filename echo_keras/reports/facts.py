@@ -154,7 +154,11 @@ def _made_of(subject):
 
 def _named(layer):
     kind = type(layer).__name__
-    return kind if kind.lower() in layer.name.replace("_", "") else f"{layer.name} ({kind})"
+    return (
+        kind
+        if kind.lower() in layer.name.replace("_", "")
+        else f"{layer.name} ({kind})"
+    )
 
 
 def _made(subject):

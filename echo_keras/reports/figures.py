@@ -81,7 +81,11 @@ def sections(subject: Subject, points: dict, history: dict | None) -> Iterator[S
     ]
     if history:
         drawing.append(
-            ("Training", "Logs of each epoch, validation dashed.", lambda: _epochs(history))
+            (
+                "Training",
+                "Logs of each epoch, validation dashed.",
+                lambda: _epochs(history),
+            )
         )
     for title, text, draw in drawing:
         try:

@@ -174,11 +174,11 @@ def card(
     metadata["tags"] = list(dict.fromkeys([*known, *tags]))
     if metrics and dataset:
         result = {
-            "task": {"type": "image-feature-extraction"},
+            "task": {"type": "feature-extraction"},
             "dataset": {"name": dataset, "type": dataset, "split": "test"},
             "metrics": metrics,
         }
-        metadata["model-index"] = [{"name": name, "results": [result]}]
+        metadata["model-index"] = [{"name": facts.title, "results": [result]}]
     # Each value as JSON, which YAML contains.
     lines = [f"{key}: {json.dumps(value)}" for key, value in metadata.items()]
     rows = [f"| {' | '.join(row)} |" for row in rows_of_measures(facts)]
@@ -200,7 +200,11 @@ def card(
         "",
     ]
     if rows:
-        parts += ["| data | measure | nats | bits |", "| --- | --- | --- | --- |", *rows]
+        parts += [
+            "| data | measure | nats | bits |",
+            "| --- | --- | --- | --- |",
+            *rows,
+        ]
     else:
         parts.append(f"Not measured: {_line(facts.unmeasured)}")
     parts += [

@@ -150,7 +150,8 @@ def _audit(audit: Audit) -> str:
         found.append(_paragraph(f"Not found: {', '.join(audit.clean)}.", "soft"))
     if audit.skipped:
         items = "".join(
-            f"<li>{_text(name)}: {_text(why)}</li>" for name, why in audit.skipped.items()
+            f"<li>{_text(name)}: {_text(why)}</li>"
+            for name, why in audit.skipped.items()
         )
         found.append(
             f'<details class="soft"><summary>Not looked for: {len(audit.skipped)}'
