@@ -70,8 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     doctor = command(
         "doctor",
         _doctor,
-        "say what is whole, what is not and what to do: of a folder of a training or of "
-        "a study's records; or of a model, with data its audit",
+        "say what is whole, what is not and what to do: of a folder of a training or "
+        "of a study's records; or of a model, with data its audit",
         ("path", "a folder, or a model saved as .keras"),
     )
     for each in (report, doctor):

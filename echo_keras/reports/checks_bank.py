@@ -28,15 +28,15 @@ def empty_bank(subject: Subject) -> Finding | None:
     return Finding(
         "empty_bank",
         "error",
-        f"The bank of {', '.join(empty)} holds no row: at inference the channel adds no "
-        f"noise, z = f(x), and the rate that it logs is not that of this code.",
+        f"The bank of {', '.join(empty)} holds no row: at inference the channel adds "
+        f"no noise, z = f(x), and the rate that it logs is not that of this code.",
         "Train the model, or load its weights after training rather than before.",
         {"channels": empty},
     )
 
 
 def poisoned_bank(subject: Subject) -> Finding | None:
-    """A bank with NaN, with rows that are all alike, or with one row again and again."""
+    """A bank with NaN, with rows that are all alike, or one again and again."""
     given = subject.whole_x if subject.whole_train is None else subject.whole_train
     different = distinct(given)
     for channel in subject.echoes:
@@ -62,8 +62,8 @@ def poisoned_bank(subject: Subject) -> Finding | None:
         return Finding(
             "poisoned_bank",
             "error",
-            f"The bank of {channel.name} is damaged: {wrong}. Every prediction and every "
-            f"draw from q(z) contains it.",
+            f"The bank of {channel.name} is damaged: {wrong}. Every prediction and "
+            f"every draw from q(z) contains it.",
             "Find the training batches that do it (padding, blank images, NaN), give "
             "them sample weight 0, and run an epoch: new rows replace the old.",
             numbers,
@@ -115,8 +115,8 @@ def stale_bank(subject: Subject) -> Finding | None:
     return Finding(
         "stale_bank",
         "warning",
-        f"{moved.sum()} of {d} columns of the bank of {channel.name} do not have the law "
-        f"that the encoder gives on {few}: of {name} the means differ by "
+        f"{moved.sum()} of {d} columns of the bank of {channel.name} do not have the "
+        f"law that the encoder gives on {few}: of {name} the means differ by "
         f"{abs(gap[worst]):.2g} standard deviations and the spreads by a factor of "
         f"{factor[worst]:.2g}.",
         "Run an epoch with learning rate 0 on shuffled training data, which fills the "

@@ -7,8 +7,13 @@ from scipy import stats
 from sklearn.metrics import pairwise_distances
 
 from echo_keras import metrics
-from echo_keras.layers import EchoSample, GaussianSample, MMDPenalty, StandardNormal
-from echo_keras.layers import VectorQuantizer
+from echo_keras.layers import (
+    EchoSample,
+    GaussianSample,
+    MMDPenalty,
+    StandardNormal,
+    VectorQuantizer,
+)
 from echo_keras.layers.backend import no_gradients
 from echo_keras.model import find_layers
 
@@ -97,8 +102,8 @@ def total_correlation(subject: Subject) -> Finding | None:
         "note",
         f"The total correlation of the code is {found:.3g} nats, where {n} codes of "
         f"independent dimensions give {expected:.2g} and with probability "
-        f"{1 - subject.error_rate:.0%} at most {limit:.2g}; the strongest correlation of "
-        f"two dimensions is {pair:.2f}.",
+        f"{1 - subject.error_rate:.0%} at most {limit:.2g}; the strongest correlation "
+        f"of two dimensions is {pair:.2f}.",
         "A prior of independent dimensions cannot match this code: sample by "
         "latent_flow.fit_latent_flow or a FlowMarginal; for independent dimensions add "
         "a TotalCorrelationPenalty.",
@@ -128,8 +133,8 @@ def prior_mismatch(subject: Subject) -> Finding | None:
         f"The codes of {n} examples are not draws from {type(prior).__name__}: squared "
         f"MMD {found:.3g}, p = {p:.3g} in a permutation test at the level "
         f"{subject.error_rate:g}. Standard deviations go from "
-        f"{deviation.min():.2g} to {deviation.max():.2g}, and the mean furthest away is "
-        f"that of z{worst + 1}, {mean[worst]:.2g}.",
+        f"{deviation.min():.2g} to {deviation.max():.2g}, and the mean furthest away "
+        f"is that of z{worst + 1}, {mean[worst]:.2g}.",
         "Images from the prior are then worse than reconstructions: draw from a law "
         "fitted to the codes (latent_flow.fit_latent_flow, metrics.match_gaussian), "
         "learn the marginal (FlowMarginal, VampPrior), or raise beta.",

@@ -1,4 +1,4 @@
-"""Checks of weights, data and loss: what makes all other numbers mean something else."""
+"""Checks of weights, data and loss: what makes other numbers mean something else."""
 
 import math
 
@@ -36,8 +36,8 @@ def not_finite(subject: Subject) -> Finding | None:
         f"examples."
         if not bad
         else f"NaN or infinity is in {what}.",
-        "Train again with a smaller learning rate or clipped gradients (clipnorm of the "
-        "optimizer); training.StopOnNaN ends a run where it begins.",
+        "Train again with a smaller learning rate or clipped gradients (clipnorm of "
+        "the optimizer); training.StopOnNaN ends a run where it begins.",
         {"weights": bad, "examples": rows},
     )
 
@@ -76,8 +76,8 @@ def distortion_averaged(subject: Subject) -> Finding | None:
         f"The loss {name} is a mean over {factor} values of an example, where the rate "
         f"is a sum: the model is trained as if beta were {factor} times what it is set "
         f"to.",
-        "Compile with a loss of echo_keras.losses, such as Bernoulli() or Gaussian(), or "
-        f"multiply this one by {factor}.",
+        "Compile with a loss of echo_keras.losses, such as Bernoulli() or Gaussian(), "
+        f"or multiply this one by {factor}.",
         {"loss": str(name), "values": factor, "axes": averaged},
     )
 
@@ -134,9 +134,10 @@ def logits_for_probabilities(subject: Subject) -> Finding | None:
             "logits_for_probabilities",
             "error",
             f"The outputs go from {low:.3g} to {high:.3g}, and {type(loss).__name__} "
-            f"takes probabilities: what is beyond [0, 1] is cut off without a gradient.",
-            "Compile with a loss from logits: echo_keras.losses.Bernoulli(), or Keras's "
-            "with from_logits=True.",
+            f"takes probabilities: what is beyond [0, 1] is cut off without a "
+            f"gradient.",
+            "Compile with a loss from logits: echo_keras.losses.Bernoulli(), or "
+            "Keras's with from_logits=True.",
             numbers,
         )
     if not from_logits or not inside:

@@ -99,8 +99,8 @@ def unstable_validation(subject: Subject) -> Finding | None:
         "unstable_validation",
         "warning",
         f"{REPEATS} evaluations of the same {subject.n} examples give -ELBOs with a "
-        f"standard deviation of {noise:.3g} nats, where the standard error over examples "
-        f"is {error:.3g}: their noise is not independent.",
+        f"standard deviation of {noise:.3g} nats, where the standard error over "
+        f"examples is {error:.3g}: their noise is not independent.",
         "Evaluate with more samples (metrics.evaluate(samples=10)) and look for noise "
         "that a whole batch shares.",
         {"deviation": noise, "standard_error": error},
@@ -129,8 +129,9 @@ def _of_history(subject: Subject) -> Finding | None:
     numbers |= {"noise": noise, "rise": rise, "best_epoch": best + 1}
     if noise > NOISE * level:
         return _unstable(
-            f"In the later half of {len(values)} epochs {name} leaves a straight line by "
-            f"{noise:.3g} nats (standard deviation), {noise / level:.1%} of its value",
+            f"In the later half of {len(values)} epochs {name} leaves a straight line "
+            f"by {noise:.3g} nats (standard deviation), {noise / level:.1%} of its "
+            f"value",
             numbers,
         )
     if rise > RISE * abs(float(values[best])):

@@ -45,8 +45,8 @@ def sections(subject: Subject, points: dict, history: dict | None) -> Iterator[S
     drawing: list[tuple[str, str, Callable[[], Figure]]] = [
         (
             "Rate and distortion",
-            "The model in the rate-distortion plane, in nats per example: on the dotted "
-            "line rate + distortion is the least that is shown.",
+            "The model in the rate-distortion plane, in nats per example: on the "
+            "dotted line rate + distortion is the least that is shown.",
             lambda: _plane(points),
         ),
         (
@@ -56,14 +56,15 @@ def sections(subject: Subject, points: dict, history: dict | None) -> Iterator[S
         ),
         (
             "Reconstructions",
-            "Held-out images, below them what the decoder makes of one code of each, and "
-            "of the mean of ten.",
+            "Held-out images, below them what the decoder makes of one code of each, "
+            "and of the mean of ten.",
             lambda: _reconstructions(subject),
         ),
         (
             "Samples and their nearest training images",
-            "Decoded draws from the model's law of codes, below each the training image "
-            "that is nearest to it in Euclidean distance. A copy would look the same.",
+            "Decoded draws from the model's law of codes, below each the training "
+            "image that is nearest to it in Euclidean distance. A copy would look the "
+            "same.",
             lambda: _samples(subject),
         ),
         (

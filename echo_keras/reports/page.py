@@ -37,8 +37,9 @@ th[scope=row] { font-weight: 500; color: var(--soft); white-space: nowrap; }
   font-variant-numeric: tabular-nums; }
 code { font: .9em ui-monospace, Consolas, monospace; overflow-wrap: anywhere; }
 figure { margin: .75rem 0; }
-figure img { display: block; width: 100%; max-width: 36rem; height: auto; background: #fff;
-  padding: .5rem; border: 1px solid var(--line); border-radius: .375rem; }
+figure img { display: block; width: 100%; max-width: 36rem; height: auto;
+  background: #fff; padding: .5rem; border: 1px solid var(--line);
+  border-radius: .375rem; }
 figcaption { margin-top: .4rem; max-width: 44rem; }
 .finding { background: var(--card); border-left: .3rem solid; padding: .6rem .9rem;
   margin: .75rem 0; border-radius: 0 .375rem .375rem 0; }
@@ -131,9 +132,10 @@ def _numbers(facts: Facts) -> str:
         f'<div class="scroll"><table class="numbers"><thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}</tbody></table></div>\n"
         + _paragraph(
-            "Means over examples ± their standard errors. The -ELBO is rate + distortion, "
-            "whatever beta is; it bounds -log p(x) where the loss is a likelihood and the "
-            "rate that of a prior. log n bounds what any code tells of n examples.",
+            "Means over examples ± their standard errors. The -ELBO is rate + "
+            "distortion, whatever beta is; it bounds -log p(x) where the loss is a "
+            "likelihood and the rate that of a prior. log n bounds what any code "
+            "tells of n examples.",
             "soft",
         )
     )

@@ -12,8 +12,14 @@ import numpy as np
 from keras import ops, tree
 
 from echo_keras import metrics
-from echo_keras.layers import Channel, EchoSample, GANPenalty, GaussianSample
-from echo_keras.layers import StandardNormal, arguments
+from echo_keras.layers import (
+    Channel,
+    EchoSample,
+    GANPenalty,
+    GaussianSample,
+    StandardNormal,
+    arguments,
+)
 from echo_keras.layers.bottleneck import Bottleneck
 from echo_keras.metrics.batching import count
 from echo_keras.metrics.forward import forward_pass
@@ -26,7 +32,7 @@ class NotApplicable(ValueError):
 
 @contextlib.contextmanager
 def own_noise(model: keras.Model, seed: int) -> Iterator[None]:
-    """Inside, the model's generators begin from a seed; afterwards they go on as before.
+    """Inside, the model's generators begin from a seed; afterwards as if nothing was.
 
     What is drawn is then the same in every process, and the model is left as it was.
     """
@@ -159,8 +165,8 @@ class Subject:
         found = [c for c in layers if isinstance(c, Bottleneck | Channel)]
         if len(found) != 1 or not getattr(self.model, "inputs", None):
             raise NotApplicable(
-                "the model must be functional, with one bottleneck or channel among its "
-                f"layers: it has {len(found)}"
+                "the model must be functional, with one bottleneck or channel among "
+                f"its layers: it has {len(found)}"
             )
         return found[0]
 
