@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from echo_keras.layers import EchoSample, arguments
+from echo_keras.layers import EchoSample
 from echo_keras.metrics.batching import with_standard_error
 
 from .finding import Finding
@@ -81,7 +81,7 @@ def unstable_validation(subject: Subject) -> Finding | None:
     Without a history: an evaluation that its own noise moves by more than its standard
     error over examples.
     """
-    if subject.history is not None:
+    if subject.logs is not None:
         return _of_history(subject)
     drawn = [subject.terms, *(subject.draw_terms() for _ in range(REPEATS - 1))]
     totals = [sum(a for a in pair if a is not None) for pair in drawn]
@@ -108,7 +108,7 @@ def unstable_validation(subject: Subject) -> Finding | None:
 
 
 def _of_history(subject: Subject) -> Finding | None:
-    name, values = _validation(subject.history)
+    name, values = _validation(subject.logs)
     bad = np.flatnonzero(~np.isfinite(values))
     numbers: dict[str, Any] = {"log": name, "epochs": len(values)}
     if len(bad):
@@ -155,23 +155,11 @@ def _unstable(evidence, numbers):
     )
 
 
-def _validation(history):
+def _validation(logs):
     """The name and values of the log that validation is judged by."""
-    history = getattr(history, "history", history)
-    if isinstance(history, list | tuple) and all(isinstance(h, dict) for h in history):
-        names = history[0] if history else {}
-        history = {k: [logs.get(k) for logs in history] for k in names}
-    if not isinstance(history, dict):
-        raise ValueError(
-            "history must be what fit returns, its dict of lists, or a list of dicts. "
-            f"Received: history={history!r:.100}"
-        )
     for name in LOGS:
-        if name in history:
-            values = arguments.array(
-                f"history[{name!r}]", history[name], "(epochs,)", (1,), finite=False
-            )
-            return name, values.astype("float64")
+        if name in logs:
+            return name, np.array(logs[name])
     raise NotApplicable(f"the history has none of {', '.join(LOGS)}")
 
 

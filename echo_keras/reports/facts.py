@@ -96,7 +96,7 @@ def gather(
                 )
     except ValueError as error:
         unmeasured = " ".join(str(error).split())
-    logs = getattr(history, "history", history)
+    logs = {title: subject.logs} if subject.logs else None
     return Facts(
         title,
         description,
@@ -105,7 +105,7 @@ def gather(
         measures,
         unmeasured,
         look_for(subject, tuple(CHECKS)),
-        list(sections(subject, _curves(points, measures), logs and {title: logs})),
+        list(sections(subject, _curves(points, measures), logs)),
         _made(subject),
     )
 

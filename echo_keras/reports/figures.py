@@ -146,7 +146,6 @@ def _plane(points):
 def _epochs(history):
     names = ("neg_elbo", "rate", "distortion", "loss")
     (logs,) = history.values()
-    logs = logs[0] if isinstance(logs, list) else logs
     known = [n for n in names if n in logs or f"val_{n}" in logs]
     shown = [n for n in known if n != "loss"] or known
     figure, several = _axes(1.7 * len(shown) + 0.2, len(shown) or 1)

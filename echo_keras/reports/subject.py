@@ -84,7 +84,7 @@ class Subject:
         examples = arguments.integer("examples", examples, low=2)
         self.seed = arguments.seed(seed, optional=False)
         self.batch_size = arguments.integer("batch_size", batch_size, optional=True)
-        self.history = history
+        self.logs = None if history is None else logs_of(history)
         self.whole_x, self.whole_train = x, x_train
         self.x, self.y = _some(x, examples), None if y is None else _some(y, examples)
         self.x_train = None if x_train is None else _some(x_train, examples)
@@ -218,6 +218,27 @@ def _some(x: Any, n: int) -> Any:
         lambda a: ops.convert_to_numpy(a) if ops.is_tensor(a) else np.asarray(a), x
     )
     return tree.map_structure(lambda a: metrics.evenly_spaced(a, n), x)
+
+
+def logs_of(history: Any) -> dict[str, list[Any]]:
+    """What `fit` or `training.train` returned, as a list of values for each log."""
+    history = getattr(history, "history", history)
+    are_logs = isinstance(history, list | tuple) and len(history)
+    if are_logs and all(isinstance(logs, dict) for logs in history):
+        # Not what `train` measured beside the logs.
+        names = [k for k, v in history[0].items() if not isinstance(v, dict)]
+        history = {name: [logs.get(name) for logs in history] for name in names}
+    if not isinstance(history, dict) or not history:
+        raise ValueError(
+            "history must be what fit returns, its dict of lists, or a list of dicts, "
+            f"one for each epoch. Received: history={history!r:.100}"
+        )
+    return {
+        name: arguments.array(f"history[{name!r}]", values, "(epochs,)", (1,), False)
+        .astype("float64")
+        .tolist()
+        for name, values in history.items()
+    }
 
 
 def lowest_rate(channel: Channel) -> float:
