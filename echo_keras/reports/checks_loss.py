@@ -85,6 +85,8 @@ def distortion_averaged(subject: Subject) -> Finding | None:
 def pixels_out_of_range(subject: Subject) -> Finding | None:
     """Targets that the loss is no loss of, or pixels from 0 to 255."""
     loss, y = _loss(subject.model), subject.targets
+    if not np.isfinite(y).any():
+        raise NotApplicable("no target is a finite number")
     low, high = float(np.nanmin(y)), float(np.nanmax(y))
     least, most = getattr(loss, "support", (-math.inf, math.inf))
     if _is_cross_entropy(loss):

@@ -69,6 +69,9 @@ class Subject:
     ) -> None:
         self.model = arguments.layer("model", model, kind=keras.Model)
         count(x)
+        for name, given in (("x", x), ("x_train", x_train), ("y", y)):
+            for each in [] if given is None else tree.flatten(given):
+                arguments.array(name, each, finite=False)
         if x_train is not None:
             count(x_train)
             if len(tree.flatten(x_train)) != len(tree.flatten(x)):
@@ -262,7 +265,8 @@ def distinct(x: Any) -> int:
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Without the warnings that a finding says better."""
+    """Without warnings of what a finding says better: log n, values that are alike."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The rate")
+        warnings.simplefilter("ignore", RuntimeWarning)
         yield

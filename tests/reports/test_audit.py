@@ -31,24 +31,26 @@ def binary(n, seed=0):
 X, X_TRAIN = binary(300, 1), binary(600, 2)
 
 
-def trained(kind="echo", beta=0.1, epochs=4, latent_dim=2, **kwargs):
+def trained(kind="echo", beta=0.02, epochs=8):
     keras.utils.set_random_seed(0)
     encoder, decoder = small_networks()
+    # The more echoes, the lower the lowest rate.
+    kwargs = {"d_max": 49, "bank_size": 256} if kind == "echo" else {}
     build = {"echo": objectives.echo, "vae": objectives.vae}[kind]
-    model = build(encoder, decoder, latent_dim, beta=beta, **kwargs)
-    model.compile(keras.optimizers.Adam(0.01), loss=losses.Bernoulli())
-    model.fit(X_TRAIN, batch_size=50, epochs=epochs, verbose=0)
+    model = build(encoder, decoder, 2, beta=beta, **kwargs)
+    model.compile(keras.optimizers.Adam(0.02), loss=losses.Bernoulli())
+    model.fit(X_TRAIN, batch_size=100, epochs=epochs, verbose=0)
     return model
 
 
 @pytest.fixture(scope="module")
 def echo():
-    return trained(d_max=9, bank_size=256)
+    return trained()
 
 
 @pytest.fixture(scope="module")
 def vae():
-    return trained("vae")
+    return trained("vae", beta=0.1)
 
 
 def one(name, model, x=X, x_train=X_TRAIN, **kwargs):
@@ -180,8 +182,7 @@ def test_logits_before_a_loss_of_probabilities():
 @pytest.mark.parametrize("kind", ["echo", "vae"])
 def test_posterior_collapse(kind, request):
     assert one("posterior_collapse", request.getfixturevalue(kind)) is None
-    kwargs = {"d_max": 9, "bank_size": 256} if kind == "echo" else {}
-    collapsed = trained(kind, beta=100.0, epochs=5, **kwargs)
+    collapsed = trained(kind, beta=100.0, epochs=14)
     found = one("posterior_collapse", collapsed)
     floor = 2 * -math.log(bottleneck(collapsed).channel.r) if kind == "echo" else 0.0
     assert found.numbers["lowest_rate"] == pytest.approx(floor, rel=1e-5)
@@ -314,7 +315,7 @@ def test_poisoned_bank(poison, sentence, as_it_was):
 
 def test_few_examples_may_repeat(as_it_was):
     bank = bottleneck(as_it_was).channel.bank
-    bank.assign(np.tile(array(bank)[:16], (16, 1)))
+    bank.assign(np.tile(np.unique(array(bank), axis=0)[:16], (16, 1)))
     assert one("poisoned_bank", as_it_was, X[:16], X_TRAIN[:16]) is None
     assert "16 times" in one("poisoned_bank", as_it_was).evidence
 
