@@ -66,8 +66,8 @@ def main() -> None:
             title="Echo autoencoder of handwritten digits",
             description="The autoencoder of README.md with an Echo channel of 16 "
             "dimensions at beta 1, beside others at beta 0.3 and 3 and beside Gaussian "
-            "channels. An example of a report, and of no other use: 1,097 training "
-            "images, each pixel drawn once from its grey value. " + digits.description,
+            "channels. An example of a report, and of no other use. Data: "
+            f"{digits.description}.",
             points=points,
             history=shown[1],
             date="2026-11-28",

@@ -105,19 +105,9 @@ def gather(
         measures,
         unmeasured,
         look_for(subject, tuple(CHECKS)),
-        list(sections(subject, _curves(points, measures), logs)),
+        list(sections(subject, points or {}, measures, logs)),
         _made(subject),
     )
-
-
-def _curves(points, measures):
-    """The points of the rate-distortion plane, the model's own among them."""
-    found = dict(points or {})
-    for name, measured in measures.items():
-        if "rate" in measured:
-            label = "on its training data" if name == "training" else name
-            found[label] = [(measured["rate"], measured["distortion"])]
-    return found
 
 
 def rows_of_measures(facts: Facts) -> list[tuple[str, str, str, str]]:

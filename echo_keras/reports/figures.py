@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -15,6 +15,7 @@ from echo_keras import metrics, plots
 from echo_keras.layers import GaussianSample
 from echo_keras.layers.backend import no_gradients
 from echo_keras.losses import Distortion
+from echo_keras.plots._figure import Points
 
 from .subject import NotApplicable, Subject, own_noise
 
@@ -40,14 +41,19 @@ class Section(NamedTuple):
     png: bytes | None
 
 
-def sections(subject: Subject, points: dict, history: dict | None) -> Iterator[Section]:
+def sections(
+    subject: Subject,
+    points: dict[str, Points],
+    measures: dict[str, dict[str, float]],
+    history: dict[str, Any] | None,
+) -> Iterator[Section]:
     """All sections of a report that are figures."""
     drawing: list[tuple[str, str, Callable[[], Figure]]] = [
         (
             "Rate and distortion",
             "The model in the rate-distortion plane, in nats per example: on the "
-            "dotted line rate + distortion is the least that is shown.",
-            lambda: _plane(points),
+            "dotted line rate + distortion is the least of the test data.",
+            lambda: _plane(points, measures),
         ),
         (
             "Rate by dimension",
@@ -125,19 +131,26 @@ def _of_images(rows):
     return _axes(0.42 * rows + 0.1)[1]
 
 
-def _plane(points):
-    if "test" not in points:
+def _plane(points, measures):
+    stars = {
+        "this model" if data == "test" else "on its training data": (
+            found["rate"],
+            found["distortion"],
+        )
+        for data, found in measures.items()
+        if "rate" in found
+    }
+    if "this model" not in stars:
         raise NotApplicable("the model has no rate and distortion in nats")
+    curves = points or {"test data": [stars["this model"]]}
     figure, (axes,) = _axes(3.4)
-    every = np.concatenate([np.reshape(p, (-1, 2)) for p in points.values()])
+    every = [*curves.values(), *([star] for star in stars.values())]
+    every = np.concatenate([np.reshape(p, (-1, 2)) for p in every])
     # Room around points that lie close together.
     low, high = every.min(axis=0), every.max(axis=0)
     room = np.maximum(0.12 * (high - low), [1.0, 2.0])
     axes.plot(*np.stack([low - room, high + room]).T, alpha=0.0)
-    (rate, distortion), *_ = points["test"]
-    curves = {label: p for label, p in points.items() if label != "test"}
-    star = {"this model": (rate, distortion)}
-    plots.rate_distortion(curves or {"test": points["test"]}, reference=star, axes=axes)
+    plots.rate_distortion(curves, reference=stars, axes=axes)
     # Above the axes, where it covers no point.
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8)
     return figure
