@@ -119,8 +119,8 @@ def audit(
     >>> model.compile(loss=losses.Bernoulli())
     >>> print(audit(model, np.ones((20, 8)), checks=["empty_bank"]))
     error: empty_bank
-        The bank of channel holds no row: at inference the channel adds no noise, z =
-        f(x), and the rate that it logs is not that of this code.
+        The bank of channel holds no row: at inference the channel adds no noise, z
+        = f(x), and the rate that it logs is not that of this code.
         Train the model, or load its weights after training rather than before.
 
     References:

@@ -37,7 +37,7 @@ class Finding:
 
     def __str__(self) -> str:
         lines = [
-            textwrap.fill(text, 88, initial_indent=" " * 4, subsequent_indent=" " * 4)
+            textwrap.fill(text, 80, initial_indent=" " * 4, subsequent_indent=" " * 4)
             for text in (self.evidence, self.remedy)
         ]
         return "\n".join([f"{self.severity}: {self.name}", *lines])
