@@ -12,7 +12,7 @@ from echo_keras.layers import EchoSample
 from echo_keras.layers.bottleneck import Bottleneck
 
 from .finding import Finding
-from .subject import NotApplicable, Subject, distinct
+from .subject import NotApplicable, Subject, repeats
 
 MOVED = 0.25  # standard deviations that a mean may differ from that of today's rows
 LOG_S = 0.4  # a standard deviation of log s below which it counts as this one
@@ -38,7 +38,7 @@ def empty_bank(subject: Subject) -> Finding | None:
 def poisoned_bank(subject: Subject) -> Finding | None:
     """A bank with NaN, with rows that are all alike, or one again and again."""
     given = subject.whole_x if subject.whole_train is None else subject.whole_train
-    different = distinct(given)
+    given = repeats(given)
     for channel in subject.echoes:
         rows = _rows(channel)
         if not len(rows):
@@ -46,8 +46,8 @@ def poisoned_bank(subject: Subject) -> Finding | None:
         bad = int((~np.isfinite(rows).all(axis=1)).sum())
         _, counts = np.unique(rows, axis=0, return_counts=True)
         top = int(counts.max())
-        # Five times what is expected where rows repeat because examples are few.
-        share, allowed = top / len(rows), max(REPEATED, 5.0 / different)
+        # Examples may repeat as well, and then rows do.
+        share, allowed = top / len(rows), max(REPEATED, 5.0 * given[0] / sum(given))
         numbers = {"rows": len(rows), "not_finite": bad, "most_frequent": top}
         if bad:
             wrong = f"{bad} of {len(rows)} rows hold NaN or infinity"

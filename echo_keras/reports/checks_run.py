@@ -10,7 +10,7 @@ from echo_keras.layers import EchoSample
 from echo_keras.metrics.batching import with_standard_error
 
 from .finding import Finding
-from .subject import NotApplicable, Subject, distinct
+from .subject import NotApplicable, Subject, repeats
 
 GAP = 0.01  # of the -ELBO, between training mode and inference
 LEAST_GAP = 0.1  # nats
@@ -27,7 +27,7 @@ def rate_above_log_n(subject: Subject) -> Finding | None:
     if given is None:
         given, whole = subject.x, subject.whole_x
     rate = float(subject.rates(given).mean())
-    n = distinct(whole)
+    n = len(repeats(whole))
     if rate <= math.log(n):
         return None
     echo = any(isinstance(c, EchoSample) for c in subject.channels)

@@ -1,5 +1,6 @@
 """A model and its data, and what several checks and sections need of them, once."""
 
+import collections
 import contextlib
 import functools
 import math
@@ -255,12 +256,11 @@ def lowest_rate(channel: Channel) -> float:
     return 0.0
 
 
-def distinct(x: Any) -> int:
-    """How many different examples there are."""
+def repeats(x: Any) -> list[int]:
+    """How often each different example is there, the most frequent first."""
     arrays = [np.asarray(a) for a in tree.flatten(x)]
-    return len(
-        {b"".join(a[i].tobytes() for a in arrays) for i in range(len(arrays[0]))}
-    )
+    rows = (b"".join(a[i].tobytes() for a in arrays) for i in range(len(arrays[0])))
+    return sorted(collections.Counter(rows).values(), reverse=True)
 
 
 @contextlib.contextmanager

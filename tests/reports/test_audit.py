@@ -303,7 +303,7 @@ def test_empty_bank(as_it_was):
     [
         (lambda bank: np.full_like(bank, np.nan), "256 of 256 rows hold NaN"),
         (lambda bank: np.repeat(bank[:1], 256, axis=0), "all of its 256 rows"),
-        (lambda bank: np.concatenate([bank[:216], bank[:1].repeat(40, 0)]), "41 times"),
+        (lambda bank: np.concatenate([bank[:156], 0 * bank[:100] + 0.5]), "100 times"),
     ],
 )
 def test_poisoned_bank(poison, sentence, as_it_was):
@@ -315,9 +315,9 @@ def test_poisoned_bank(poison, sentence, as_it_was):
 
 def test_few_examples_may_repeat(as_it_was):
     bank = bottleneck(as_it_was).channel.bank
-    bank.assign(np.tile(np.unique(array(bank), axis=0)[:16], (16, 1)))
-    assert one("poisoned_bank", as_it_was, X[:16], X_TRAIN[:16]) is None
-    assert "16 times" in one("poisoned_bank", as_it_was).evidence
+    bank.assign(np.tile(np.unique(array(bank), axis=0)[:4], (64, 1)))
+    assert one("poisoned_bank", as_it_was, X[:4], X_TRAIN[:4]) is None
+    assert "64 times" in one("poisoned_bank", as_it_was).evidence
 
 
 def test_stale_bank(as_it_was):
