@@ -1,6 +1,5 @@
 """A study: many trainings that differ in what is varied, and their records."""
 
-import contextlib
 import dataclasses
 import functools
 import math
@@ -405,9 +404,7 @@ class Study(Configurations):
         """What a record says of test and training data; see `evaluated`."""
         return self._evaluated(run.model, run.config, run.dataset, echoes=self.echoes)
 
-    def watch(
-        self, config: Config, dataset: Any, model: keras.Model
-    ) -> dict[str, Any]:
+    def watch(self, config: Config, dataset: Any, model: keras.Model) -> dict[str, Any]:
         """What the logs of every `measure_every` epochs hold; see `evaluated`."""
         shorter = {"echoes": self.echoes[:1], "training_mode": False}
         return self._evaluated(model, config, dataset, **shorter)
