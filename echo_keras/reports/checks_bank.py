@@ -79,7 +79,7 @@ def stale_bank(subject: Subject) -> Finding | None:
     bank = _rows(channel)
     if len(bank) < 50 or not np.isfinite(bank).all():
         raise NotApplicable(
-            f"the bank has {len(bank)} rows, or some that are not finite"
+            f"the bank has less than 50 rows, or some that are not finite: {len(bank)}"
         )
     layer, encoder = subject.layer, subject.encoder
 

@@ -410,7 +410,7 @@ def test_validation_over_epochs(vae, values, sentence):
 # All together
 
 
-def test_a_sound_model_has_no_finding(echo):
+def test_a_sound_model_has_no_error(echo):
     audit = echo_keras.audit(echo, X, X_TRAIN)
     assert not [f for f in audit if f.severity == "error"], str(audit)
     assert {*(f.name for f in audit), *audit.clean, *audit.skipped} == set(CHECKS)
@@ -429,6 +429,25 @@ def test_what_cannot_be_measured_is_skipped_with_the_reason(vae):
     audit = echo_keras.audit(vae, 255 * X, X_TRAIN)
     assert audit["pixels_out_of_range"].severity == "error"
     assert "must be in [0, 1]" in audit.skipped["training_inference_gap"]
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.bottleneck = GaussianBottleneck(2)
+        self.decoder = keras.layers.Dense(8)
+
+    def call(self, x, training=False):
+        return self.decoder(self.bottleneck(x, training=training))
+
+
+def test_a_subclassed_model_has_the_checks_that_need_no_graph():
+    model = Subclassed()
+    model.compile("sgd", loss=losses.Bernoulli())
+    audit = echo_keras.audit(model, X, X_TRAIN)
+    assert {"total_correlation", "prior_mismatch"} <= set(audit.skipped)
+    assert "posterior_collapse" in audit.clean and "not_finite" in audit.clean
+    assert metrics.rate_by_dimension(model, X) is None
 
 
 def test_errors_come_first_and_are_printed():
