@@ -83,10 +83,11 @@ def audit(
     | unstable_validation | warning | validation that jumps, or ends above its best value; evaluations that differ |
 
     Sizes decide as well as statistics, so that more data do not find more: the limits
-    stand in the evidence. A test says nothing wrong with a probability of `error_rate`
-    at most where nothing is wrong: exactly in the permutation test of prior_mismatch,
-    and for many examples in training_inference_gap (of each of its three values), stale_bank (over all columns),
-    total_correlation and unstable_validation.
+    stand in the evidence. Where nothing is wrong, a test finds something with a
+    probability of at most `error_rate`: exactly in the permutation test of
+    prior_mismatch, and for many examples in training_inference_gap (of each of its
+    three values), stale_bank (over all columns), total_correlation and
+    unstable_validation.
 
     The model is left as it was, its generators of noise included. What cannot be looked
     for is in `skipped`, with the reason.

@@ -52,7 +52,8 @@ def report(
         x_train: Training inputs: an array (n, ...), or a list or dict of arrays.
         x_test: Held-out inputs.
         path: The file, which is overwritten.
-        y_train, y_test: Targets; None where they are the inputs.
+        y_train, y_test: Targets; None where they are the inputs. With y_test alone the
+            training data have no row in the table of numbers.
         title: Heading; None for the model's name.
         description: A paragraph: what the model is for, and what it is not for.
         points: Dict from a label to points (rate, distortion) of other models, for the
