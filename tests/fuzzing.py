@@ -354,6 +354,7 @@ LEFT_OUT = {
     *("Penalty", "Marginal", "Flow", "Channel", "BetaRule", "Distortion", "AnyLayer"),
     *("Audit", "Finding", "push_to_hub"),
     *("made", "RunFolderError", "UnwritableFolderError"),
+    "train_side_by_side",  # of JAX alone: its own tests
     *(
         "decompress",
         "decompress_bytes",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .study import Study
 
 APART = ("seed", "beta")  # what runs of a group may differ in
+SAVE_SECONDS = 60.0  # for each run is saved then
 
 
 def groups(configs: Mapping[str, Config], size: int) -> list[dict[str, Config]]:
@@ -84,7 +85,7 @@ def train(
     force_resume: bool,
 ) -> dict[str, Any]:
     """Trains a group; returns the record of each run by name, or its error."""
-    from .study import SAVE_SECONDS, Run
+    from .study import Run
 
     datasets = [study.load(config, data_dir) for config in configs.values()]
     of_all = [
@@ -108,7 +109,7 @@ def train(
         ],
         directories=folders,
         seeds=[config["seed"] for config in configs.values()],
-        save_seconds=SAVE_SECONDS * len(configs),
+        save_seconds=SAVE_SECONDS,
         force_resume=force_resume,
         **{**shared, "measure": watched if shared["measure"] else None},
     )

@@ -162,7 +162,7 @@ def _train(
         The errors of those that did, by their numbers in the group.
     """
     runs, lists = zip(*group.values(), strict=True)
-    program = _Program([run.model for run in runs], x)
+    program = Program([run.model for run in runs], x)
     for epoch in range(runs[0].done, until):
         for each in lists:
             each.on_epoch_begin(epoch)
@@ -207,7 +207,7 @@ def _line(epoch, epochs, seconds, logs):
     return f"Epoch {epoch + 1}/{epochs} - {seconds:.1f}s - {name}: {values}"
 
 
-class _Program:
+class Program:
     """A compiled epoch of many models: the values of each variable are one array."""
 
     def __init__(self, models: Sequence[keras.Model], x: np.ndarray) -> None:
