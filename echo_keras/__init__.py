@@ -33,10 +33,11 @@ from echo_keras import layers, losses, model, networks, training  # noqa: E402
 from echo_keras.model import RateDistortionModel, autoencoder  # noqa: E402
 
 _LAZY = ("codec", "data", "interop", "latent_flow", "metrics", "objectives", "plots")
-_LAZY += ("studies",)
+_LAZY += ("reports", "studies")
 
 __all__ = [
     "RateDistortionModel",
+    "audit",
     "autoencoder",
     "codec",
     "data",
@@ -49,6 +50,8 @@ __all__ = [
     "networks",
     "objectives",
     "plots",
+    "report",
+    "reports",
     "studies",
     "training",
 ]
@@ -58,6 +61,8 @@ def __getattr__(name):
     # These load scikit-learn, SciPy or Matplotlib: not before they are needed.
     if name in _LAZY:
         return _importlib.import_module(f"{__name__}.{name}")
+    if name in ("audit", "report"):
+        return getattr(__getattr__("reports"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

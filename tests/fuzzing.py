@@ -321,6 +321,9 @@ OWN = {
     "mean_by": {"keys": [np.arange(6) % 2, np.arange(6) % 3], "values": np.ones(6)},
     "generations": {"images": IMAGES},
     "check_images": {"x": IMAGES},
+    "audit": {"checks": ["posterior_collapse"], "history": {"val_loss": [2.0, 1.0]}},
+    "report": {"x_train": X, "x_test": X},
+    "write_for_hub": {"x_train": X, "x_test": X, "folder": folder},
     "cell": {"value": 1.0},
     "run_all": {"function": lambda: dict, "tasks": list, "names": list},
     "autoencoder": {},
@@ -349,6 +352,7 @@ LEFT_OUT = {
     *("write_json", "NormalizedAdam", "StopOnNaN", "NegativeLogProb", "find_layers"),
     *("inception_features", "discrete_channels", "law", "RateDistortionModel", "names"),
     *("Penalty", "Marginal", "Flow", "Channel", "BetaRule", "Distortion", "AnyLayer"),
+    *("Audit", "Finding", "push_to_hub"),
     *("made", "RunFolderError", "UnwritableFolderError"),
     "train_side_by_side",  # of JAX alone: its own tests
     *(
@@ -363,7 +367,7 @@ HAND_ON = {"map_batches", "evenly_spaced"}
 MODULES = (
     *("layers", "losses", "networks", "objectives", "model", "metrics", "training"),
     *("metrics.novelty", "metrics.disentanglement", "metrics.classification"),
-    *("data", "codec", "latent_flow", "plots", "studies", "data.factors"),
+    *("data", "codec", "latent_flow", "plots", "studies", "data.factors", "reports"),
     "interop.tfp",
 )
 # Names that Keras checks itself.

@@ -5,7 +5,7 @@ import inspect
 
 import pytest
 
-ROOMS = ("layers", "metrics", "training", "data", "studies")
+ROOMS = ("layers", "metrics", "training", "data", "studies", "reports")
 MODULES = (
     "losses",
     "model",

@@ -25,10 +25,10 @@ def rate_by_dimension(
 
     Returns:
         Array (d,) in nats, in the order of the dimensions, or of a quantizer's groups,
-        whose sum is the rate. None
-        where the rate is no sum over dimensions: the model has not just one channel, a
-        bottleneck or a channel among its own layers, or the channel does not tell (a
-        flow, a marginal other than the standard normal).
+        whose sum is the rate. None where the rate is no sum over dimensions: the model
+        is not functional, or has not just one channel, a bottleneck or a channel among
+        its own layers, or the channel does not tell (a flow, a marginal other than the
+        standard normal).
 
     Raises:
         ValueError: as `map_batches`.
@@ -42,6 +42,8 @@ def rate_by_dimension(
     """
     arguments.layer("model", model, kind=keras.Model)
     channels = [c for c in model.layers if isinstance(c, Bottleneck | Channel)]
+    if not getattr(model, "inputs", None):  # subclassed: nobody knows its graph
+        return None
     if len(channels) != 1 or len(find_layers(model, Channel)) != 1:
         return None
     (layer,) = channels

@@ -155,11 +155,12 @@ def per_example(
     samples: int = 1,
     echoes: str = "bank",
     batch_size: int | None = None,
+    training: bool = False,
 ) -> tuple[np.ndarray | None, np.ndarray]:
     """Rate and distortion of each example in nats, averaged over codes.
 
     Args:
-        model, x, y, samples, echoes, batch_size: See `evaluate`.
+        model, x, y, samples, echoes, batch_size, training: See `evaluate`.
 
     Returns:
         Two float64 arrays (n,), in the order of x or of its batches. Without a channel
@@ -177,7 +178,8 @@ def per_example(
     >>> rate.shape, distortion.shape
     ((20,), (20,))
     """
-    terms = _terms(model, x, y, samples, echoes, batch_size)
+    training = arguments.flag("training", training)
+    terms = _terms(model, x, y, samples, echoes, batch_size, training)
     return terms.get("rate"), terms["distortion"]
 
 
