@@ -49,6 +49,7 @@ __all__ = [
     "networks",
     "objectives",
     "plots",
+    "rate_distortion_curve",
     "studies",
     "training",
 ]
@@ -58,6 +59,8 @@ def __getattr__(name):
     # These load scikit-learn, SciPy or Matplotlib: not before they are needed.
     if name in _LAZY:
         return _importlib.import_module(f"{__name__}.{name}")
+    if name == "rate_distortion_curve":
+        return __getattr__("studies").rate_distortion_curve
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -23,7 +23,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from echo_keras import layers, losses, metrics, networks, objectives
+from echo_keras import layers, losses, metrics, networks, objectives, studies
 
 SECONDS = 60  # a call that takes longer hangs
 FINE = ("result", "sentence", "Keras's sentence")
@@ -137,6 +137,12 @@ def folder():
 
 def build():
     return model.__wrapped__("vae")
+
+
+def build_of(beta):
+    found = build()
+    found.get_layer("bottleneck").channel.initial_beta = float(beta)
+    return found
 
 
 # Valid values of arguments without a default, by name: the function's own come first.
@@ -322,6 +328,18 @@ OWN = {
     "generations": {"images": IMAGES},
     "check_images": {"x": IMAGES},
     "cell": {"value": 1.0},
+    "rate_distortion_curve": {
+        "build": lambda: build_of,
+        "betas": [1.0],
+        "epochs": 1,
+        "out": folder,
+    },
+    "RateDistortionCurve": {
+        "runs": [
+            dict.fromkeys(studies.curve.RUN - {"target"}, 1.0)
+            | {"name": "a", "target": None}
+        ]
+    },
     "run_all": {"function": lambda: dict, "tasks": list, "names": list},
     "autoencoder": {},
     "posterior": {
@@ -349,7 +367,7 @@ LEFT_OUT = {
     *("write_json", "NormalizedAdam", "StopOnNaN", "NegativeLogProb", "find_layers"),
     *("inception_features", "discrete_channels", "law", "RateDistortionModel", "names"),
     *("Penalty", "Marginal", "Flow", "Channel", "BetaRule", "Distortion", "AnyLayer"),
-    *("made", "RunFolderError", "UnwritableFolderError"),
+    *("made", "RunFolderError", "UnwritableFolderError", "CurvePoint"),
     *(
         "decompress",
         "decompress_bytes",

@@ -1,6 +1,5 @@
 """A study: many trainings that differ in what is varied, and their records."""
 
-import contextlib
 import dataclasses
 import functools
 import math
@@ -213,11 +212,13 @@ class Study(Configurations):
                 )
             print(f"{name}: finished before, not run again")
         where = {"out": str(out.resolve()), "data_dir": data_dir}
+        work, given = self.work()
         runners.run_all(
-            self.train_one,
+            work,
             [
                 {"config": config, "folder": str(self.folder(out.resolve(), config))}
                 | {**where, "tensorboard": tensorboard, "force_resume": force_resume}
+                | given
                 for config in missing.values()
             ],
             names=list(missing),
@@ -286,7 +287,7 @@ class Study(Configurations):
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy(config.get("precision", before))
         try:
-            return self.build(config, dataset)
+            return self.build_model(config, dataset)
         finally:
             keras.config.set_dtype_policy(before)
 
@@ -375,6 +376,14 @@ class Study(Configurations):
 
     # What a study on other kinds of data overrides
 
+    def build_model(self, config: Config, dataset: Any) -> keras.Model:
+        """The model of a configuration, of its precision."""
+        return self.build(config, dataset)
+
+    def work(self) -> tuple[Callable[..., Record], dict[str, Any]]:
+        """What a worker calls for each run, and what it is given besides the run."""
+        return self.train_one, {}
+
     def load(self, config: Config, data_dir: str | None = None) -> Any:
         """The data set of a configuration; the last one read is kept, one copy."""
         name, limit = config["dataset"], config.get("train_limit")
@@ -405,9 +414,7 @@ class Study(Configurations):
         """What a record says of test and training data; see `evaluated`."""
         return self._evaluated(run.model, run.config, run.dataset, echoes=self.echoes)
 
-    def watch(
-        self, config: Config, dataset: Any, model: keras.Model
-    ) -> dict[str, Any]:
+    def watch(self, config: Config, dataset: Any, model: keras.Model) -> dict[str, Any]:
         """What the logs of every `measure_every` epochs hold; see `evaluated`."""
         shorter = {"echoes": self.echoes[:1], "training_mode": False}
         return self._evaluated(model, config, dataset, **shorter)
