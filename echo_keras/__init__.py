@@ -33,7 +33,7 @@ from echo_keras import layers, losses, model, networks, training  # noqa: E402
 from echo_keras.model import RateDistortionModel, autoencoder  # noqa: E402
 
 _LAZY = ("codec", "data", "interop", "latent_flow", "metrics", "objectives", "plots")
-_LAZY += ("studies",)
+_LAZY += ("probe", "studies")
 
 __all__ = [
     "RateDistortionModel",
@@ -49,6 +49,7 @@ __all__ = [
     "networks",
     "objectives",
     "plots",
+    "probe",
     "rate_distortion_curve",
     "studies",
     "training",

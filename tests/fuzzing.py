@@ -380,7 +380,7 @@ HAND_ON = {"map_batches", "evenly_spaced"}
 MODULES = (
     *("layers", "losses", "networks", "objectives", "model", "metrics", "training"),
     *("metrics.novelty", "metrics.disentanglement", "metrics.classification"),
-    *("data", "codec", "latent_flow", "plots", "studies", "data.factors"),
+    *("data", "codec", "latent_flow", "probe", "plots", "studies", "data.factors"),
     "interop.tfp",
 )
 # Names that Keras checks itself.

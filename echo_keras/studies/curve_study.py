@@ -14,6 +14,7 @@ from echo_keras import metrics
 from echo_keras._files import sha256
 from echo_keras.data import Dataset
 from echo_keras.layers import Channel, EchoSample, TargetRate, arguments
+from echo_keras.metrics.rate_distortion import check_targets
 from echo_keras.model import find_layers
 from echo_keras.training import Batches, run_folder
 from echo_keras.training.digests import digests
@@ -139,6 +140,7 @@ def rate_distortion_curve(
         learning_rate = float(f"{float(model.optimizer.learning_rate):.6g}")
         made[config[key]] = {"learning_rate": learning_rate}
         made[config[key]]["model"] = study.digest(model)
+        _check_fit(model, study.data)
     for value in values:
         same = next(v for v in values if made[v] == made[value])
         if same != value:
@@ -319,6 +321,20 @@ def _asked(betas, rates):
     if len(set(found)) < len(found):
         raise ValueError(f"{name} must all differ. Received: {name}={values!r:.80}")
     return "beta" if name == "betas" else "target", found
+
+
+def _check_fit(model, data):
+    """Raises a ValueError for data that are not what a model takes."""
+    expected = model.input_shape
+    for x, y in ((data.x_train, data.y_train), (data.x_test, data.y_test)):
+        found = (None, *x.shape[1:])
+        known = (a in (None, b) for a, b in zip(expected, found, strict=False))
+        if len(expected) != len(found) or not all(known):
+            raise ValueError(
+                f"x and validation must have the shape that the model takes, "
+                f"{expected}. Received: shape {x.shape}"
+            )
+        check_targets(model, x if y is None else y)
 
 
 def _dataset(x, y, validation):

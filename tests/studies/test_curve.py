@@ -254,6 +254,7 @@ def test_a_worker_makes_the_same_record_of_a_copy(tmp_path, monkeypatch):
         ({"validation": (X, X)}, "validation must be examples, and a pair"),
         ({"y": X}, "validation must be examples, and a pair"),
         ({"y": X[1:], "validation": None}, "y must be as many as the examples, 24"),
+        ({"x": X[:, 1:]}, "the shape that the model takes, .None, 8.. Received: shape"),
         ({"seeds": 0}, "seeds must be an integer >= 1"),
     ],
 )
