@@ -75,8 +75,8 @@ class RateProbe:
 
     The loss is that of the task plus beta times the rate. Beta rises by factors of two
     from a thousandth of the tolerance per nat; each training goes on from the one
-    before, until the loss exceeds that of the network by more than the tolerance, or
-    nothing passes any more. The rate is read between the last two, linearly: what
+    before, until the loss exceeds that of the network by more than the tolerance, also
+    after twice the epochs, or nothing passes any more. The rate is read between the last two, linearly: what
     drawing one of two channels by a coin attains. A rule that held the loss at the
     limit by moving beta, in one training, would save epochs; but its reading would
     depend on whether the loop has settled, which is not known of a network that nobody
@@ -160,7 +160,7 @@ class RateProbe:
         x: Any,
         y: Any,
         validation: tuple[Any, Any] | None = None,
-        epochs: int = 2,
+        epochs: int = 5,
         batch_size: int = 100,
     ) -> ProbeReading:
         """Trains the channel and reads the rate.
@@ -171,7 +171,8 @@ class RateProbe:
                 to ask what is needed to give these.
             validation: Pair of inputs and targets that loss and rate are measured on;
                 None measures on x and y.
-            epochs: Int >= 1, for each beta.
+            epochs: Int >= 1, for each beta. With too few the channel lags behind beta,
+                and the reading is too high: some hundred steps for each are wanted.
             batch_size: Int >= 1.
 
         Raises:
@@ -209,9 +210,13 @@ class RateProbe:
         for _ in range(STEPS):
             noise.beta.assign(beta)
             before = probed.get_weights()
-            probed.fit(features, y, batch_size, epochs, verbose=0)
-            path.append({"beta": beta, **self._at(probed, held_out, targets)})
-            if path[-1]["loss"] > limit or path[-1]["rate"] <= floor:
+            for _ in range(2):  # it may need more epochs to follow a higher beta
+                probed.fit(features, y, batch_size, epochs, verbose=0)
+                found = self._at(probed, held_out, targets)
+                if found["loss"] <= limit:
+                    break
+            path.append({"beta": beta, **found})
+            if found["loss"] > limit or found["rate"] <= floor:
                 break
             beta *= FACTOR
         if path[-1]["loss"] > limit and len(path) == 1:

@@ -154,13 +154,16 @@ def test_objectives_train_with_it_and_files_keep_it(objective, tmp_path):
 
 def test_a_dimension_that_would_be_given_up_keeps_its_nats():
     """A code of no use is worth no nat: its rate falls to 0, or to the threshold."""
-    x = 3 * np.random.RandomState(0).normal(size=(6400, 2)).astype("float32")
+    x = 3 * np.random.RandomState(0).normal(size=(64, 2)).astype("float32")
     ends = []
     for free in (0.0, 0.5):
+        bottleneck = GaussianBottleneck(2, noise_variance=1.0, free_bits=free)
         inputs = keras.Input((2,))
-        z = GaussianBottleneck(2, free_bits=free, seed=1)(inputs)
-        model = keras.Model(inputs, 0.0 * z)
-        model.compile(keras.optimizers.Adam(0.05), losses.Gaussian())
-        model.fit(x, x, batch_size=64, epochs=6, verbose=0)
-        ends.append(float(array(model.layers[1].channel.last_rate)))
-    assert ends[0] < 0.6 and 0.8 < ends[1] <= 1.1
+        model = keras.Model(inputs, 0.0 * bottleneck(inputs))
+        bottleneck.heads[0].kernel.assign(np.eye(2))
+        # Plain descent: the momentum of Adam would carry it on below the threshold.
+        model.compile(keras.optimizers.SGD(0.01), losses.Gaussian())
+        rows = np.tile(x, (60, 1))
+        model.fit(rows, rows, batch_size=64, shuffle=False, verbose=0)
+        ends.append(float(array(bottleneck.channel.last_rate)))
+    assert ends[0] < 0.1 and 0.8 < ends[1] <= 1.0
