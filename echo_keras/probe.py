@@ -76,11 +76,11 @@ class RateProbe:
     The loss is that of the task plus beta times the rate. Beta rises by factors of two
     from a thousandth of the tolerance per nat; each training goes on from the one
     before, until the loss exceeds that of the network by more than the tolerance, also
-    after twice the epochs, or nothing passes any more. The rate is read between the last two, linearly: what
-    drawing one of two channels by a coin attains. A rule that held the loss at the
-    limit by moving beta, in one training, would save epochs; but its reading would
-    depend on whether the loop has settled, which is not known of a network that nobody
-    has probed yet. The path also is the whole curve.
+    after twice the epochs, or nothing passes any more. The rate is read between the
+    last two, linearly: what drawing one of two channels by a coin attains. A rule that
+    held the loss at the limit by moving beta, in one training, would save epochs; but
+    its reading would depend on whether the loop has settled, which is not known of a
+    network that nobody has probed yet. The path also is the whole curve.
 
     The reading bounds from above what must pass: another channel, or longer training,
     may do with less. With a Gaussian channel it is a bound on I(X; Z) besides.
@@ -167,8 +167,9 @@ class RateProbe:
 
         Args:
             x: Inputs, array (n, ...) or a list of arrays.
-            y: Targets of the task's loss, array (n, ...); the network's own outputs,
-                to ask what is needed to give these.
+            y: Targets of the task's loss, array (n, ...). With the network's own
+                outputs as targets the question is what must pass for the outputs to
+                stay, and the channel has nothing to overfit to, as it has with labels.
             validation: Pair of inputs and targets that loss and rate are measured on;
                 None measures on x and y.
             epochs: Int >= 1, for each beta. With too few the channel lags behind beta,
@@ -324,7 +325,7 @@ def _cut(model: keras.Model, name: str) -> tuple[keras.Model, keras.Model]:
 def _whitening(
     features: np.ndarray, channel: Bottleneck | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, the map to variance 1 in each principal direction, and the map back."""
+    """Mean, the map to a variance of 1 or less in principal directions, and back."""
     width = features.shape[-1]
     if features.dtype.kind != "f" and features.dtype.name != "bfloat16":
         raise ValueError(
@@ -347,7 +348,8 @@ def _whitening(
     units = varying if channel is None else channel.units
     used = min(units, varying)
     to_white, from_white = np.zeros((width, units)), np.zeros((units, width))
-    scale = np.sqrt(variances[:used])
+    # Directions that hardly vary over x may do so elsewhere: their scale has a floor.
+    scale = np.sqrt(np.maximum(variances[:used], 1e-3 * variances[0]))
     to_white[:, :used] = axes[:, :used] / scale
     from_white[:used] = (axes[:, :used] * scale).T
     return mean, to_white, from_white
