@@ -113,6 +113,14 @@ def model(kind):
         )
         decoder = networks.dense_decoder(2, (4, 4, 1), (4,))
         found = objectives.vae(flat, decoder, 2)
+    elif kind == "network":
+        found = keras.Sequential(
+            [
+                keras.Input((8,)),
+                keras.layers.Dense(4, name="first"),
+                keras.layers.Dense(8),
+            ]
+        )
     else:
         found = objectives.vae(encoder, decoder, 2)
         loss = losses.SquaredError() if kind == "squared" else loss
@@ -334,6 +342,11 @@ OWN = {
         "epochs": 1,
         "out": folder,
     },
+    "RateProbe": {
+        "model": lambda: model("network"),
+        "layer": "first",
+        "tolerance": 0.1,
+    },
     "RateDistortionCurve": {
         "runs": [
             dict.fromkeys(studies.curve.RUN - {"target"}, 1.0)
@@ -368,6 +381,7 @@ LEFT_OUT = {
     *("inception_features", "discrete_channels", "law", "RateDistortionModel", "names"),
     *("Penalty", "Marginal", "Flow", "Channel", "BetaRule", "Distortion", "AnyLayer"),
     *("made", "RunFolderError", "UnwritableFolderError", "CurvePoint"),
+    "ProbeReading",
     *(
         "decompress",
         "decompress_bytes",
