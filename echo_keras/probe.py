@@ -27,7 +27,7 @@ from echo_keras.metrics.forward import forward_pass
 from echo_keras.model import find_layers
 
 WIDEST = 1024  # features, beyond which heads of as many units are slow
-START = 3.0  # log of signal by noise of each dimension before training
+START = 4.0  # log of signal by noise of each dimension before training
 # Of beta, in units of the tolerance per nat.
 LOWEST, FACTOR, STEPS = 1e-3, 2.0, 24
 CLOSED = 0.01  # nats above the least that the channel can have: nothing passes
@@ -98,7 +98,9 @@ class RateProbe:
         loss: Loss of the task; that which the model was compiled with if None.
         score: Function of targets and outputs, arrays (n, ...), to a number, such as
             the accuracy; or None.
-        learning_rate: Float > 0, Adam's, for the channel.
+        learning_rate: Float > 0, Adam's at the first epoch of each beta. It falls to
+            nearly 0 at the last: what Adam's steps of one size do to an output that was
+            right would be taken for what the noise does.
 
     Raises:
         ValueError: an argument is not as above.
@@ -208,11 +210,15 @@ class RateProbe:
             floor += noise.min_rate
         path: list[dict[str, Any]] = []
         beta = LOWEST * self.tolerance
+        falling = keras.callbacks.LearningRateScheduler(
+            lambda epoch: self.learning_rate * (1 - epoch / epochs) ** 2
+        )
+        how = {"epochs": epochs, "callbacks": [falling], "verbose": 0}
         for _ in range(STEPS):
             noise.beta.assign(beta)
             before = probed.get_weights()
             for _ in range(2):  # it may need more epochs to follow a higher beta
-                probed.fit(features, y, batch_size, epochs, verbose=0)
+                probed.fit(features, y, batch_size, **how)
                 found = self._at(probed, held_out, targets)
                 if found["loss"] <= limit:
                     break

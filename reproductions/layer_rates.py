@@ -4,7 +4,7 @@ r"""How many nats pass the layers of a small classifier of MNIST.
 
 Trains a network of two convolutions and three dense layers on the first 5,000 training
 images and reads, behind each layer, the rate of a Gaussian channel at which the
-outputs, as distributions of the class of test images, are .05 nats away from what they
+outputs, as distributions of the class of test images, are .1 nats away from what they
 are without it (a KL divergence); see `echo_keras.probe`. Not of any paper. Writes
 layer_rates.json, all that was read, and layer_rates.md, a table made of it.
 """
@@ -105,9 +105,9 @@ def main(arguments=None):
     parser.add_argument("--train_limit", type=int, default=5000)
     parser.add_argument("--test_limit", type=int, default=5000)
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--probe_epochs", type=int, default=5)
-    parser.add_argument("--tolerance", type=float, default=0.05)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--probe_epochs", type=int, default=8)
+    parser.add_argument("--tolerance", type=float, default=0.1)
+    parser.add_argument("--runs", type=int, default=2)
     parser.add_argument("--out_dir", default="runs/layer_rates")
     options = parser.parse_args(arguments)
     out = pathlib.Path(options.out_dir)

@@ -11,6 +11,7 @@ from echo_keras.probe import RateProbe, _read
 
 pytestmark = pytest.mark.core
 
+STEP = 0.03  # of Adam, in trainings of few steps
 VARIANCES = np.array([4.0, 1.0, 0.25])
 X = normal(1000, 3) * np.sqrt(VARIANCES).astype("float32")
 ROTATION = np.linalg.qr(normal(3, 3, seed=1))[0].astype("float32")
@@ -48,7 +49,9 @@ def test_reverse_water_filling():
 def test_a_linear_network_passes_what_rate_distortion_theory_says():
     model = network(ROTATION, np.eye(3, dtype="float32"))
     targets = X @ ROTATION
-    reading = RateProbe(model, "dense_0", tolerance=0.6).fit(X, targets, epochs=4)
+    reading = RateProbe(model, "dense_0", tolerance=0.6, learning_rate=STEP).fit(
+        X, targets, epochs=4
+    )
     expected = needed(np.linalg.eigvalsh(np.cov(X.T)), 0.6)
     assert reading.loss_without == pytest.approx(0.0, abs=1e-6)
     assert expected - 0.08 < reading.rate < 1.1 * expected + 0.08
@@ -66,7 +69,9 @@ def narrow():
     model = network(np.eye(3, dtype="float32"), kernel)
     before = model.get_weights()
     readings = {
-        layer: RateProbe(model, layer, 1.0).fit(X, X @ kernel, epochs=4)
+        layer: RateProbe(model, layer, 1.0, learning_rate=STEP).fit(
+            X, X @ kernel, epochs=4
+        )
         for layer in ("dense_0", "dense_1")
     }
     same = [
@@ -88,14 +93,22 @@ def test_echo_reads_the_same(narrow):
     _, variance = narrow
     kernel = np.array([[1.0], [2.0], [0.0]], "float32")
     model = network(kernel, np.ones((1, 1), "float32"))
-    probe = RateProbe(model, "dense_0", 1.0, EchoBottleneck(1, d_max=99))
+    probe = RateProbe(
+        model, "dense_0", 1.0, EchoBottleneck(1, d_max=99), learning_rate=STEP
+    )
     reading = probe.fit(X, X @ kernel, epochs=4)
     assert reading.rate == pytest.approx(0.5 * np.log(variance), abs=0.1)
 
 
 def test_nothing_must_pass_where_nothing_depends_on_it():
     model = network(np.eye(3, dtype="float32"), np.zeros((3, 2), "float32"))
-    probe = RateProbe(model, "dense_0", 0.1, score=lambda y, out: (y == out).mean())
+    probe = RateProbe(
+        model,
+        "dense_0",
+        0.1,
+        score=lambda y, out: (y == out).mean(),
+        learning_rate=STEP,
+    )
     reading = probe.fit(X, np.zeros((len(X), 2), "float32"), epochs=4)
     assert reading.rate < 0.02
     assert reading.loss_without == reading.limit == 0.0
@@ -117,7 +130,7 @@ def test_a_classifier_with_keras_own_loss_and_held_out_examples():
     def accuracy(targets, outputs):
         return np.mean(array(outputs).argmax(1) == targets)
 
-    probe = RateProbe(model, "hidden", 0.25, score=accuracy)
+    probe = RateProbe(model, "hidden", 0.25, score=accuracy, learning_rate=STEP)
     reading = probe.fit(X[:800], y[:800], (X[800:], y[800:]), epochs=4)
     assert reading.score_without == 1.0 and reading.score > 0.8
     # By Fano's inequality at the error that is left, and at most H(C) by far more.
