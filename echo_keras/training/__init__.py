@@ -8,6 +8,7 @@ from .optimizers import NormalizedAdam, with_discriminator_optimizer
 from .pretraining import pretrain_encoder
 from .run_folder import RunFolderError, UnwritableFolderError, parts
 from .schedules import SCHEDULES, HalfwaySchedule, learning_rates
+from .side_by_side import train_side_by_side
 from .train import train
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "parts",
     "pretrain_encoder",
     "train",
+    "train_side_by_side",
     "with_discriminator_optimizer",
     "write_json",
 ]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from echo_keras._files import replacing, write_json
 from echo_keras.layers import arguments
@@ -30,17 +31,21 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         logs = logs or {}
-        if math.isfinite(float(logs.get("loss", 0.0))):
-            return
-        terms = [name for name in logs if name not in ("loss", "neg_elbo")]
-        bad = {name: float(logs[name]) for name in terms}
-        bad = {name: x for name, x in bad.items() if not math.isfinite(x)}
-        bad = bad or {"loss": float(logs["loss"])}
-        raise FloatingPointError(
-            f"Training stopped in epoch {self.epoch + 1}, batch {batch + 1}: "
-            + " and ".join(f"{name} is {value}" for name, value in bad.items())
-            + ". A smaller learning rate, or data checked for NaN, may help."
-        )
+        if not math.isfinite(float(logs.get("loss", 0.0))):
+            raise bad_terms(self.epoch, batch, logs)
+
+
+def bad_terms(epoch: int, batch: int, logs: Mapping[str, Any]) -> FloatingPointError:
+    """The error of a batch whose loss is not finite, which names the terms."""
+    terms = [name for name in logs if name not in ("loss", "neg_elbo")]
+    bad = {name: float(logs[name]) for name in terms}
+    bad = {name: x for name, x in bad.items() if not math.isfinite(x)}
+    bad = bad or {"loss": float(logs["loss"])}
+    return FloatingPointError(
+        f"Training stopped in epoch {epoch + 1}, batch {batch + 1}: "
+        + " and ".join(f"{name} is {value}" for name, value in bad.items())
+        + ". A smaller learning rate, or data checked for NaN, may help."
+    )
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -57,7 +62,7 @@ class Checkpoint(keras.callbacks.Callback):
         history: List to which a dict of logs is appended for each epoch.
         seconds: Float >= 0.
         best: Name of a log, such as "val_neg_elbo": the model of the epoch that has the
-            lowest of all is kept as `best.keras`.
+            lowest of all is kept, and saved as `best.keras` before the model itself is.
         measure: Function of the model whose result, something that JSON can hold, is
             added to the logs of an epoch as `measured`; its time is not the epoch's.
         measure_every: Int >= 1, after how many epochs.
@@ -80,7 +85,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.measure_every = arguments.integer("measure_every", measure_every)
         self.best = arguments.text("best", best, optional=True)
         self.seconds = arguments.number("seconds", seconds, low=0)
-        self.saved = -math.inf
+        self.saved, self.lowest = -math.inf, None
         self.path = arguments.path("directory", directory) / CHECKPOINT
         self.history_path = self.path.with_name(HISTORY)
         self.history = history
@@ -94,19 +99,31 @@ class Checkpoint(keras.callbacks.Callback):
         if self.measure is not None and (epoch + 1) % self.measure_every == 0:
             logs["measured"] = self.measure(self.model)
         self.history.append(logs)
-        # Before the logs say so: an epoch that is repeated is compared again.
         if self.best is not None and best_epoch(self.history, self.best) == epoch + 1:
-            with replacing(self.path.with_name(BEST), ".part.keras") as part:
-                self.model.save(part)
+            self.lowest = self._values()
         write_json(self.history_path, self.history)
         last = epoch + 1 == (self.params or {}).get("epochs")
         if not last and time.monotonic() < self.saved + self.seconds:
             return
         self.saved = time.monotonic()
+        # Before the checkpoint: epochs that are repeated are compared again.
+        if self.lowest is not None:
+            now, self.lowest = self._values(self.lowest), None
+            with replacing(self.path.with_name(BEST), ".part.keras") as part:
+                self.model.save(part)
+            self._values(now)
         with replacing(self.path, ".part.keras") as part:
             self.model.save(part)
             if self.path.exists():
                 _keep(self.path, self.path.with_name(PREVIOUS))
+
+    def _values(self, new: list[np.ndarray] | None = None) -> list[np.ndarray]:
+        """Copies of the values of all variables, which are then set to new ones."""
+        variables = [*self.model.variables, *self.model.optimizer.variables]
+        values = [np.array(keras.ops.convert_to_numpy(v)) for v in variables]
+        for variable, value in zip(variables, new or [], strict=bool(new)):
+            variable.assign(value)
+        return values
 
 
 def best_epoch(history: Sequence[Mapping[str, float]], log: str) -> int:

@@ -1,37 +1,16 @@
 """One call that trains a model by the papers' protocol, and resumes it."""
 
-import contextlib
-import errno
-import importlib.util
 import os
-import pathlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from echo_keras import losses
-from echo_keras._epochs import Epochs
 from echo_keras.layers import arguments as check
 
-from .batches import Batches
-from .callbacks import Checkpoint, StopOnNaN, csv_log
-from .job import Job
-from .lock import locked
-from .run_folder import (
-    PREVIOUS,
-    UnwritableFolderError,
-    has_checkpoint,
-    looks_finished,
-    read_history,
-    repair,
-)
-from .schedules import learning_rates
-
-FULL = {errno.ENOSPC, errno.EIO, errno.EFBIG, getattr(errno, "EDQUOT", None)} - {None}
-CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
+from .open_run import opened
 
 
 def train(
@@ -104,143 +83,48 @@ def train(
             is full.
         ImportError: TensorBoard logs are asked for and it is not installed.
     """
-    epochs = check.integer("epochs", epochs)
-    batch_size = check.integer("batch_size", batch_size)
-    learning_rate = check.number("learning_rate", learning_rate, above=0)
-    seed = check.seed(seed, optional=False)
-    binarize = check.flag("binarize", binarize)
-    tensorboard = check.flag("tensorboard", tensorboard)
-    force_resume = check.flag("force_resume", force_resume)
     verbose = check.integer("verbose", verbose, 0, 2, optional=True)
-    check.function("build", build), check.function("optimizer", optimizer)
-    check.path("directory", directory), check.text("best", best, optional=True)
-    check.function("measure", measure, optional=True)
-    measure_every = check.integer("measure_every", measure_every)
-    if loss is not None and not isinstance(loss, keras.losses.Loss):
-        raise ValueError(
-            f"loss must be one of echo_keras.losses, or None for Bernoulli. "
-            f"Received: loss={loss!r:.100}"
-        )
-    if validation is not None:
-        validation = check.array("validation", validation)
-    if validation is None and str(best).startswith("val_"):
-        raise ValueError(
-            f"validation must be images where best is a log of them. Received: "
-            f"validation=None, best={best!r}"
-        )
-    batches = x
-    if not isinstance(x, keras.utils.PyDataset):
-        x = check.array("x", x, finite=False)
-        if loss is None or isinstance(loss, losses.Distortion):
-            (loss or losses.Bernoulli()).check_data(x)
-        batches = Batches(x, batch_size, seed, binarize=binarize)
-    elif binarize:
-        raise ValueError(
-            "binarize must be False where x are batches, which draw their own. "
-            f"Received: binarize={binarize}"
-        )
-    steps = batches.num_batches
-    if steps is None:
-        raise ValueError(
-            "x must be batches of finite length. Received: x with num_batches=None"
-        )
-    rate = learning_rates(learning_rate, epochs, steps, schedule)
-    arguments = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        # Lists, as JSON gives them back.
-        "schedule": schedule if isinstance(schedule, str) else [*map(list, schedule)],
-        "seed": seed,
-        "binarize": binarize,
-        "images": len(x) if batches is not x else steps,
-    }
-    if tensorboard and not importlib.util.find_spec("tensorboard"):
-        raise ImportError(
-            "TensorBoard logs need a package that is not installed: "
-            "pip install 'echo-keras[tensorboard]'."
-        )
-
-    def made() -> tuple[keras.Model, Any, keras.optimizers.Optimizer]:
-        keras.utils.set_random_seed(seed)
-        model = build()
-        if not isinstance(model, keras.Model):
-            raise ValueError(f"build must return a keras.Model. Received: {model!r}")
-        return model, loss or losses.Bernoulli(), optimizer(rate)
-
-    directory = pathlib.Path(directory)
-    job = Job(directory, arguments, made, batches, validation, force_resume)
-    with _explained(directory), contextlib.ExitStack() as stack:
-        if looks_finished(directory, epochs):  # as many as like may read it at once
-            model, done = job.resumed()
-            if done == epochs:
-                return model, read_history(directory, done)[:done]
-        directory.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(locked(directory))
-        repair(directory)
-        if has_checkpoint(directory):
-            model, done = job.resumed()
-        else:
-            model, done = job.begun(), 0
-        history = read_history(directory, done)[:done] if done else []
-        job.note_part(done)
-        checkpoint = Checkpoint(
-            directory, history, save_seconds, best, measure, measure_every
-        )
-        log = csv_log(directory / "log.csv", done)
-        # The log before the checkpoint: what a kill leaves over is cut off above.
-        callbacks = [StopOnNaN(), log, checkpoint]
-        if isinstance(batches, Epochs):
-            begin = keras.callbacks.LambdaCallback(
-                on_epoch_begin=lambda epoch, logs: batches.begin(epoch)
-            )
-            callbacks.insert(0, begin)
-        if tensorboard:
-            callbacks.append(keras.callbacks.TensorBoard(directory / "tensorboard"))
-        if verbose is None:
-            verbose = 1 if sys.stdout.isatty() else 2
-        held_out = None
-        if validation is not None:
-            order = np.random.RandomState(seed).permutation(len(validation))
-            held_out = (validation[order], validation[order])
-        # Keras leaves the file open when training ends by an exception.
-        stack.callback(lambda: log.csv_file and log.csv_file.close())
+    run = opened(
+        build,
+        x,
+        directory,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        schedule=schedule,
+        loss=loss,
+        optimizer=optimizer,
+        seed=seed,
+        binarize=binarize,
+        validation=validation,
+        tensorboard=tensorboard,
+        save_seconds=save_seconds,
+        best=best,
+        measure=measure,
+        measure_every=measure_every,
+        force_resume=force_resume,
+    )
+    if verbose is None:
+        verbose = 1 if sys.stdout.isatty() else 2
+    with run as run:
+        held_out = run.validation
         try:
-            model.fit(
-                batches,
-                initial_epoch=done,
-                epochs=epochs,
-                shuffle=False,
-                callbacks=callbacks,
-                validation_data=held_out,
-                validation_batch_size=batch_size,
-                verbose=verbose,
-            )
+            if run.done < run.epochs:
+                run.model.fit(
+                    run.batches,
+                    initial_epoch=run.done,
+                    epochs=run.epochs,
+                    shuffle=False,
+                    callbacks=run.callbacks,
+                    validation_data=None if held_out is None else (held_out, held_out),
+                    validation_batch_size=batch_size,
+                    verbose=verbose,
+                )
         except KeyboardInterrupt:
             print(
-                f"\nInterrupted in epoch {len(history) + 1} of {epochs}. Call again "
-                f"with the same arguments to go on from the last checkpoint in "
-                f"{directory}."
+                f"\nInterrupted in epoch {len(run.history) + 1} of {run.epochs}. Call "
+                f"again with the same arguments to go on from the last checkpoint in "
+                f"{run.directory}."
             )
             raise
-        (directory / PREVIOUS).unlink(missing_ok=True)
-    return model, history
-
-
-@contextlib.contextmanager
-def _explained(directory: pathlib.Path) -> Iterator[None]:
-    """Says of a full disk or a folder that cannot be written to how to go on."""
-    try:
-        yield
-    except OSError as error:
-        # HDF5 has the number in its text alone.
-        full = error.errno in FULL or "No space left" in str(error)
-        closed = error.errno in CLOSED and str(directory) in str(error.filename)
-        if not full and not closed:
-            raise
-        reason = error.strerror or str(error).splitlines()[0]
-        raise UnwritableFolderError(
-            "directory must be a folder that can be written to. Received: "
-            f"{directory} ({reason}). The last checkpoint stays as it was: make room "
-            "or correct the folder, and call again with the same arguments to go on."
-        ) from error
+    return run.model, run.history

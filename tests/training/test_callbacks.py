@@ -2,6 +2,7 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 
@@ -70,21 +71,44 @@ def test_a_failing_save_leaves_the_last_checkpoint(tmp_path):
 def test_the_model_of_the_lowest_log_is_kept(tmp_path):
     # As after a resume: the history has two epochs, and one of them is the lowest.
     history = [{"val_loss": 5.0}, {"val_loss": 3.0}]
-    checkpoint = Checkpoint(tmp_path, history, seconds=1e9, best="val_loss")
-
-    class Model:
-        def save(self, path):
-            path.write_text(f"model {len(history)}")
-
-    checkpoint.set_model(Model())
-    checkpoint.set_params({"epochs": 6})
+    checkpoint = Checkpoint(tmp_path, history, best="val_loss")
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, name="dense")])
+    model.compile("adam", loss="mse")
+    model.optimizer.build(model.trainable_variables)
+    checkpoint.set_model(model)
+    checkpoint.set_params({"epochs": 7})
     kept = []
-    for epoch, value in enumerate([4.0, 2.0, np.nan, 2.0], 2):
+    for epoch, value in enumerate([4.0, 2.0, np.nan, 1.0, 1.0], 2):
+        # What is saved now and then is the lowest of all epochs, not of those saved.
+        checkpoint.seconds = 1e9 if epoch == 5 else 0.0
+        model.layers[0].bias.assign([epoch + 1.0])
+        model.optimizer.iterations.assign(epoch + 1)
         checkpoint.on_epoch_begin(epoch)
         checkpoint.on_epoch_end(epoch, {"val_loss": value})
+        assert float(model.layers[0].bias[0]) == epoch + 1
         path = tmp_path / "best.keras"
-        kept.append(path.read_text() if path.exists() else None)
-    assert kept == [None, "model 4", "model 4", "model 4"]  # the first of equal ones
+        best = keras.saving.load_model(path) if path.exists() else None
+        kept.append(best and int(best.optimizer.iterations))
+        assert best is None or float(best.layers[0].bias[0]) == kept[-1]
+    # The first of equal ones: it was the fourth epoch here, saved with the fifth.
+    assert kept == [None, 4, 4, 4, 6]
+    last = keras.saving.load_model(tmp_path / "checkpoint.keras")
+    assert float(last.layers[0].bias[0]) == 7
+
+
+def test_what_is_measured_stands_in_the_logs_of_its_epochs(tmp_path):
+    history = []
+    checkpoint = Checkpoint(
+        tmp_path, history, measure=lambda model: {"name": model.name}, measure_every=3
+    )
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Flatten()], name="m")
+    checkpoint.set_model(model)
+    for epoch in range(7):
+        checkpoint.on_epoch_begin(epoch)
+        checkpoint.on_epoch_end(epoch, {"loss": 1.0})
+    found = [logs.get("measured") for logs in history]
+    assert found == [None, None, {"name": "m"}] * 2 + [None]
+    assert json.loads((tmp_path / "history.json").read_text()) == history
 
 
 def test_a_log_that_an_epoch_lacks_is_named(tmp_path):
