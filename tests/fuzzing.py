@@ -382,6 +382,7 @@ LEFT_OUT = {
     *("Penalty", "Marginal", "Flow", "Channel", "BetaRule", "Distortion", "AnyLayer"),
     *("made", "RunFolderError", "UnwritableFolderError", "CurvePoint"),
     "ProbeReading",
+    "train_side_by_side",  # of JAX alone: its own tests
     *(
         "decompress",
         "decompress_bytes",

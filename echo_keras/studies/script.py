@@ -178,6 +178,7 @@ MANY = [
     Option("address", None, "--runner=ray: a cluster to join, such as auto.", str),
     Option("cpus_per_run", None, "--runner=ray: CPUs of a run.", float, least=0),
     Option("gpus_per_run", None, "--runner=ray: GPUs of a run.", float, least=0),
+    Option("side_by_side", 1, "Seeds and betas trained as one program; JAX.", least=1),
 ]
 # What a protocol's keys mean, where a study does not say it.
 DESCRIBED = {

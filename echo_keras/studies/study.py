@@ -12,9 +12,10 @@ import keras
 from echo_keras import data, losses, metrics, training
 from echo_keras._files import write_json
 from echo_keras.data.pixels import binarize
+from echo_keras.layers import arguments
 from echo_keras.training import UnwritableFolderError, run_folder
 
-from . import records, runners
+from . import groups, records, runners
 from .configurations import Config, Configurations, differing
 from .evaluation import TRAINING_EXAMPLES, evaluated, validation
 from .records import Record
@@ -149,6 +150,7 @@ class Study(Configurations):
         address: str | None = None,
         cpus_per_run: float | None = None,
         gpus_per_run: float | None = None,
+        side_by_side: int = 1,
     ) -> list[Record]:
         """Trains what has no record yet; returns the records of all, in order.
 
@@ -161,6 +163,9 @@ class Study(Configurations):
                 what is another model now; see `training.train`.
             runner, workers, address, cpus_per_run, gpus_per_run: Where the trainings
                 run; see `runners.run_all`.
+            side_by_side: Int >= 1: up to so many runs, which differ in seed and beta
+                alone, train at once in one compiled program, on JAX, and count as one
+                run of a runner; see `training.train_side_by_side`.
 
         Raises:
             training.UnwritableFolderError: `out` cannot be written to.
@@ -170,6 +175,12 @@ class Study(Configurations):
             runners.RunsFailed: some runs failed; the others have their records.
         """
         out = pathlib.Path(out)
+        arguments.integer("side_by_side", side_by_side)
+        if side_by_side > 1 and tensorboard:
+            raise ValueError(
+                "tensorboard must be False for runs side by side. Received: "
+                f"tensorboard=True, side_by_side={side_by_side}"
+            )
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -211,25 +222,35 @@ class Study(Configurations):
                     f"Received: checksum={done}. Choose another folder for the runs."
                 )
             print(f"{name}: finished before, not run again")
-        where = {"out": str(out.resolve()), "data_dir": data_dir}
-        work, given = self.work()
-        runners.run_all(
-            work,
-            [
-                {"config": config, "folder": str(self.folder(out.resolve(), config))}
-                | {**where, "tensorboard": tensorboard, "force_resume": force_resume}
-                | given
-                for config in missing.values()
-            ],
-            names=list(missing),
-            runner=runner,
-            workers=workers,
-            address=address,
-            cpus_per_run=cpus_per_run,
-            gpus_per_run=gpus_per_run,
-            on_done=lambda name, record: write_json(out / f"{name}.json", record),
-            log_dir=out / "logs",
-        )
+        where = {
+            "out": str(out.resolve()),
+            "data_dir": data_dir,
+            "force_resume": force_resume,
+        }
+        running = {
+            "runner": runner,
+            "workers": workers,
+            "address": address,
+            "cpus_per_run": cpus_per_run,
+            "gpus_per_run": gpus_per_run,
+            "log_dir": out / "logs",
+        }
+        if side_by_side > 1:
+            found = groups.groups(missing, side_by_side)
+            groups.run_groups(self, found, out, where, running)
+        else:
+            work, given = self.work()
+            runners.run_all(
+                work,
+                [
+                    {**where, **given, "config": config, "tensorboard": tensorboard}
+                    | {"folder": str(self.folder(out.resolve(), config))}
+                    for config in missing.values()
+                ],
+                names=list(missing),
+                on_done=lambda name, record: write_json(out / f"{name}.json", record),
+                **running,
+            )
         return [records.load(out / f"{self.run_name(c)}.json") for c in configs]
 
     def train_one(
@@ -245,44 +266,64 @@ class Study(Configurations):
         out = pathlib.Path(out)
         dataset = self.load(config, data_dir)
         folder = pathlib.Path(folder or self.folder(out, config))
+        model, history = training.train(
+            lambda: self.built(config, dataset),
+            directory=folder,
+            seed=config["seed"],
+            tensorboard=tensorboard,
+            save_seconds=SAVE_SECONDS,
+            force_resume=force_resume,
+            **self.training(config, dataset),
+        )
+        run = Run(self, config, model, dataset, folder, out, data_dir)
+        return self.record(run, history)
+
+    def train_group(
+        self,
+        configs: Mapping[str, Config],
+        out: str | pathlib.Path,
+        data_dir: str | None = None,
+        force_resume: bool = False,
+    ) -> dict[str, Any]:
+        """As `train_one`, of several runs side by side, which are named."""
+        return groups.train(self, configs, pathlib.Path(out), data_dir, force_resume)
+
+    def training(self, config: Config, dataset: Any) -> dict[str, Any]:
+        """What `training.train` is given, but for what is of one run alone."""
         schedule = self.schedule(config) if self.schedule else config.get("schedule")
         is_loss = isinstance(self.loss, keras.losses.Loss)
         loss = self.loss if is_loss or self.loss is None else self.loss(config)
         feed = self.feed(config, dataset)
-        best = None if feed.get("validation") is None else self.best
-        model, history = training.train(
-            lambda: self._built(config, dataset),
-            directory=folder,
-            batch_size=config["batch_size"],
-            learning_rate=config["learning_rate"],
-            schedule=schedule or "constant",
-            loss=losses.Bernoulli() if loss is None else loss,
-            optimizer=self.optimizer,
-            seed=config["seed"],
-            tensorboard=tensorboard,
-            save_seconds=SAVE_SECONDS,
-            best=best,
-            measure=self.measure_every
-            and functools.partial(self.watch, config, dataset),
-            measure_every=self.measure_every or 1,
-            force_resume=force_resume,
+        watch = functools.partial(self.watch, config, dataset)
+        return {
+            "batch_size": config["batch_size"],
+            "learning_rate": config["learning_rate"],
+            "schedule": schedule or "constant",
+            "loss": losses.Bernoulli() if loss is None else loss,
+            "optimizer": self.optimizer,
+            "best": None if feed.get("validation") is None else self.best,
+            "measure": self.measure_every and watch,
+            "measure_every": self.measure_every or 1,
             **feed,
-        )
-        run = Run(self, config, model, dataset, folder, out, data_dir)
+        }
+
+    def record(self, run: Run, history: list[dict[str, Any]]) -> Record:
+        """The record of a trained run: tested, and measured."""
         tested = self.test(run)
+        best = None if self.best not in (history or [{}])[-1] else self.best
         return records.make(
             self.name,
-            config,
-            self.describe(dataset),
-            model,
+            run.config,
+            self.describe(run.dataset),
+            run.model,
             history,
             tested,
             {name: measure(run) for name, measure in self.measures.items()},
-            training.parts(folder),
+            training.parts(run.folder),
             best and self._tested_at_best(run, history, tested),
         )
 
-    def _built(self, config: Config, dataset: Any) -> keras.Model:
+    def built(self, config: Config, dataset: Any) -> keras.Model:
         """The model, its layers of the precision that the configuration has."""
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy(config.get("precision", before))

@@ -34,7 +34,7 @@ def train_side_by_side(
     verbose: bool = True,
     save_seconds: float = 60.0,
     best: str | None = None,
-    measure: Callable[[keras.Model], Any] | None = None,
+    measure: Sequence[Callable[[keras.Model], Any]] | None = None,
     measure_every: int = 10,
     force_resume: bool = False,
 ) -> list[Result]:
@@ -54,7 +54,8 @@ def train_side_by_side(
         directories: A folder for each run.
         seeds: An int >= 0 for each run.
         epochs, batch_size, learning_rate, schedule, loss, optimizer: See `train`.
-        binarize, validation, best, measure, measure_every, force_resume: See `train`.
+        binarize, validation, best, measure_every, force_resume: See `train`.
+        measure: None, or for each run what `train` has under this name.
         verbose: If True, prints a line for each epoch.
         save_seconds: Float, after how many seconds all runs are saved.
 
@@ -85,13 +86,17 @@ def train_side_by_side(
             "Runs train side by side on JAX: set KERAS_BACKEND=jax. Received: "
             f"{keras.backend.backend()}"
         )
-    for name, value in {"builds": builds, "directories": directories}.items():
+    measure = [None] * len(seeds) if measure is None else measure
+    lists = {"builds": builds, "directories": directories, "measure": measure}
+    for name, value in lists.items():
         if not isinstance(value, list | tuple) or len(value) != len(seeds) or not value:
             raise ValueError(
                 f"{name} must be a list of one for each of the {len(seeds)} seeds. "
                 f"Received: {name}={value!r:.100}"
             )
     verbose = check.flag("verbose", verbose)
+    if isinstance(x, keras.utils.PyDataset):
+        raise ValueError(f"x must be an array for runs side by side. Received: x={x!r}")
     x = check.array("x", x, finite=False)
     with contextlib.ExitStack() as stack:
         runs = [
@@ -112,12 +117,14 @@ def train_side_by_side(
                     tensorboard=False,
                     save_seconds=save_seconds,
                     best=best,
-                    measure=measure,
+                    measure=measured,
                     measure_every=measure_every,
                     force_resume=force_resume,
                 )
             )
-            for build, directory, seed in zip(builds, directories, seeds, strict=True)
+            for build, directory, seed, measured in zip(
+                builds, directories, seeds, measure, strict=True
+            )
         ]
         lists = [
             keras.callbacks.CallbackList(
@@ -155,7 +162,7 @@ def _train(
         The errors of those that did, by their numbers in the group.
     """
     runs, lists = zip(*group.values(), strict=True)
-    program = _Program([run.model for run in runs], x)
+    program = Program([run.model for run in runs], x)
     for epoch in range(runs[0].done, until):
         for each in lists:
             each.on_epoch_begin(epoch)
@@ -184,6 +191,8 @@ def _train(
                 callback.began = time.monotonic() - seconds / len(runs)
             each.on_epoch_end(epoch, of)
             run.done = epoch + 1
+        if any("measured" in run.history[-1] for run in runs):
+            program.read()  # whose noise has moved on
     for run, each in zip(runs, lists, strict=True):
         if run.done == run.epochs:
             run.model.optimizer.finalize_variable_values(run.model.trainable_weights)
@@ -198,7 +207,7 @@ def _line(epoch, epochs, seconds, logs):
     return f"Epoch {epoch + 1}/{epochs} - {seconds:.1f}s - {name}: {values}"
 
 
-class _Program:
+class Program:
     """A compiled epoch of many models: the values of each variable are one array."""
 
     def __init__(self, models: Sequence[keras.Model], x: np.ndarray) -> None:
@@ -207,10 +216,7 @@ class _Program:
         self.models, self.x = models, jax.numpy.asarray(x)
         for model in models:
             model.reset_metrics()
-        *self.state, self.blank = (
-            [jax.numpy.stack(values) for values in zip(*of, strict=True)]
-            for of in zip(*map(_values, models), strict=True)
-        )
+        self.blank = self.read()
         unrolled = _loops_are_slow(models[0])
         self._train = _epoch(models[0].train_step, unrolled)
         self._test = _epoch(models[0].test_step, unrolled)
@@ -245,6 +251,16 @@ class _Program:
         logs, state = self._over(self._test, state, x, batch_size)
         self.state = [*state[:2], optimizer]
         return logs
+
+    def read(self) -> list:
+        """Takes the models' values; returns those of their metrics."""
+        import jax
+
+        *self.state, metrics = (
+            [jax.numpy.stack(values) for values in zip(*of, strict=True)]
+            for of in zip(*map(_values, self.models), strict=True)
+        )
+        return metrics
 
     def write(self) -> None:
         """Gives the models their values."""
