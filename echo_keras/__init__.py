@@ -33,7 +33,7 @@ from echo_keras import layers, losses, model, networks, training  # noqa: E402
 from echo_keras.model import RateDistortionModel, autoencoder  # noqa: E402
 
 _LAZY = ("codec", "data", "interop", "latent_flow", "metrics", "objectives", "plots")
-_LAZY += ("reports", "studies")
+_LAZY += ("probe", "reports", "studies")
 
 __all__ = [
     "RateDistortionModel",
@@ -50,6 +50,8 @@ __all__ = [
     "networks",
     "objectives",
     "plots",
+    "probe",
+    "rate_distortion_curve",
     "report",
     "reports",
     "studies",
@@ -63,6 +65,8 @@ def __getattr__(name):
         return _importlib.import_module(f"{__name__}.{name}")
     if name in ("audit", "report"):
         return getattr(__getattr__("reports"), name)
+    if name == "rate_distortion_curve":
+        return __getattr__("studies").rate_distortion_curve
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -368,6 +368,11 @@ def autoencoder(
 ) -> RateDistortionModel:
     """A `RateDistortionModel` of an encoder, a bottleneck, penalties and a decoder.
 
+    An encoder of several inputs makes a conditional model: the first are the data, the
+    others, such as labels, conditions. A decoder of as many inputs, the first of which
+    are codes, receives the conditions too. The model has the encoder's inputs; `fit`
+    and `evaluate` take `[x, condition]`, and x once more as the targets.
+
     Args:
         encoder: Keras model from inputs to features, or a function that makes one.
         bottleneck: Layer from features to codes, such as `EchoBottleneck(32)`.
@@ -391,7 +396,8 @@ def autoencoder(
     Raises:
         ValueError: the decoder gives images of another size than the encoder takes; a
             `PixelCNN`, which needs the image that it decodes, has a
-            gan_penalty.
+            gan_penalty; a conditional model has pseudo_inputs, a gan_penalty or a
+            `PixelCNN`, or its decoder has another number of conditions.
 
     Example:
 
@@ -409,14 +415,28 @@ def autoencoder(
     arguments.layer("gan_penalty", gan_penalty, kind=GANPenalty, optional=True)
     if not isinstance(generated, keras.layers.Layer):
         generated = arguments.flag("generated", generated)
-    inputs = keras.Input(encoder.input_shape[1:])
-    features = encoder(inputs if input_noise is None else input_noise(inputs))
+    inputs, *conditions = (
+        keras.Input(i.shape[1:], dtype=i.dtype) for i in encoder.inputs
+    )
+    for name, value in (("pseudo_inputs", pseudo_inputs), ("gan_penalty", gan_penalty)):
+        if conditions and value is not None:
+            raise ValueError(
+                f"{name} must be None in a model with conditions. Received: "
+                f"{name}={value!r}, and an encoder of {1 + len(conditions)} inputs"
+            )
+    noisy = inputs if input_noise is None else input_noise(inputs)
+    features = encoder([noisy, *conditions] if conditions else noisy)
     if pseudo_inputs is not None:
         features = [features, encoder(pseudo_inputs(inputs))]
     z = bottleneck(features)
     for penalty in penalties:
         z = penalty(z)
     decoder = made("decoder", decoder, z.shape[-1])
+    if conditions:
+        _check_decoder(decoder, conditions)
+        if len(decoder.inputs) > 1:
+            z = [z, *conditions]
+        return RateDistortionModel([inputs, *conditions], decoder(z))
     if isinstance(decoder, PixelCNN):
         if gan_penalty is not None:
             raise ValueError(
@@ -442,6 +462,21 @@ def autoencoder(
             images.append(decoder(drawn))
         outputs = gan_penalty([inputs, *images])
     return RateDistortionModel(inputs, outputs)
+
+
+def _check_decoder(decoder, conditions):
+    """Raises a ValueError for a decoder that a conditional model cannot have."""
+    if isinstance(decoder, PixelCNN) or not isinstance(decoder, keras.Model):
+        raise ValueError(
+            "decoder must be a Keras model, and no PixelCNN, in a model with "
+            f"conditions. Received: decoder={decoder!r}"
+        )
+    if len(decoder.inputs) not in (1, 1 + len(conditions)):
+        raise ValueError(
+            "decoder must be a model of codes, or of codes and the encoder's "
+            f"conditions, {len(conditions)}. Received: a decoder of "
+            f"{len(decoder.inputs)} inputs"
+        )
 
 
 def conv_autoencoder(

@@ -9,10 +9,10 @@ import keras
 from keras import ops, tree
 
 from . import arguments
-from .base import LossTerm, Seeded, batch_mean
-from .beta import BetaRule
+from .base import LossTerm, Seeded, batch_mean, batch_weights
+from .beta import BetaRule, TargetRateL1
 from .context import setting
-from .numerics import unmasked_positions
+from .numerics import unmasked, unmasked_positions
 from .replicas import replica_mean
 from .symbolic import MethodCalls
 from .typing import Shape, Tensor, Tensors
@@ -135,6 +135,17 @@ class Channel(Seeded, MethodCalls, LossTerm):
     its state is saved with the weights. (On several devices it sees the mean rate of
     all.)
 
+    A channel whose rate is a sum over dimensions may take `free_bits`, lambda, against
+    posterior collapse: what is added to the loss is then
+
+    `beta sum_j max(lambda, R_j)`
+
+    with R_j the batch mean of what dimension j adds to the rate. A dimension below
+    lambda gains nothing by giving up the little that it carries. (lambda is in nats of
+    each dimension, as in the paper, whatever the name says.) `last_rate`, the logs and
+    rules for beta have the true rate R, so that a model's loss is no longer
+    distortion + beta R. On several devices each one's share of the batch counts.
+
     Noise and rate are computed in float32 whatever the dtype policy; z has the
     policy's compute dtype.
 
@@ -161,7 +172,13 @@ class Channel(Seeded, MethodCalls, LossTerm):
     >>> z = channel([np.ones((5, 2)), np.zeros((5, 2))])
     >>> float(channel.last_rate.value), float(channel.losses[0])
     (1.0, 4.0)
+
+    References:
+        Free bits: Kingma et al., Improved Variational Inference with Inverse
+        Autoregressive Flow (2016), App. C.8.
     """
+
+    free_bits = 0.0  # of a channel whose rate is a sum over dimensions
 
     def __init__(
         self,
@@ -226,7 +243,8 @@ class Channel(Seeded, MethodCalls, LossTerm):
                 draws.append((rate, log_ratio))
                 return z
             draw = self._step(inputs, training)
-        self._add_rate(draw.rate, bool(training) and self.trainable)
+            charged = self._charged(inputs) if self.free_bits else None
+        self._add_rate(draw.rate, bool(training) and self.trainable, charged)
         return draw.z
 
     def check_takes_mask(self) -> None:
@@ -236,8 +254,29 @@ class Channel(Seeded, MethodCalls, LossTerm):
         """`draw` with the side effects that a call of the layer has besides."""
         return self.draw(inputs)
 
-    def _add_rate(self, rate, learn):
-        """Adds beta x the batch mean of `rate`, (batch,), to the loss."""
+    def _set_free_bits(self, free_bits):
+        """Checks and keeps the argument of a channel that has it."""
+        self.free_bits = arguments.number("free_bits", free_bits, low=0)
+        if self.free_bits and isinstance(self.beta_rule, TargetRateL1):
+            raise ValueError(
+                f"free_bits must be 0 beside TargetRateL1, which charges for the "
+                f"distance of the rate from its target. Received: free_bits={free_bits}"
+            )
+
+    def _charged(self, inputs):
+        """What the loss has in the place of the rate: sum_j max(free_bits, R_j)."""
+        parts = unmasked(self.rate_by_dimension(inputs))
+        parts = ops.reshape(parts, (ops.shape(parts)[0], -1))
+        weights = ops.expand_dims(batch_weights(parts[:, 0]), 1)
+        # Means over the batch first: an example may lie below as long as others do not.
+        means = ops.mean(ops.cast(weights, parts.dtype) * parts, axis=0)
+        return ops.sum(ops.maximum(means, self.free_bits))
+
+    def _add_rate(self, rate, learn, charged=None):
+        """Adds beta x the batch mean of `rate`, (batch,), to the loss.
+
+        Or beta x `charged`, a number; what is logged and what a rule sees is the rate.
+        """
         if len(getattr(rate, "shape", "no tensor")) != 1:
             found = getattr(rate, "shape", rate)
             raise ValueError(
@@ -248,17 +287,19 @@ class Channel(Seeded, MethodCalls, LossTerm):
         self.log(self.last_rate, mean)
         rule = self.beta_rule
         if not rule:
-            self.add_loss(self.beta * mean)
+            self.add_loss(self.beta * (mean if charged is None else charged))
             return
         # A rule sees one rate for each step, the sum over its calls: a later call
         # takes back what the one before has added.
         seen = self.of_step()
         if learn:
             mean = replica_mean(mean)
+            charged = None if charged is None else replica_mean(charged)
+        charged = (mean if charged is None else charged) + seen.get("charged", 0.0)
         mean = mean + seen.get("rate", 0.0)
-        term = rule.term(self._next_beta(mean, seen) if learn else self.beta, mean)
+        term = rule.term(self._next_beta(mean, seen) if learn else self.beta, charged)
         self.add_loss(term - seen.get("term", 0.0))
-        seen["rate"], seen["term"] = mean, term
+        seen["rate"], seen["charged"], seen["term"] = mean, charged, term
 
     def _next_beta(self, rate, seen):
         """The beta of this step, after its rule has seen the rate of the batch."""

@@ -120,6 +120,8 @@ class EchoSample(Channel):
             the bank; if False, from each device's share, and each has a bank. Of
             effect where a device has a copy of the model; see
             docs/guides/distributed.md.
+        free_bits: Float >= 0, nats of each dimension that cost nothing; see `Channel`.
+            Every dimension has at least -log r anyhow.
 
     Inputs:
         `[f, log_s]`, two tensors of the same shape (batch, ...). The first axis is
@@ -163,9 +165,11 @@ class EchoSample(Channel):
         seed: int | None = None,
         scale: str = "diagonal",
         synchronized: bool = True,
+        free_bits: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(beta=beta, seed=seed, **kwargs)
+        self._set_free_bits(free_bits)
         self.scale = arguments.choice("scale", scale, SCALES)
         self.sampling = arguments.choice("sampling", sampling, SAMPLINGS)
         self.r = max_scale(d_max, max_magnitude)
@@ -436,4 +440,5 @@ class EchoSample(Channel):
             "bank_size": self.bank_size,
             "scale": self.scale,
             "synchronized": self.synchronized,
+            "free_bits": self.free_bits,
         }

@@ -52,7 +52,7 @@ class EchoBottleneck(Bottleneck):
         parametrization: "scaled", "standardized", "paper" or "published_code".
         max_magnitude: Float > 0, see `EchoSample`; None for 10 with "scaled", else 1.
         d_max, sampling, multiplicative, bank_size, beta, seed, scale,
-            synchronized: See `EchoSample`.
+            synchronized, free_bits: See `EchoSample`.
         name, trainable, dtype: As in every Keras layer.
 
     Inputs:
@@ -91,6 +91,7 @@ class EchoBottleneck(Bottleneck):
         seed: int | None = None,
         scale: str = "diagonal",
         synchronized: bool = True,
+        free_bits: float = 0.0,
         name: str | None = None,
         trainable: bool = True,
         dtype: keras.DTypePolicy | str | None = None,
@@ -112,6 +113,7 @@ class EchoBottleneck(Bottleneck):
             seed=seed,
             scale=scale,
             synchronized=synchronized,
+            free_bits=free_bits,
             dtype=self.dtype_policy,
             name="channel",
         )

@@ -45,6 +45,8 @@ class GaussianSample(Channel):
         flow: Layer with `transform(z, context=None)` -> (z, log-determinant), such
             as `IAFBlock`, or None. For `log_prob` it needs `inverse` as well.
         context: If True, the flow receives a context, the third input.
+        free_bits: Float >= 0, nats of each dimension that cost nothing; see `Channel`.
+            Only with the standard normal marginal and without a flow.
 
     Inputs:
         `[mean, log_var]`, two tensors of the same shape (batch, ...); or `mean`
@@ -58,8 +60,9 @@ class GaussianSample(Channel):
 
     Raises:
         ValueError: the number or the shapes of the inputs are not as above,
-            noise_variance is not positive, or there is a context without a flow or
-            beside a fixed variance.
+            noise_variance is not positive, there is a context without a flow or
+            beside a fixed variance, or there are free_bits where the rate is no sum
+            over dimensions.
 
     Example:
 
@@ -81,6 +84,7 @@ class GaussianSample(Channel):
         seed: int | None = None,
         flow: keras.layers.Layer | None = None,
         context: bool = False,
+        free_bits: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(beta=beta, seed=seed, **kwargs)
@@ -98,6 +102,14 @@ class GaussianSample(Channel):
             raise ValueError(
                 f"context=True needs a flow, and no fixed noise_variance. "
                 f"Received: flow={flow}, noise_variance={noise_variance}"
+            )
+        self._set_free_bits(free_bits)
+        if self.free_bits and (flow or not isinstance(marginal, StandardNormal)):
+            raise ValueError(
+                f"free_bits must be 0 with a flow, or with another marginal than the "
+                f"standard normal: the rate is then no sum over dimensions. Received: "
+                f"free_bits={free_bits}, marginal={type(marginal).__name__}, "
+                f"flow={flow}"
             )
 
     def build(self, input_shape: Shape | list[Shape]) -> None:
@@ -293,4 +305,5 @@ class GaussianSample(Channel):
             "noise_variance": self.noise_variance,
             "flow": None if flow is None else keras.saving.serialize_keras_object(flow),
             "context": self.context,
+            "free_bits": self.free_bits,
         }

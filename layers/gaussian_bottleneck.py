@@ -30,7 +30,8 @@ class GaussianBottleneck(Bottleneck):
             `sigma^2 = log(1 + e^v)`, which grows no faster than v.
         context_units: Int >= 1 or None: size of the flow's context, from a head of its
             own as in Kingma et al. (2016). Beside `context=True` only.
-        marginal, noise_variance, beta, seed, flow, context: See `GaussianSample`.
+        marginal, noise_variance, beta, seed, flow, context, free_bits: See
+            `GaussianSample`.
         name, trainable, dtype: As in every Keras layer.
 
     Inputs:
@@ -69,6 +70,7 @@ class GaussianBottleneck(Bottleneck):
         seed: int | None = None,
         flow: keras.layers.Layer | None = None,
         context: bool = False,
+        free_bits: float = 0.0,
         name: str | None = None,
         trainable: bool = True,
         dtype: keras.DTypePolicy | str | None = None,
@@ -84,6 +86,7 @@ class GaussianBottleneck(Bottleneck):
             seed=seed,
             flow=flow,
             context=context,
+            free_bits=free_bits,
             dtype=self.dtype_policy,
             name="channel",
         )

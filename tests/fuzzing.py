@@ -23,7 +23,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from echo_keras import layers, losses, metrics, networks, objectives
+from echo_keras import layers, losses, metrics, networks, objectives, studies
 
 SECONDS = 60  # a call that takes longer hangs
 FINE = ("result", "sentence", "Keras's sentence")
@@ -113,6 +113,14 @@ def model(kind):
         )
         decoder = networks.dense_decoder(2, (4, 4, 1), (4,))
         found = objectives.vae(flat, decoder, 2)
+    elif kind == "network":
+        found = keras.Sequential(
+            [
+                keras.Input((8,)),
+                keras.layers.Dense(4, name="first"),
+                keras.layers.Dense(8),
+            ]
+        )
     else:
         found = objectives.vae(encoder, decoder, 2)
         loss = losses.SquaredError() if kind == "squared" else loss
@@ -137,6 +145,12 @@ def folder():
 
 def build():
     return model.__wrapped__("vae")
+
+
+def build_of(beta):
+    found = build()
+    found.get_layer("bottleneck").channel.initial_beta = float(beta)
+    return found
 
 
 # Valid values of arguments without a default, by name: the function's own come first.
@@ -325,6 +339,23 @@ OWN = {
     "report": {"x_train": X, "x_test": X},
     "write_for_hub": {"x_train": X, "x_test": X, "folder": folder},
     "cell": {"value": 1.0},
+    "rate_distortion_curve": {
+        "build": lambda: build_of,
+        "betas": [1.0],
+        "epochs": 1,
+        "out": folder,
+    },
+    "RateProbe": {
+        "model": lambda: model("network"),
+        "layer": "first",
+        "tolerance": 0.1,
+    },
+    "RateDistortionCurve": {
+        "runs": [
+            dict.fromkeys(studies.curve.RUN - {"target"}, 1.0)
+            | {"name": "a", "target": None}
+        ]
+    },
     "run_all": {"function": lambda: dict, "tasks": list, "names": list},
     "autoencoder": {},
     "posterior": {
@@ -353,7 +384,8 @@ LEFT_OUT = {
     *("inception_features", "discrete_channels", "law", "RateDistortionModel", "names"),
     *("Penalty", "Marginal", "Flow", "Channel", "BetaRule", "Distortion", "AnyLayer"),
     *("Audit", "Finding", "push_to_hub"),
-    *("made", "RunFolderError", "UnwritableFolderError"),
+    *("made", "RunFolderError", "UnwritableFolderError", "CurvePoint"),
+    "ProbeReading",
     "train_side_by_side",  # of JAX alone: its own tests
     *(
         "decompress",
@@ -367,7 +399,8 @@ HAND_ON = {"map_batches", "evenly_spaced"}
 MODULES = (
     *("layers", "losses", "networks", "objectives", "model", "metrics", "training"),
     *("metrics.novelty", "metrics.disentanglement", "metrics.classification"),
-    *("data", "codec", "latent_flow", "plots", "studies", "data.factors", "reports"),
+    *("data", "codec", "latent_flow", "probe", "plots", "studies", "data.factors"),
+    "reports",
     "interop.tfp",
 )
 # Names that Keras checks itself.

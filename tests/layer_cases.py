@@ -103,6 +103,16 @@ CASES = {
         (B, 4),
     ),
     "GaussianSample": (lambda s: GaussianSample(seed=s), (B, 2), (B, 2)),
+    "EchoSample, free bits": (
+        lambda s: EchoSample(seed=s, free_bits=3.2, **ECHO),
+        (B, 2),
+        (B, 2),
+    ),
+    "GaussianSample, free bits": (
+        lambda s: GaussianSample(seed=s, free_bits=0.4),
+        (B, 2),
+        (B, 2),
+    ),
     "GaussianSample, marginal": (
         lambda s: GaussianSample(Logistic(0.5), noise_variance=0.5, seed=s),
         (B, 2, 3),

@@ -13,6 +13,7 @@ MODULES = (
     "objectives",
     "codec",
     "latent_flow",
+    "probe",
     "plots",
     "interop.tfp",
 )

@@ -35,6 +35,7 @@ def script(notebook):
     )
     text = keep + "figure = plots.".join(parts)
     text = text.replace("steps=250", "steps=3")
+    text = re.sub(r"(betas=\[[^,]+), .*\],", r"\1],", text)
     return re.sub(r"(for (?:beta|codewords) in \([^,]+,) .*\):", r"\1):", text)
 
 

@@ -216,7 +216,16 @@ def test_one_file_of_the_layers_names_backends(repository):
 # layers, for all rooms.
 STOREYS = [
     {"studies", "reports", "__main__"},
-    {"metrics", "training", "data", "objectives", "codec", "plots", "latent_flow"},
+    {
+        "metrics",
+        "training",
+        "data",
+        "objectives",
+        "codec",
+        "plots",
+        "latent_flow",
+        "probe",
+    },
     {"interop", "model", "losses", "networks"},
     {"_"},
     {"layers"},

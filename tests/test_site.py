@@ -86,9 +86,10 @@ def test_names_on_pages_become_links(docs):
     assert found == text.replace("`Name`", "{py:obj}`Name <a.Name>`", 1)
 
 
-def test_every_result_is_on_the_page_of_a_paper(docs):
+def test_every_result_is_on_the_page_of_a_paper_or_guide(docs):
     results = docs("extension.results")
-    pages = [path.read_text() for path in (DOCS / "papers").glob("*.md")]
+    pages = [*(DOCS / "papers").glob("*.md"), *(DOCS / "guides").glob("*.md")]
+    pages = [path.read_text() for path in pages]
     asked = results.RESULTS_LINK.findall("\n".join(pages))
     files = [*results.RESULTS.rglob("*.md"), *results.RESULTS.rglob("*.png")]
     folders = {path.relative_to(results.RESULTS).parts[0] for path in files}

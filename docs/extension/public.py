@@ -10,7 +10,15 @@ from typing import Any
 
 PACKAGE = "echo_keras"
 # Modules that list nothing in `__all__`: public is what they define.
-MODULES = ("losses", "model", "networks", "codec", "latent_flow", "interop.tfp")
+MODULES = (
+    "losses",
+    "model",
+    "networks",
+    "codec",
+    "latent_flow",
+    "probe",
+    "interop.tfp",
+)
 # What rooms share among themselves, in modules that list nothing.
 INTERNAL = {"echo_keras.model.made", "echo_keras.metrics.rate_distortion.check_targets"}
 

@@ -5,6 +5,10 @@ Each takes an encoder (inputs to features, or a function that makes one), a deco
 the number of code dimensions, and returns a `RateDistortionModel`, not yet compiled.
 `penalties` are more layers that codes pass, such as a `TotalCorrelationPenalty`.
 
+An encoder of several inputs, `[x, condition]`, and a decoder of `[z, condition]` make
+`vae`, `echo`, `info_vae` and all others without a discriminator conditional; see
+`echo_keras.autoencoder`.
+
 All are choices among four terms of the information bottleneck
 `I(X; Z) - beta I(Z; X)`, each a part of the model:
 

@@ -30,6 +30,7 @@ def vae(
     context_units: int | None = None,
     variance_activation: str = "exp",
     seed: int | None = None,
+    free_bits: float = 0.0,
 ) -> RateDistortionModel:
     """VAE and beta-VAE: `C + beta E KL[q(z|x) || m(z)]`.
 
@@ -41,7 +42,7 @@ def vae(
         beta: Float >= 0, or a rule; see `GaussianSample`.
         pseudo_inputs: `PseudoInputs` of a `VampPrior`, or None.
         marginal: Layer, m(z); the standard normal if None.
-        flow, context, context_units, variance_activation, seed: See
+        flow, context, context_units, variance_activation, seed, free_bits: See
             `GaussianBottleneck`.
 
     Returns:
@@ -66,6 +67,7 @@ def vae(
         context_units=context_units,
         variance_activation=variance_activation,
         seed=seed,
+        free_bits=free_bits,
         name="bottleneck",
     )
     return autoencoder(encoder, bottleneck, decoder, penalties, pseudo_inputs)
@@ -84,6 +86,7 @@ def echo(
     bank_size: int | None = None,
     seed: int | None = None,
     max_magnitude: float | None = None,
+    free_bits: float = 0.0,
 ) -> RateDistortionModel:
     """Echo autoencoder: `C + beta I(X; Z)`, without a prior.
 
@@ -93,8 +96,8 @@ def echo(
     Args:
         encoder, decoder, latent_dim, penalties: See `echo_keras.objectives`.
         beta: Float >= 0, or a rule; see `EchoSample`.
-        d_max, sampling, parametrization, scale, bank_size, seed, max_magnitude: See
-            `EchoBottleneck` and `EchoSample`.
+        d_max, sampling, parametrization, scale, bank_size, seed, max_magnitude,
+            free_bits: See `EchoBottleneck` and `EchoSample`.
 
     Returns:
         A `RateDistortionModel` with the layers "encoder", "bottleneck" and "decoder".
@@ -118,6 +121,7 @@ def echo(
         bank_size=bank_size,
         max_magnitude=max_magnitude,
         seed=seed,
+        free_bits=free_bits,
         name="bottleneck",
     )
     return autoencoder(encoder, bottleneck, decoder, penalties)
@@ -133,6 +137,7 @@ def info_vae(
     flow: keras.layers.Layer | None = None,
     variance_activation: str = "exp",
     seed: int | None = None,
+    free_bits: float = 0.0,
 ) -> RateDistortionModel:
     """InfoVAE: A, a divergence of q(z) from the prior, and C.
 
@@ -142,7 +147,7 @@ def info_vae(
             information A - B (Eq. 33); `MMDPenalty()`, the default, is what the Echo
             paper has under the name.
         beta: Float >= 0, weight of A; at 0 information is free.
-        marginal, flow, variance_activation, seed: As for `vae`.
+        marginal, flow, variance_activation, seed, free_bits: As for `vae`.
 
     Returns:
         A `RateDistortionModel`.
@@ -170,6 +175,7 @@ def info_vae(
         flow=flow,
         variance_activation=variance_activation,
         seed=seed,
+        free_bits=free_bits,
     )
 
 

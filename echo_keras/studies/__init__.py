@@ -2,6 +2,8 @@
 
 from . import measures, records, runners
 from .claim import Claim, all_of, compare, differ, mean_and_error
+from .curve import CurvePoint, RateDistortionCurve
+from .curve_study import rate_distortion_curve
 from .evaluation import evaluated
 from .factor_study import FactorStudy, scores
 from .numbers import every_number, write_numbers
@@ -24,8 +26,10 @@ __all__ = [
     "Claim",
     "Column",
     "Command",
+    "CurvePoint",
     "FactorStudy",
     "Option",
+    "RateDistortionCurve",
     "Results",
     "Run",
     "RunsFailed",
@@ -46,6 +50,7 @@ __all__ = [
     "plus_minus",
     "points",
     "published",
+    "rate_distortion_curve",
     "records",
     "run_all",
     "runners",

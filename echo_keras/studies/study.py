@@ -239,10 +239,11 @@ class Study(Configurations):
             found = groups.groups(missing, side_by_side)
             groups.run_groups(self, found, out, where, running)
         else:
+            work, given = self.work()
             runners.run_all(
-                self.train_one,
+                work,
                 [
-                    {**where, "config": config, "tensorboard": tensorboard}
+                    {**where, **given, "config": config, "tensorboard": tensorboard}
                     | {"folder": str(self.folder(out.resolve(), config))}
                     for config in missing.values()
                 ],
@@ -327,7 +328,7 @@ class Study(Configurations):
         before = keras.config.dtype_policy()
         keras.config.set_dtype_policy(config.get("precision", before))
         try:
-            return self.build(config, dataset)
+            return self.build_model(config, dataset)
         finally:
             keras.config.set_dtype_policy(before)
 
@@ -415,6 +416,14 @@ class Study(Configurations):
                 )
 
     # What a study on other kinds of data overrides
+
+    def build_model(self, config: Config, dataset: Any) -> keras.Model:
+        """The model of a configuration, of its precision."""
+        return self.build(config, dataset)
+
+    def work(self) -> tuple[Callable[..., Record], dict[str, Any]]:
+        """What a worker calls for each run, and what it is given besides the run."""
+        return self.train_one, {}
 
     def load(self, config: Config, data_dir: str | None = None) -> Any:
         """The data set of a configuration; the last one read is kept, one copy."""

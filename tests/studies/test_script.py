@@ -139,10 +139,11 @@ def test_a_study_has_a_flag_for_each_thing_that_can_be_chosen():
             "schedule",
             "train_limit",
             "samples",
+            "precision",
         ),
         *("kind", "seed", "data_dir", "out_dir"),
         *("runs", "tensorboard", "force_resume", "runner", "workers", "address"),
-        *("cpus_per_run", "gpus_per_run"),
+        *("cpus_per_run", "gpus_per_run", "side_by_side"),
     ]
 
 
