@@ -13,6 +13,7 @@ with the table; records say on what each part ran.
 
 import _thread
 import pathlib
+import signal
 import threading
 
 import echo_paper
@@ -50,6 +51,8 @@ def run(options):
 
         jax.config.update("jax_compilation_cache_dir", str(out.resolve() / "compiled"))
     if options.minutes is not None:
+        # As Ctrl-C, also where a shell has told a job in its background to ignore it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         stop = threading.Timer(60 * options.minutes, _thread.interrupt_main)
         stop.daemon = True
         stop.start()

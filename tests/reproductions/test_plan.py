@@ -1,6 +1,7 @@
 """The paper's own protocol, in pieces that a clock ends."""
 
 import dataclasses
+import signal
 
 import echo_paper
 import keras
@@ -57,13 +58,17 @@ def test_what_the_paper_claims_most_comes_first():
 
 
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
-def test_a_piece_ends_and_the_same_command_goes_on(kind, tmp_path, monkeypatch):
+def test_a_piece_ends_and_the_same_command_goes_on(
+    kind, tmp_path, monkeypatch, request
+):
     if kind == "gpu" and keras.backend.backend() != "jax":
         pytest.skip("runs train side by side on JAX")
     monkeypatch.setattr(
         echo_paper, "STUDY", dataclasses.replace(STUDY, build=small, measure_every=1)
     )
     monkeypatch.setattr(plan.threading, "Timer", Clock)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in a background job
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     saved = Checkpoint.on_epoch_end
 
     def saves(self, epoch, logs=None):

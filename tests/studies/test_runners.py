@@ -91,8 +91,7 @@ def train(out, name, seed, interrupt=False):
             super().on_epoch_end(epoch, logs)
             note(processes, os.getpid())
 
-    # The module, behind the function of its name.
-    sys.modules["echo_keras.training.train"].Checkpoint = Noting
+    sys.modules["echo_keras.training.open_run"].Checkpoint = Noting
 
     def build():
         inputs = Input((64,))
