@@ -10,8 +10,8 @@ In turn in one process: an epoch of all seeds by the program of
 of all seeds together, and the ratio: median (min to max) over epochs. Compiling,
 checkpoints and validation are left out.
 
-Expected: on a GPU several times as many. On a CPU as many, for one model of such size
-already keeps it busy; small ones, whose steps are mostly overhead, gain (`--units=32`).
+Expected: on a GPU several times as many. On a CPU a fourth more, for one model already
+keeps it busy.
 """
 
 import functools
