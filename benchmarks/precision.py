@@ -1,7 +1,8 @@
 r"""What bfloat16 adds to the -ELBO of one and the same model.
 
     python reproductions/table1.py --dataset binary_mnist --data_dir FOLDER \
-        --epochs 20 --train_limit 10000 --precision mixed_bfloat16 --runs 2 --out_dir RUNS
+        --epochs 20 --train_limit 10000 --precision mixed_bfloat16 \
+        --runs 2 --out_dir RUNS
     python benchmarks/precision.py --data_dir FOLDER --checkpoints RUNS/checkpoints
 
 Evaluates each model that was trained in bfloat16 on the test images in its own
