@@ -30,12 +30,15 @@ if not (_pathlib.Path(__file__).parent / "layers").is_dir():
 
 # Imported here so that Keras finds their classes when it loads a saved model.
 from echo_keras import layers, losses, model, networks, training  # noqa: E402
+from echo_keras.memories import renew_memories  # noqa: E402
 from echo_keras.model import RateDistortionModel, autoencoder  # noqa: E402
+from echo_keras.multi_rate_model import MultiRateModel, multi_rate  # noqa: E402
 
 _LAZY = ("codec", "data", "interop", "latent_flow", "metrics", "objectives", "plots")
 _LAZY += ("probe", "reports", "studies")
 
 __all__ = [
+    "MultiRateModel",
     "RateDistortionModel",
     "audit",
     "autoencoder",
@@ -47,11 +50,13 @@ __all__ = [
     "losses",
     "metrics",
     "model",
+    "multi_rate",
     "networks",
     "objectives",
     "plots",
     "probe",
     "rate_distortion_curve",
+    "renew_memories",
     "report",
     "reports",
     "studies",

@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--description", help="a paragraph on what the model is for")
     report.add_argument("--date", help="today's if left out")
     report.add_argument("--seed", type=int, default=0, help="of all noise")
-    command(
+    compress = command(
         "compress",
         _compress,
         "write the codes of examples to a file",
@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         ("x", array),
         ("file", "the file that is written"),
     )
+    compress.add_argument("--beta", type=float, help="of a model of many rates")
     command(
         "decompress",
         _decompress,
@@ -104,7 +105,9 @@ def _report(options: argparse.Namespace) -> int:
 def _compress(options: argparse.Namespace) -> int:
     from echo_keras import codec
 
-    found = codec.compress(_model(options.model), _array(options.x), options.file)
+    found = codec.compress(
+        _model(options.model), _array(options.x), options.file, beta=options.beta
+    )
     print(
         f"Wrote {options.file}: {found['file_bytes']} bytes for {found['examples']} "
         f"examples, {found['file_bits']:.2f} bits each; their rate is "

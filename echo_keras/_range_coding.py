@@ -18,10 +18,11 @@ from keras import ops
 from echo_keras.layers import VectorQuantizer, arguments
 
 MAGIC = b"EKVQ"
-VERSION = 1
+VERSION, VERSION_BETA = 1, 2  # the second states beta, before the shape
 # magic, version, r, codewords, examples, fingerprint; then the CRC-32.
 HEAD = struct.Struct("<4sBBIQ8s")
 CRC = struct.Struct("<I")
+BETA = struct.Struct("<d")
 MAX_INDICES = 2**27  # of a file, unless the caller allows more: 512 MB
 CHUNK = 2**16  # indices that are coded at once
 
@@ -41,12 +42,24 @@ def header_bytes(rank: int) -> int:
     return HEAD.size + CRC.size + 4 * rank
 
 
-def pack(quantizer: VectorQuantizer, indices: np.ndarray) -> bytes:
+def stated_beta(data: bytes) -> float | None:
+    """The beta that the bytes of a file state, unchecked; None if they state none."""
+    start = header_bytes(0)
+    whole = data[: len(MAGIC)] == MAGIC and len(data) >= start + BETA.size
+    if not whole or HEAD.unpack_from(data)[1] != VERSION_BETA:
+        return None
+    return BETA.unpack_from(data, start)[0]
+
+
+def pack(
+    quantizer: VectorQuantizer, indices: np.ndarray, beta: float | None = None
+) -> bytes:
     """Indices as the bytes of a file.
 
     Args:
         quantizer: Built `VectorQuantizer`.
         indices: Ints (examples, ..., groups), at least one example.
+        beta: Float, which the file is to state, or None.
 
     Returns:
         Bytes.
@@ -89,13 +102,15 @@ def pack(quantizer: VectorQuantizer, indices: np.ndarray) -> bytes:
     shape = indices.shape[1:]
     head = HEAD.pack(
         MAGIC,
-        VERSION,
+        VERSION if beta is None else VERSION_BETA,
         len(shape),
         codewords,
         len(indices),
         _fingerprint(quantizer, weights),
     )
     rest = struct.pack(f"<{len(shape)}I", *shape) + payload
+    if beta is not None:
+        rest = BETA.pack(beta) + rest
     return head + CRC.pack(zlib.crc32(rest, zlib.crc32(head))) + rest
 
 
@@ -157,10 +172,10 @@ def _parsed(quantizer, weights, data, max_indices):
             f"Received: {len(data)} bytes. It is cut short: copy it again."
         )
     _, version, rank, codewords, examples, mark = HEAD.unpack_from(data)
-    if version != VERSION:
+    if version not in (VERSION, VERSION_BETA):
         raise ValueError(
-            f"The file must be of version {VERSION} of the format. Received: version "
-            f"{version}. Read it with the release that wrote it."
+            f"The file must be of version {VERSION} or {VERSION_BETA} of the format. "
+            f"Received: version {version}. Read it with the release that wrote it."
         )
     (crc,) = CRC.unpack_from(data, HEAD.size)
     rest = data[header_bytes(0) :]
@@ -179,6 +194,8 @@ def _parsed(quantizer, weights, data, max_indices):
             f"{codewords} codewords, fingerprint {mark.hex()}. Read it with the model "
             f"that wrote it, as it was then."
         )
+    if version == VERSION_BETA:
+        rest = rest[BETA.size :]
     size = len(rest) - 4 * rank
     if rank < 1 or size < 0 or size % 4:
         raise _wrong("an axis or more and whole words", f"{rank} axes, {size} bytes")

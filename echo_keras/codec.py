@@ -10,17 +10,18 @@ A file is, in little-endian byte order, with r axes of the indices of one exampl
 | bytes | what |
 | --- | --- |
 | 4 | "EKVQ" |
-| 1 | version of the format, 1 |
+| 1 | version of the format, 1; 2 if it states beta |
 | 1 | r |
 | 4 | codewords of each group, unsigned |
 | 8 | number of examples, unsigned |
 | 8 | fingerprint of the quantizer, the start of a SHA-256 |
 | 4 | CRC-32 of all other bytes |
+| 8 | in version 2: beta of a `MultiRateModel`, as a double |
 | 4 r | shape of the indices of one example, the number of groups last, unsigned |
 | rest | words of 32 bits from the range coder: all of the first group, then the next |
 
-so that a header has 30 + 4 r bytes, 34 for codes (batch, d). The payload exceeds the
-code length by at most a few words.
+so that a header has 30 + 4 r bytes, 34 for codes (batch, d), and 8 more in version 2.
+The payload exceeds the code length by at most a few words.
 
 The coder works with whole numbers made of the quantizer's float32 frequencies by
 operations that are exact or correctly rounded everywhere, and their digest is in the
@@ -39,7 +40,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from echo_keras._range_coding import MAX_INDICES, header_bytes, pack, unpack
+from echo_keras._range_coding import (
+    BETA,
+    MAX_INDICES,
+    header_bytes,
+    pack,
+    stated_beta,
+    unpack,
+)
 from echo_keras.layers import (
     GANPenalty,
     QuantizedBottleneck,
@@ -48,6 +56,7 @@ from echo_keras.layers import (
 )
 from echo_keras.losses import CategoricalNLL, Distortion
 from echo_keras.metrics.batching import map_batches
+from echo_keras.multi_rate_model import MultiRateModel
 
 
 def split(
@@ -156,13 +165,31 @@ def _check_finite(must: str, values: Any) -> None:
         )
 
 
-def compress_bytes(model: keras.Model, x: np.ndarray, batch_size: int = 100) -> bytes:
+def _at(model: keras.Model, beta: float | None) -> keras.Model:
+    """A model of one rate: that which is given, or a `MultiRateModel` at beta."""
+    if isinstance(model, MultiRateModel):
+        if beta is None:
+            raise ValueError(
+                "beta must be given for a MultiRateModel, which codes at any of its "
+                "betas; a file states its own. Received: beta=None"
+            )
+        return model.at(beta)
+    return model
+
+
+def compress_bytes(
+    model: keras.Model,
+    x: np.ndarray,
+    batch_size: int = 100,
+    beta: float | None = None,
+) -> bytes:
     """The codes of examples as the bytes of a file; see `compress`.
 
     Args:
         model: See `split`.
         x: Array of finite numbers, at least one example.
         batch_size: Int >= 1.
+        beta: See `compress`.
 
     Raises:
         ValueError: the model is not as in `split`, or x has no examples or NaN.
@@ -170,8 +197,19 @@ def compress_bytes(model: keras.Model, x: np.ndarray, batch_size: int = 100) -> 
 
     Example: see `decompress_bytes`.
     """
+    return _compressed(model, x, batch_size, beta)[0]
+
+
+def _compressed(model, x, batch_size, beta):
+    """The bytes, the indices in them, and the quantizer."""
+    if beta is not None and not isinstance(model, MultiRateModel):
+        raise ValueError(
+            f"beta must be None for a model of one rate. Received: beta={beta}"
+        )
+    model = _at(model, beta)
     _, quantizer = _quantizer(model)
-    return pack(quantizer, encode(model, x, batch_size))
+    indices = encode(model, x, batch_size)
+    return pack(quantizer, indices, beta), indices, quantizer
 
 
 def decompress_bytes(
@@ -202,7 +240,7 @@ def decompress_bytes(
     >>> len(data), decompress_bytes(model, data).shape
     (86, (100, 8))
     """
-    _, quantizer, decoder = split(model)
+    _, quantizer, decoder = split(_at(model, stated_beta(data)))
     indices = unpack(quantizer, data, max_indices)
     positions = decoder.input_shape[1:-1]
     found = indices.shape[1:-1]
@@ -226,6 +264,7 @@ def compress(
     x: np.ndarray,
     path: str | PathLike[str],
     batch_size: int = 100,
+    beta: float | None = None,
 ) -> dict[str, int | float]:
     """Writes the codes of examples to a file.
 
@@ -234,6 +273,8 @@ def compress(
         x: Array of finite numbers, at least one example.
         path: The file, which is overwritten.
         batch_size: Int >= 1.
+        beta: Float, a level of a `MultiRateModel`, by whose frequencies it is coded and
+            which the file states; None for other models.
 
     Returns:
         A dict: `examples`; `rate` and `rate_bits`, the mean code length of an example
@@ -247,9 +288,7 @@ def compress(
     Example: see `decompress`.
     """
     arguments.path("path", path, folder=False)
-    _, quantizer = _quantizer(model)
-    indices = encode(model, x, batch_size)
-    data = pack(quantizer, indices)
+    data, indices, quantizer = _compressed(model, x, batch_size, beta)
     pathlib.Path(path).write_bytes(data)
     rate = float(np.mean(code_lengths(indices, quantizer.code_probabilities())))
     return {
@@ -257,9 +296,13 @@ def compress(
         "rate": rate,
         "rate_bits": rate / math.log(2),
         "file_bytes": len(data),
-        "payload_bytes": len(data) - header_bytes(indices.ndim - 1),
+        "payload_bytes": len(data) - _header_bytes(indices, beta),
         "file_bits": 8 * len(data) / len(indices),
     }
+
+
+def _header_bytes(indices, beta):
+    return header_bytes(indices.ndim - 1) + (0 if beta is None else BETA.size)
 
 
 def decompress(

@@ -1,7 +1,8 @@
 """Keras layers for autoencoders with a measured rate: channels, marginals, flows."""
 
 from .autoregressive import IAFBlock, MAFBlock
-from .beta import BetaRule, BetaSchedule, TargetRate, TargetRateL1
+from .beta import BetaRange, BetaRule, BetaSchedule, TargetRate, TargetRateL1
+from .beta_input import BetaInput
 from .chain import Chain
 from .channel import Channel, Draw, collect_draws
 from .coupling import Coupling
@@ -27,6 +28,7 @@ from .permutation import Permutation
 from .pixelcnn import PixelCNN
 from .prior_samples import PriorSamples
 from .quantized_bottleneck import QuantizedBottleneck
+from .rate_gate import RateGate
 from .scale_and_shift import Scale, Shift
 from .scaled_dense import ScaledDense
 from .shuffled_codes import ShuffledCodes
@@ -38,6 +40,8 @@ from .variance_penalty import VariancePenalty
 from .vector_quantizer import VectorQuantizer
 
 __all__ = [
+    "BetaInput",
+    "BetaRange",
     "BetaRule",
     "BetaSchedule",
     "Chain",
@@ -72,6 +76,7 @@ __all__ = [
     "PriorSamples",
     "PseudoInputs",
     "QuantizedBottleneck",
+    "RateGate",
     "Scale",
     "ScaledDense",
     "Shift",

@@ -1,8 +1,10 @@
-"""Rules that adapt beta, the weight on the rate, during training."""
+"""What beta may be besides a number: a rule that moves it, or a range of betas."""
 
+import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from . import arguments
@@ -230,3 +232,74 @@ class TargetRateL1(BetaRule):
 
     def get_config(self) -> dict[str, Any]:
         return {"rate": self.rate, "weight": self.weight}
+
+
+@keras.saving.register_keras_serializable(package="echo_keras")
+class BetaRange:
+    """The betas that one model is trained at: all between two, or so many levels.
+
+    In the place of a channel's number for beta it says that beta comes with each call,
+    `channel(inputs, beta=beta)`, as a `BetaInput` gives it.
+
+    Args:
+        low, high: Floats, 0 < low < high.
+        levels: Int >= 2, so many betas with constant ratios from low to high; or None,
+            all between them. Channels with a memory need levels: `EchoSample` keeps a
+            bank for each, since echoes of another beta would be noise of another law,
+            and `VectorQuantizer` the frequencies of its codewords.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    Example:
+
+    >>> BetaRange(0.1, 10.0, levels=3).values.round(3).tolist()
+    [0.1, 1.0, 10.0]
+    """
+
+    def __init__(
+        self, low: float = 0.1, high: float = 10.0, levels: int | None = None
+    ) -> None:
+        self.low = arguments.number("low", low, low=1e-30, high=1e30)
+        self.high = arguments.number("high", high, above=self.low, high=1e30)
+        self.levels = arguments.integer("levels", levels, 2, 1024, optional=True)
+
+    @property
+    def middle(self) -> float:
+        """The geometric mean of low and high, or the level nearest to it from below."""
+        if self.levels:
+            return float(self.values[(self.levels - 1) // 2])
+        return math.sqrt(self.low * self.high)
+
+    @property
+    def values(self) -> np.ndarray:
+        """The levels, float64 (levels,).
+
+        Raises:
+            ValueError: there are none.
+        """
+        if not self.levels:
+            raise ValueError("levels is None: this range has all betas between two.")
+        return np.geomspace(self.low, self.high, self.levels)
+
+    def at(self, u: Tensor) -> Tensor:
+        """The beta at a share u in [0, 1) of the range, log-uniform if u is uniform."""
+        if self.levels:
+            index = ops.cast(ops.floor(u * self.levels), "int32")
+            index = ops.minimum(index, self.levels - 1)
+            return ops.take(ops.convert_to_tensor(self.values, "float32"), index)
+        low, high = math.log(self.low), math.log(self.high)
+        return ops.exp(low + u * (high - low))
+
+    def nearest(self, beta: Tensor) -> Tensor:
+        """The number of the level nearest to beta on the scale of logarithms: int32."""
+        step = math.log(self.high / self.low) / (self.levels - 1)
+        index = ops.round((ops.log(beta) - math.log(self.low)) / step)
+        return ops.cast(ops.clip(index, 0, self.levels - 1), "int32")
+
+    def get_config(self) -> dict[str, Any]:
+        return {"low": self.low, "high": self.high, "levels": self.levels}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "BetaRange":
+        return cls(**config)

@@ -69,16 +69,18 @@ class Bottleneck(MethodCalls):
         training: bool | None = False,
         mask: Tensors | None = None,
         method: str | None = None,
+        beta: Tensor | None = None,
     ) -> Tensor:
         mask = first_mask(mask)
         with unmasked_positions(mask):  # for the heads
             if method is not None:
                 return self.call_method(method, features)
-            return self._draw_code(features, training, mask)
+            return self._draw_code(features, training, mask, beta)
 
-    def _draw_code(self, features, training, mask):
+    def _draw_code(self, features, training, mask, beta=None):
         """What the layer's call returns, with the channel's side effects."""
-        return self.channel(self.encode(features), training=training, mask=mask)
+        inputs = self.encode(features)
+        return self.channel(inputs, training=training, mask=mask, beta=beta)
 
     @symbolic
     def draw(self, features: Tensors, echoes_from: str = "bank") -> Draw:

@@ -10,7 +10,7 @@ from keras import ops, tree
 
 from . import arguments
 from .base import LossTerm, Seeded, batch_mean, batch_weights
-from .beta import BetaRule, TargetRateL1
+from .beta import BetaRange, BetaRule, TargetRateL1
 from .context import setting
 from .numerics import unmasked, unmasked_positions
 from .replicas import replica_mean
@@ -18,6 +18,7 @@ from .symbolic import MethodCalls
 from .typing import Shape, Tensor, Tensors
 
 _collecting = contextvars.ContextVar("collecting", default=None)
+_given_beta = contextvars.ContextVar("given_beta", default=None)
 
 ECHOES_FROM = ("bank", "batch")
 
@@ -156,7 +157,8 @@ class Channel(Seeded, MethodCalls, LossTerm):
     included; noise is drawn as before. Methods take symbolic tensors.
 
     Args:
-        beta: Float >= 0, the initial weight on the rate; or a `BetaRule`.
+        beta: Float >= 0, the initial weight on the rate; a `BetaRule`; or a
+            `BetaRange`, with which beta comes with each call, (1, 1) or (batch, 1).
         seed: Int or None. With an int, two layers draw the same noise. The state
             of the generator is saved with the weights, so that a resumed run
             continues its noise rather than repeating it.
@@ -179,10 +181,11 @@ class Channel(Seeded, MethodCalls, LossTerm):
     """
 
     free_bits = 0.0  # of a channel whose rate is a sum over dimensions
+    has_memory = False  # of codes, of which a `BetaRange` has one for each level
 
     def __init__(
         self,
-        beta: float | BetaRule = 1.0,
+        beta: float | BetaRule | BetaRange = 1.0,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -190,9 +193,17 @@ class Channel(Seeded, MethodCalls, LossTerm):
         super().__init__(seed=seed, autocast=False, **kwargs)
         beta = arguments.restored(beta)
         self.beta_rule = beta if isinstance(beta, BetaRule) else None
+        self.beta_range = beta if isinstance(beta, BetaRange) else None
         if self.beta_rule:
             beta = self.beta_rule.initial
-        rule = ", or a rule such as TargetRate or BetaSchedule"
+        elif self.beta_range:
+            beta = self.beta_range.middle
+            if self.has_memory and not self.beta_range.levels:
+                raise ValueError(
+                    f"levels of the BetaRange must be given for {type(self).__name__}, "
+                    f"which keeps a memory for each beta. Received: levels=None"
+                )
+        rule = ", a BetaRange, or a rule such as TargetRate or BetaSchedule"
         self.initial_beta = arguments.number("beta", beta, low=0, otherwise=rule)
         self.supports_masking = True
 
@@ -229,11 +240,14 @@ class Channel(Seeded, MethodCalls, LossTerm):
         training: bool | None = False,
         mask: Tensors | None = None,
         method: str | None = None,
+        beta: Tensor | None = None,
     ) -> Tensor:
         mask = first_mask(mask)
         if mask is not None:
             self.check_takes_mask()
-        with unmasked_positions(mask):
+        if method is None:
+            self._check_beta(beta)
+        with unmasked_positions(mask), setting(_given_beta, beta):
             if method is not None:
                 return self.call_method(method, inputs)
             collecting = _collecting.get()
@@ -244,8 +258,54 @@ class Channel(Seeded, MethodCalls, LossTerm):
                 return z
             draw = self._step(inputs, training)
             charged = self._charged(inputs) if self.free_bits else None
-        self._add_rate(draw.rate, bool(training) and self.trainable, charged)
+            self._add_rate(draw.rate, bool(training) and self.trainable, charged)
         return draw.z
+
+    def _check_beta(self, beta):
+        """Raises a ValueError unless beta comes with the call where it has to."""
+        name = type(self).__name__
+        if beta is None:
+            if self.beta_range:
+                raise ValueError(
+                    f"{name} has a BetaRange and must be called with beta, what a "
+                    f"BetaInput gives: {self.name}(inputs, beta=beta). Received: none"
+                )
+            return
+        if self.beta_rule or (self.has_memory and not self.beta_range):
+            raise ValueError(
+                f"{name} must have a BetaRange to be called with beta. Received: "
+                f"beta={self.beta_rule or self.initial_beta}"
+            )
+        shape, rows = tuple(beta.shape), 1 if self.has_memory else "batch"
+        if shape[1:] != (1,) or (self.has_memory and shape[0] != 1):
+            raise ValueError(
+                f"beta must have the shape ({rows}, 1) in a call of {name}. Received: "
+                f"{shape}"
+            )
+
+    memory_rows: int | None = None  # examples that a memory holds; None for any number
+
+    def renew_memory(self, inputs: Tensors) -> None:
+        """Makes the memory of a channel that has one anew, from inputs of the channel.
+
+        With a `BetaRange` that of the level nearest to the layer's `beta`.
+
+        Raises:
+            ValueError: the channel keeps none, or the inputs are of no use for it.
+        """
+        raise ValueError(f"{type(self).__name__} keeps no memory of codes.")
+
+    def take_memory(self, channel: "Channel") -> None:
+        """Copies the memory of a like channel, that of the level of its `beta`."""
+
+    def level(self) -> Tensor:
+        """The level of the `BetaRange` nearest to the beta of this call: an int32.
+
+        Outside of a call, as in `sample`, to the layer's own `beta`.
+        """
+        beta = _given_beta.get()
+        beta = ops.convert_to_tensor(self.beta) if beta is None else beta
+        return self.beta_range.nearest(ops.reshape(beta, (-1,))[0])
 
     def check_takes_mask(self) -> None:
         """Raises a ValueError unless the rate is a sum over positions."""
@@ -257,6 +317,11 @@ class Channel(Seeded, MethodCalls, LossTerm):
     def _set_free_bits(self, free_bits):
         """Checks and keeps the argument of a channel that has it."""
         self.free_bits = arguments.number("free_bits", free_bits, low=0)
+        if self.free_bits and self.beta_range:
+            raise ValueError(
+                f"free_bits must be 0 beside a BetaRange. Received: "
+                f"free_bits={free_bits}"
+            )
         if self.free_bits and isinstance(self.beta_rule, TargetRateL1):
             raise ValueError(
                 f"free_bits must be 0 beside TargetRateL1, which charges for the "
@@ -285,6 +350,10 @@ class Channel(Seeded, MethodCalls, LossTerm):
             )
         mean = batch_mean(rate)
         self.log(self.last_rate, mean)
+        given = _given_beta.get()
+        if given is not None:
+            self.add_loss(batch_mean(ops.reshape(given, (-1,)) * rate))
+            return
         rule = self.beta_rule
         if not rule:
             self.add_loss(self.beta * (mean if charged is None else charged))
@@ -331,8 +400,9 @@ class Channel(Seeded, MethodCalls, LossTerm):
 
     def get_config(self) -> dict[str, Any]:
         beta = self.initial_beta
-        if self.beta_rule:
-            beta = keras.saving.serialize_keras_object(self.beta_rule)
+        if self.beta_rule or self.beta_range:
+            beta = self.beta_rule or self.beta_range
+            beta = keras.saving.serialize_keras_object(beta)
         return {**super().get_config(), "beta": beta}
 
 

@@ -57,7 +57,12 @@ class DeterministicBottleneck(Bottleneck):
         """z, float32."""
         return self.encode(features)[0]
 
-    def _draw_code(self, features, training, mask):
+    def _draw_code(self, features, training, mask, beta=None):
+        if beta is not None:
+            raise ValueError(
+                f"A code without noise has no rate, and no beta to weigh it. Received: "
+                f"beta of shape {tuple(beta.shape)}"
+            )
         return ops.cast(self.code(features), self.compute_dtype)
 
     def draw(self, features: Tensor, echoes_from: str = "bank") -> Draw:

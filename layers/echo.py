@@ -9,7 +9,7 @@ from keras import ops
 
 from . import arguments
 from .base import batch_weights
-from .beta import BetaRule, TargetRate
+from .beta import BetaRange, BetaRule, TargetRate
 from .channel import Channel, Draw, check_echoes_from, check_inputs, pair_shape
 from .echo_noise import (
     gathered_noise,
@@ -114,6 +114,7 @@ class EchoSample(Channel):
         bank_size: Int > d_max, rows kept for inference; the larger of 1,024 and
             4 (d_max + 1) if None.
         beta: Float >= 0, weight on the rate, or a rule that moves it; see `Channel`.
+            With a `BetaRange` each level has a bank of its own, and a batch has one.
         seed: Int or None; see `Channel`.
         scale: "diagonal" or "triangular", the form of S(x).
         synchronized: If True, echoes come from the batch of all devices, and so does
@@ -154,6 +155,8 @@ class EchoSample(Channel):
         and the triangular S, which App. C asks for, are additions of this library.
     """
 
+    has_memory = True
+
     def __init__(
         self,
         d_max: int = 99,
@@ -161,7 +164,7 @@ class EchoSample(Channel):
         sampling: str = "cyclic",
         multiplicative: bool = False,
         bank_size: int | None = None,
-        beta: float | BetaRule = 1.0,
+        beta: float | BetaRule | BetaRange = 1.0,
         seed: int | None = None,
         scale: str = "diagonal",
         synchronized: bool = True,
@@ -204,9 +207,12 @@ class EchoSample(Channel):
         self.widths = [d, d]
         if self.scale == "triangular":
             self.widths.append(d * (d - 1) // 2)
-        # Rows of f, log s and `lower`, the newest first, and how many were seen.
-        self.bank = self.add_state("bank", (self.bank_size, sum(self.widths)), 0.0)
-        self.bank_rows = self.add_state("bank_rows", (), 0.0)
+        # Rows of f, log s and `lower`, the newest first, and how many were seen; with
+        # a BetaRange those of each level.
+        levels = (self.beta_range.levels,) if self.beta_range else ()
+        shape = (*levels, self.bank_size, sum(self.widths))
+        self.bank = self.add_state("bank", shape, 0.0)
+        self.bank_rows = self.add_state("bank_rows", levels, 0.0)
 
     @property
     def min_rate(self) -> float:
@@ -283,9 +289,10 @@ class EchoSample(Channel):
         the exponential of the mean of log z.
         """
         f, *scale = self._bounded(inputs)
-        known = ops.arange(self.bank_size) < ops.cast(self.bank_rows, "int32")
-        weights = ops.cast(known, "float32") / ops.maximum(self.bank_rows, 1.0)
-        f_bank, *scale_bank = self._split(ops.convert_to_tensor(self.bank))
+        rows, count = self._memory()
+        known = ops.arange(self.bank_size) < ops.cast(count, "int32")
+        weights = ops.cast(known, "float32") / ops.maximum(count, 1.0)
+        f_bank, *scale_bank = self._split(rows)
         mean_f = ops.matmul(weights, f_bank)
         # What the series lacks after d_max echoes is below its precision.
         if self.scale == "triangular":
@@ -325,7 +332,7 @@ class EchoSample(Channel):
             ValueError: the layer has never been trained, so its bank is empty.
         """
         n = arguments.sample_size(n)
-        if not self.built or not float(ops.convert_to_numpy(self.bank_rows)):
+        if not self.built or not float(ops.convert_to_numpy(self._memory()[1])):
             raise ValueError(
                 "EchoSample.sample draws from the bank, which is empty before "
                 "training: train the layer (or call it with training=True) first."
@@ -360,8 +367,9 @@ class EchoSample(Channel):
             heard = self.d_max + 1
             if not isinstance(batch, int):
                 heard = ops.maximum(batch, heard)
-            known = batch + ops.cast(self.bank_rows, "int32")
-            rows = ops.concatenate([rows, self.bank])
+            bank, count = self._memory()
+            known = batch + ops.cast(count, "int32")
+            rows = ops.concatenate([rows, bank])
             rows = ops.take(rows, ops.arange(heard) % known, axis=0)
         if self.sampling == "cyclic":
             order = ops.argsort(self.uniform((heard,)))
@@ -379,9 +387,9 @@ class EchoSample(Channel):
 
     def _noise_from_bank(self, n):
         """Noise (n, dims) from the bank alone."""
-        rows = ops.convert_to_tensor(self.bank)
+        rows, count = self._memory()
         # An empty bank has its first row of zeros, which is no noise.
-        known = ops.maximum(ops.cast(self.bank_rows, "int32"), 1)
+        known = ops.maximum(ops.cast(count, "int32"), 1)
         if self.sampling == "with_replacement":
             index = self.integers((n, self.d_max), self.bank_size) % known
             return self._noise_gathered(rows, index)
@@ -414,21 +422,57 @@ class EchoSample(Channel):
         d = self.dims
         return rows[:, :d], rows[:, d : 2 * d], rows[:, 2 * d :]
 
+    def _memory(self):
+        """The bank (bank_size, columns) and its number of rows, those of the level."""
+        bank, count = map(ops.convert_to_tensor, (self.bank, self.bank_rows))
+        if not self.beta_range:
+            return bank, count
+        level = self.level()
+        return ops.take(bank, level, axis=0), ops.take(count, level, axis=0)
+
+    def _memorize(self, bank, count):
+        """Assigns them."""
+        if self.beta_range:
+            levels = ops.arange(self.beta_range.levels, dtype="int32")
+            here = ops.equal(levels, self.level())
+            bank = ops.where(ops.reshape(here, (-1, 1, 1)), bank, self.bank)
+            count = ops.where(here, count, self.bank_rows)
+        self.bank.assign(bank)
+        self.bank_rows.assign(count)
+
+    @property
+    def memory_rows(self) -> int:
+        return self.bank_size
+
+    def renew_memory(self, inputs: Tensors) -> None:
+        rows = ops.convert_to_numpy(ops.concatenate(self._bounded(inputs), axis=1))
+        rows = rows[np.isfinite(rows).all(axis=1)][: self.bank_size]
+        if not len(rows):
+            raise ValueError(
+                "inputs must have at least one finite row for the bank. Received: none"
+            )
+        bank = np.zeros((self.bank_size, rows.shape[1]), "float32")
+        bank[: len(rows)] = rows
+        self._memorize(ops.convert_to_tensor(bank), float(len(rows)))
+
+    def take_memory(self, channel: Channel) -> None:
+        self._memorize(*channel._memory())
+
     def _remember(self, rows, weights):
         """Puts usable rows at the front of the bank; the oldest rows drop out."""
         batch = ops.shape(rows)[0]
         finite = ops.cast(ops.all(ops.isfinite(rows), axis=1), "float32")
         usable = ops.cast(finite * weights > 0, "int32")
         count = ops.sum(usable)
-        seen = self.bank_rows + ops.cast(count, "float32")
-        self.bank_rows.assign(ops.minimum(seen, float(self.bank_size)))
+        bank, seen = self._memory()
+        seen = ops.minimum(seen + ops.cast(count, "float32"), float(self.bank_size))
         # Usable rows first, in their order.
         order = ops.argsort((1 - usable) * batch + ops.arange(batch, dtype="int32"))
         rows = ops.take(ops.stop_gradient(rows), order, axis=0)
-        rows = ops.concatenate([rows, self.bank])
+        rows = ops.concatenate([rows, bank])
         place = ops.arange(self.bank_size, dtype="int32")
         place = ops.where(place < count, place, place - count + batch)
-        self.bank.assign(ops.take(rows, place, axis=0))
+        self._memorize(ops.take(rows, place, axis=0), seen)
 
     def get_config(self) -> dict[str, Any]:
         return {

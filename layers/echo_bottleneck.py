@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from . import arguments
-from .beta import BetaRule
+from .beta import BetaRange, BetaRule
 from .bottleneck import Bottleneck
 from .channel import Draw
 from .echo import EchoSample
@@ -87,7 +87,7 @@ class EchoBottleneck(Bottleneck):
         sampling: str = "cyclic",
         multiplicative: bool = False,
         bank_size: int | None = None,
-        beta: float | BetaRule = 1.0,
+        beta: float | BetaRule | BetaRange = 1.0,
         seed: int | None = None,
         scale: str = "diagonal",
         synchronized: bool = True,
@@ -101,6 +101,14 @@ class EchoBottleneck(Bottleneck):
             "parametrization", parametrization, PARAMETRIZATIONS
         )
         linear = parametrization == "scaled"
+        if parametrization == "standardized" and isinstance(
+            arguments.restored(beta), BetaRange
+        ):
+            raise ValueError(
+                "parametrization must not be 'standardized' with a BetaRange: its "
+                "statistics would be those of all betas together. Received: "
+                f"parametrization={parametrization!r}"
+            )
         if max_magnitude is None:
             max_magnitude = 10.0 if linear else 1.0
         self.channel = EchoSample(
@@ -158,8 +166,8 @@ class EchoBottleneck(Bottleneck):
         """f(x), z without noise, standardized if z is; see `EchoSample.code`."""
         return self._as_z(self.channel.code(self.encode(features)[0]))
 
-    def _draw_code(self, features, training, mask):
-        z = super()._draw_code(features, training, mask)
+    def _draw_code(self, features, training, mask, beta=None):
+        z = super()._draw_code(features, training, mask, beta)
         if self.standardize is None:
             return z
         return self.standardize(z, training=training, mask=mask)

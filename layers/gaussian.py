@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from . import arguments
-from .beta import BetaRule
+from .beta import BetaRange, BetaRule
 from .channel import Channel, Draw, check_inputs, pair_shape
 from .marginals import DENSITY, Logistic, StandardNormal
 from .numerics import log_normal
@@ -80,7 +80,7 @@ class GaussianSample(Channel):
         self,
         marginal: keras.layers.Layer | None = None,
         noise_variance: float | None = None,
-        beta: float | BetaRule = 1.0,
+        beta: float | BetaRule | BetaRange = 1.0,
         seed: int | None = None,
         flow: keras.layers.Layer | None = None,
         context: bool = False,

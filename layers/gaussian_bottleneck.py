@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from . import arguments
-from .beta import BetaRule
+from .beta import BetaRange, BetaRule
 from .bottleneck import Bottleneck
 from .gaussian import GaussianSample
 from .numerics import log_softplus
@@ -66,7 +66,7 @@ class GaussianBottleneck(Bottleneck):
         *,
         marginal: keras.layers.Layer | None = None,
         noise_variance: float | None = None,
-        beta: float | BetaRule = 1.0,
+        beta: float | BetaRule | BetaRange = 1.0,
         seed: int | None = None,
         flow: keras.layers.Layer | None = None,
         context: bool = False,

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from .beta import BetaRule
+from .beta import BetaRange, BetaRule
 from .bottleneck import Bottleneck
 from .codebook import take_codewords
 from .symbolic import symbolic
@@ -55,7 +55,7 @@ class QuantizedBottleneck(Bottleneck):
         dither: float = 0.0,
         dead_code_threshold: int | None = 100,
         initializer: keras.initializers.Initializer | str | None = None,
-        beta: float | BetaRule = 1.0,
+        beta: float | BetaRule | BetaRange = 1.0,
         seed: int | None = None,
         synchronized: bool = True,
         name: str | None = None,

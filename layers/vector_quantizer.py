@@ -11,7 +11,7 @@ from keras import ops
 from . import arguments
 from .backend import argmin
 from .base import batch_mean, batch_weights
-from .beta import BetaRule
+from .beta import BetaRange, BetaRule
 from .channel import Channel, Draw
 from .codebook import (
     distances,
@@ -23,7 +23,7 @@ from .codebook import (
 from .numerics import sum_over_latent, usable_rows
 from .replicas import gathered, same_noise
 from .symbolic import symbolic
-from .typing import Shape, Tensor
+from .typing import Shape, Tensor, Tensors
 
 UPDATES = ("ema", "gradient")
 
@@ -98,6 +98,8 @@ class VectorQuantizer(Channel):
             or None for the codes of the first training batch. (Until then they are
             standard normal.)
         beta: Float >= 0, weight on the rate, or a rule that moves it; see `Channel`.
+            With a `BetaRange` all levels share the codewords, and each has frequencies
+            of its own.
         seed: Int or None; see `Channel`.
         synchronized: If True, the codes of all devices move one codebook; if False,
             each device trains a codebook by its share of the batch, and that of the
@@ -129,6 +131,8 @@ class VectorQuantizer(Channel):
         Neural Discrete Representation Learning (2017), Eq. 3 and App. A.1.
     """
 
+    has_memory = True
+
     def __init__(
         self,
         codewords: int,
@@ -140,7 +144,7 @@ class VectorQuantizer(Channel):
         dither: float = 0.0,
         dead_code_threshold: int | None = 100,
         initializer: keras.initializers.Initializer | str | None = None,
-        beta: float | BetaRule = 1.0,
+        beta: float | BetaRule | BetaRange = 1.0,
         seed: int | None = None,
         synchronized: bool = True,
         **kwargs: Any,
@@ -181,6 +185,13 @@ class VectorQuantizer(Channel):
         self.positions = tuple(input_shape[1:-1])
         shape = (self.groups, self.codewords)
         self.frequencies = self.add_state("frequencies", shape, 1 / self.codewords)
+        if self.beta_range:
+            # Those above, of all betas, move the codewords; these are the rate's.
+            levels = self.beta_range.levels
+            self.level_frequencies = self.add_state(
+                "level_frequencies", (levels, *shape), 1 / self.codewords
+            )
+            self.level_steps = self.add_state("level_steps", (levels,), 0.0)
         self.unused = self.add_state("unused", shape, 0.0)  # batches in a row
         self.steps = self.add_state("steps", (), 0.0)
         initializer = self.initializer
@@ -248,7 +259,7 @@ class VectorQuantizer(Channel):
     def _assign(self, inputs, z, base):
         """Rate (batch,), index and codeword of each sub-vector."""
         codebook = base if self.shift is None else base + self.shift
-        log_p = ops.log(with_floor(ops.copy(self.frequencies)))
+        log_p = ops.log(with_floor(self._law()))
         scores = distances(z, ops.stop_gradient(codebook))
         index = argmin(scores, axis=2)
         length = -take_codewords(ops.expand_dims(log_p, 2), index)[:, :, 0]
@@ -313,9 +324,49 @@ class VectorQuantizer(Channel):
             # A codeword with codes in this batch, and so not a dead one.
             parents = ops.transpose(ops.take(index, picks, axis=0))
             frequencies = divide_frequencies(frequencies, dead, parents)
+        if self.beta_range:
+            self._learn_law(share, any_usable)
+            if self.dead_code_threshold is not None:
+                # Each level's groups are as many groups more.
+                levels = (self.beta_range.levels, 1)
+                shares = ops.reshape(self.level_frequencies, (-1, self.codewords))
+                shares = divide_frequencies(
+                    shares, ops.tile(dead, levels), ops.tile(parents, levels)
+                )
+                shape = self.level_frequencies.shape
+                self.level_frequencies.assign(ops.reshape(shares, shape))
         self.unused.assign(unused)
         self.frequencies.assign(frequencies)
         self.base.assign(base)
+
+    def _law(self):
+        """The frequencies (groups, codewords) of the rate: those of the level."""
+        if not self.beta_range:
+            return ops.copy(self.frequencies)
+        levels = ops.convert_to_tensor(self.level_frequencies)
+        return ops.take(levels, self.level(), axis=0)
+
+    def _set_law(self, frequencies):
+        """Assigns them."""
+        if not self.beta_range:
+            self.frequencies.assign(frequencies)
+            return
+        levels = ops.arange(self.beta_range.levels, dtype="int32")
+        here = ops.reshape(ops.equal(levels, self.level()), (-1, 1, 1))
+        self.level_frequencies.assign(
+            ops.where(here, frequencies, self.level_frequencies)
+        )
+
+    def _learn_law(self, share, any_usable):
+        """Moves the frequencies of the level, by the number of its own batches."""
+        levels = ops.arange(self.beta_range.levels, dtype="int32")
+        here = ops.cast(ops.equal(levels, self.level()), "float32")
+        steps = self.level_steps + any_usable * here
+        self.level_steps.assign(steps)
+        step = ops.sum(here * steps)
+        rate = ops.maximum(1.0 - self.decay, 1.0 / ops.maximum(step, 1.0))
+        law = self._law()
+        self._set_law(law + any_usable * rate * (share - law))
 
     def _picks(self, usable):
         """A code of the batch for each codeword, all different if there are enough."""
@@ -393,7 +444,7 @@ class VectorQuantizer(Channel):
     def rate_by_dimension(self, inputs: Tensor) -> Tensor:
         """The code length of each sub-vector in nats, shape (batch, ..., groups)."""
         index = self.indices(inputs)
-        log_p = ops.expand_dims(ops.log(with_floor(self.frequencies)), 2)
+        log_p = ops.expand_dims(ops.log(with_floor(self._law())), 2)
         length = -take_codewords(log_p, ops.reshape(index, (-1, self.groups)))
         return ops.reshape(length, ops.shape(index))
 
@@ -408,7 +459,7 @@ class VectorQuantizer(Channel):
         The moving frequencies, of which a thousandth is spread over all codewords.
         """
         self._check_built()
-        frequencies = ops.convert_to_numpy(self.frequencies).astype("float64")
+        frequencies = ops.convert_to_numpy(self._law()).astype("float64")
         return with_floor(frequencies)
 
     def set_frequencies(self, indices: np.ndarray) -> None:
@@ -435,7 +486,17 @@ class VectorQuantizer(Channel):
             )
         rows = indices.reshape(-1, self.groups).T
         counts = [np.bincount(row, minlength=self.codewords) for row in rows]
-        self.frequencies.assign(np.array(counts) / rows.shape[1])
+        self._set_law(np.array(counts, "float32") / rows.shape[1])
+
+    def renew_memory(self, inputs: Tensors) -> None:
+        self.set_frequencies(ops.convert_to_numpy(self.indices(inputs)))
+
+    def take_memory(self, channel: Channel) -> None:
+        self._set_law(channel._law())
+        if self.beta_range:
+            levels = ops.arange(self.beta_range.levels, dtype="int32")
+            here = ops.equal(levels, self.level())
+            self.level_steps.assign(ops.where(here, channel.steps, self.level_steps))
 
     def entropy(self) -> float:
         """`R_Q = -sum_j p_j log p_j`, summed over groups and positions: nats.
@@ -469,7 +530,7 @@ class VectorQuantizer(Channel):
                 f"The number of positions must be known to draw codes. "
                 f"Received: positions={self.positions}"
             )
-        log_p = ops.log(with_floor(self.frequencies))
+        log_p = ops.log(with_floor(self._law()))
         total = n * math.prod(self.positions)
         index = keras.random.categorical(
             log_p, total, dtype="int32", seed=self.seed_generator
