@@ -1,5 +1,6 @@
 """One model for every rate: its layers are gated by beta, which training draws."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,9 +38,9 @@ class MultiRateModel(RateDistortionModel):
     """A functional model with a `BetaInput`: one set of weights for all betas.
 
     `multi_rate` makes one of a model of one beta; or write it, with `RateGate` layers
-    where the network should depend on beta. Training draws beta; its logs are means over
-    the betas that were drawn. `evaluate`, `predict` and `val_` logs are of the model at
-    the beta that `set_beta` chooses, at first the middle of the range.
+    where the network should depend on beta. Training draws beta; its logs are means
+    over the betas that were drawn. `evaluate`, `predict` and `val_` logs are of the
+    model at the beta that `set_beta` chooses, at first the middle of the range.
 
     Args:
         inputs, outputs: As for `keras.Model`.
@@ -76,7 +77,7 @@ class MultiRateModel(RateDistortionModel):
             layer.beta.assign(beta)
 
     def at(self, beta: float, x: Any = None) -> RateDistortionModel:
-        """The model of one beta: a copy with plain channels, one input less in each part.
+        """The model of one beta: a copy, without a beta that is drawn or handed on.
 
         It is an autoencoder like any, whose gates stand still: it is saved, measured,
         trained on and used for compression as one that was trained at this beta alone.
@@ -125,14 +126,18 @@ def multi_rate(
     high: float = 10.0,
     levels: int | None = None,
     per: str = "batch",
+    warmup: int = 0,
     seed: int | None = None,
 ) -> MultiRateModel:
     """A model of every rate, from a functional one of one rate.
 
     Behind every dense and every convolutional layer of the model and of models within
     it, before the activation, stands a `RateGate`; each channel has a `BetaRange`, and
-    a `BetaInput` gives both the beta of a batch. Gates begin at 1: the new model begins
-    as the one it is made of, with its weights, at all betas.
+    a `BetaInput` gives both the beta of a batch. A bottleneck with a Gaussian or an
+    Echo channel also learns, for each dimension, how fast its noise grows with beta,
+    from what a linear model has: variances proportional to beta. All gates begin at 1:
+    in the middle of the range the new model begins as the one it is made of, with its
+    weights.
 
     Args:
         model: Functional Keras model with at least one channel or bottleneck, such as
@@ -140,9 +145,12 @@ def multi_rate(
             with, the new one is compiled with.
         low, high: Floats, 0 < low < high, the betas between which training draws, log
             beta uniformly.
-        levels: Int >= 2, so many betas in place of all between; None for 13 if a channel
-            keeps a memory for each (`EchoSample`, `VectorQuantizer`), else for all.
+        levels: Int >= 2, so many betas in place of all between; None for 13 if a
+            channel keeps a memory for each (`EchoSample`, `VectorQuantizer`), else for
+            all.
         per: "batch", or "example" for a beta of each; see `BetaInput`.
+        warmup: Int >= 0, training batches in which the range widens from its lower end;
+            see `BetaInput`. A quarter of a training is a good choice.
         seed: Int or None, of the betas.
 
     Raises:
@@ -163,7 +171,8 @@ def multi_rate(
     >>> model.compile("adam", loss=Bernoulli())
     >>> log = model.fit(x, batch_size=100, epochs=15, verbose=0)
     >>> cheap, dear = model.at(0.1), model.at(10.0)
-    >>> rates = [m.evaluate(x, verbose=0, return_dict=True)["rate"] for m in (cheap, dear)]
+    >>> rates = [m.evaluate(x, verbose=0, return_dict=True)["rate"]
+    ...          for m in (cheap, dear)]
     >>> rates[0] > rates[1]
     True
 
@@ -185,12 +194,12 @@ def multi_rate(
         )
     if find_layers(model, keras.layers.BatchNormalization):
         raise ValueError(
-            "model must have no BatchNormalization, whose statistics at inference would "
-            "be those of all betas together. Received: a model with one"
+            "model must have no BatchNormalization, whose statistics at inference "
+            "would be those of all betas together. Received: a model with one"
         )
     if levels is None and any(channel.has_memory for channel in channels):
         levels = LEVELS
-    beta_input = BetaInput(BetaRange(low, high, levels), per, seed)
+    beta_input = BetaInput(BetaRange(low, high, levels), per, warmup, seed)
     return _WithGates(beta_input).rebuilt(model, MultiRateModel)
 
 
@@ -223,11 +232,10 @@ class _Rebuild:
         return new(*args, **kwargs)
 
     def copy_weights(self, old, new):
-        given = {_inner_path(old, variable): variable for variable in old.variables}
-        for variable in new.variables:
-            value = given.get(_inner_path(new, variable))
-            if value is not None and value.shape == variable.shape:
-                variable.assign(value)
+        given, found = _by_path(old), _by_path(new)
+        for path in given.keys() & found.keys():
+            if given[path].shape == found[path].shape:
+                found[path].assign(given[path])
 
 
 class _WithGates(_Rebuild):
@@ -351,6 +359,10 @@ class _AtBeta(_Rebuild):
         if not isinstance(old, (Channel, Bottleneck)) or not _channel(old).beta_range:
             return
         ranged, channel = _channel(old), _channel(new)
+        if getattr(old, "slope", None) is not None:
+            bias = new.heads[1].bias
+            steps = np.log(self.beta / ranged.beta_range.middle)
+            bias.assign(bias + steps * ops.cast(old.slope, bias.dtype))
         channel.beta.assign(self.beta)
         before = ops.convert_to_numpy(ranged.beta)
         ranged.beta.assign(self.beta)
@@ -378,7 +390,11 @@ def _one(inputs: Sequence[Any]) -> Any:
     return inputs[0] if len(inputs) == 1 else list(inputs)
 
 
-def _inner_path(layer: keras.layers.Layer, variable: keras.Variable) -> str:
-    """A variable's path within a layer."""
-    whole = f"/{variable.path}"
-    return whole.rpartition(f"/{layer.name}/")[2]
+def _by_path(layer: keras.layers.Layer) -> dict[Any, keras.Variable]:
+    """The variables of a layer by their path in it; seeds have none, but a number."""
+    found: dict[Any, keras.Variable] = {}
+    seeds = itertools.count()
+    for variable in layer.variables:
+        _, inside, path = f"/{variable.path}".rpartition(f"/{layer.name}/")
+        found[path if inside else next(seeds)] = variable
+    return found

@@ -19,14 +19,17 @@ class BetaInput(Seeded):
 
     In training log beta is uniform, between log low and log high or on the levels of a
     `BetaRange`. At inference every example has the beta that the layer's weight `beta`
-    holds, `layer.beta.assign(0.5)`, and in training too if `trainable` is False. What the
-    layer gives goes to `RateGate` layers and
-    to the channel, `channel(inputs, beta=beta)`.
+    holds, `layer.beta.assign(0.5)`, and in training too if `trainable` is False. What
+    the layer gives goes to `RateGate` layers and to the channel, `channel(inputs,
+    beta=beta)`.
 
     Args:
         betas: `BetaRange`, or None for that from 0.1 to 10.
         per: "batch", one beta for all examples of a batch, which channels with a memory
             (`EchoSample`, `VectorQuantizer`) need; or "example", one for each.
+        warmup: Int >= 0, training batches in which the upper end of the range rises
+            from its lower end. A high beta at the beginning has the code give up
+            dimensions that a low one never gets back: choose a quarter of the training.
         seed: Int or None; the state of the generator is saved with the weights.
 
     Inputs:
@@ -59,6 +62,7 @@ class BetaInput(Seeded):
         self,
         betas: BetaRange | None = None,
         per: str = "batch",
+        warmup: int = 0,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -71,12 +75,21 @@ class BetaInput(Seeded):
             )
         self.betas = betas
         self.per = arguments.choice("per", per, ("batch", "example"))
+        self.warmup = arguments.integer("warmup", warmup, 0, 2**24)
 
     def build(self, input_shape: Shape) -> None:
         self.beta = self.add_weight(
             name="beta",
             shape=(),
             initializer=keras.initializers.Constant(self.betas.middle),
+            dtype="float32",
+            autocast=False,
+            trainable=False,
+        )
+        self.seen = self.add_weight(
+            name="seen",
+            shape=(),
+            initializer="zeros",
             dtype="float32",
             autocast=False,
             trainable=False,
@@ -90,6 +103,10 @@ class BetaInput(Seeded):
             u = keras.random.uniform(
                 (rows, 1), dtype="float32", seed=self.seed_generator
             )
+        if self.warmup:
+            seen = ops.minimum(self.seen + 1.0, float(self.warmup))
+            self.seen.assign(seen)
+            u = u * seen / self.warmup
         return self.betas.at(u)
 
     def compute_output_spec(
@@ -100,4 +117,9 @@ class BetaInput(Seeded):
 
     def get_config(self) -> dict[str, Any]:
         betas = keras.saving.serialize_keras_object(self.betas)
-        return {**super().get_config(), "betas": betas, "per": self.per}
+        return {
+            **super().get_config(),
+            "betas": betas,
+            "per": self.per,
+            "warmup": self.warmup,
+        }

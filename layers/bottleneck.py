@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from . import arguments
-from .channel import Channel, Draw, first_mask
+from .channel import Channel, Draw, first_mask, given_beta
 from .numerics import unmasked_positions
 from .symbolic import MethodCalls, symbolic
 from .typing import Shape, Tensor, Tensors
@@ -20,6 +20,9 @@ class Bottleneck(MethodCalls):
     noise.
     """
 
+    # Of the second head: how fast it grows with log beta where the code is optimal.
+    noise_by_beta = 0.0
+
     def __init__(
         self,
         units: int,
@@ -27,9 +30,11 @@ class Bottleneck(MethodCalls):
         trainable: bool = True,
         dtype: keras.DTypePolicy | str | None = None,
     ) -> None:
-        super().__init__(name=name, trainable=trainable, dtype=dtype)
+        # No autocast: the heads do it, and beta is not to be rounded.
+        super().__init__(name=name, trainable=trainable, dtype=dtype, autocast=False)
         self.units = arguments.integer("units", units)  # the latent dimension
         self.channel: Channel | None = None
+        self.slope: keras.Variable | None = None
         self.supports_masking = True
 
     def compute_mask(self, inputs: Tensors, previous_mask: Any) -> Tensor | None:
@@ -41,6 +46,18 @@ class Bottleneck(MethodCalls):
         if self.channel is not None:
             codes = [(*input_shape[:-1], head.units) for head in self.heads]
             self.channel.build(codes)
+        self.build_slope()
+
+    def build_slope(self) -> None:
+        """Adds the weight `slope` where there is a `BetaRange` and a head for noise."""
+        if self.noise_by_beta and self.channel.beta_range:
+            self.slope = self.add_weight(
+                name="slope",
+                shape=(self.units,),
+                initializer=keras.initializers.Constant(self.noise_by_beta),
+                dtype="float32",
+                autocast=False,
+            )
 
     def head(
         self,
@@ -57,7 +74,10 @@ class Bottleneck(MethodCalls):
     @symbolic
     def encode(self, features: Tensors) -> Tensors:
         """The channel's inputs, float32: the code before noise is added."""
-        return [ops.cast(head(features), "float32") for head in self.heads]
+        codes = [ops.cast(head(features), "float32") for head in self.heads]
+        if self.slope is not None and len(codes) > 1:
+            codes[1] = codes[1] + self.slope * self.channel.log_beta()
+        return codes
 
     def code(self, features: Tensors) -> Tensor:
         """The mean code E[z|x], float32 (batch, ..., units)."""
@@ -72,7 +92,8 @@ class Bottleneck(MethodCalls):
         beta: Tensor | None = None,
     ) -> Tensor:
         mask = first_mask(mask)
-        with unmasked_positions(mask):  # for the heads
+        # For the heads.
+        with unmasked_positions(mask), given_beta(beta):
             if method is not None:
                 return self.call_method(method, features)
             return self._draw_code(features, training, mask, beta)

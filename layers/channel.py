@@ -105,6 +105,12 @@ def collect_draws(
         yield draws
 
 
+def given_beta(beta: Tensor | None) -> contextlib.AbstractContextManager[None]:
+    """Inside, a channel has the beta of its call, in float32; None changes nothing."""
+    beta = _given_beta.get() if beta is None else ops.cast(beta, "float32")
+    return setting(_given_beta, beta)
+
+
 def is_collecting() -> bool:
     """Whether a `collect_draws` is open, in which no layer may change its state."""
     return _collecting.get() is not None
@@ -247,7 +253,7 @@ class Channel(Seeded, MethodCalls, LossTerm):
             self.check_takes_mask()
         if method is None:
             self._check_beta(beta)
-        with unmasked_positions(mask), setting(_given_beta, beta):
+        with unmasked_positions(mask), given_beta(beta):
             if method is not None:
                 return self.call_method(method, inputs)
             collecting = _collecting.get()
@@ -303,9 +309,15 @@ class Channel(Seeded, MethodCalls, LossTerm):
 
         Outside of a call, as in `sample`, to the layer's own `beta`.
         """
+        return self.beta_range.nearest(ops.reshape(self._beta_of_call(), (-1,))[0])
+
+    def log_beta(self) -> Tensor:
+        """The logarithm of the same beta over the middle of the range: (..., 1)."""
+        return ops.log(self._beta_of_call() / self.beta_range.middle)
+
+    def _beta_of_call(self):
         beta = _given_beta.get()
-        beta = ops.convert_to_tensor(self.beta) if beta is None else beta
-        return self.beta_range.nearest(ops.reshape(beta, (-1,))[0])
+        return ops.convert_to_tensor(self.beta) if beta is None else beta
 
     def check_takes_mask(self) -> None:
         """Raises a ValueError unless the rate is a sum over positions."""

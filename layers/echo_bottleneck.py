@@ -77,6 +77,8 @@ class EchoBottleneck(Bottleneck):
         among its configurations.
     """
 
+    noise_by_beta = 0.5  # log s, half of a log-variance
+
     def __init__(
         self,
         units: int,

@@ -58,6 +58,8 @@ class GaussianBottleneck(Bottleneck):
         App. B (VAE + IAF, whose context has as many units as the code).
     """
 
+    noise_by_beta = 1.0  # log_var, as of a linear model
+
     def __init__(
         self,
         units: int,
@@ -121,6 +123,7 @@ class GaussianBottleneck(Bottleneck):
             )
         for head in self.heads:
             head.build(shapes[0])
+        self.build_slope()
         context = shapes[:1] if self.channel.context else []
         if self.context_head is not None:
             self.context_head.build(shapes[0])

@@ -46,7 +46,9 @@ def test_log_beta_is_uniform():
     layer = BetaInput(BetaRange(0.2, 5.0), per="example", seed=0)
     beta = array(layer(np.ones((4000, 1)), training=True))[:, 0]
     share = (np.log(beta) - np.log(0.2)) / (np.log(5.0) - np.log(0.2))
-    assert stats.kstest(share, "uniform").pvalue > 1e-3  # fails once in a thousand seeds
+    assert (
+        stats.kstest(share, "uniform").pvalue > 1e-3
+    )  # fails once in a thousand seeds
 
 
 def test_levels_are_equally_likely():
@@ -55,6 +57,18 @@ def test_levels_are_equally_likely():
     counts = [np.isclose(draws, value).sum() for value in LEVELS.values]
     assert sum(counts) == 300
     assert stats.chisquare(counts).pvalue > 1e-3
+
+
+def test_the_range_widens_from_its_lower_end():
+    layer = BetaInput(BetaRange(1.0, np.e), per="example", warmup=4, seed=0)
+    tops = [
+        float(array(layer(np.ones((999, 1)), training=True)).max()) for _ in "abcdef"
+    ]
+    expected = [0.25, 0.5, 0.75, 1, 1, 1]  # the largest of 999 is .99 of it or more
+    assert np.all(np.log(tops) <= expected)
+    assert np.all(np.log(tops) > 0.99 * np.array(expected))
+    layer(np.ones((9, 1)))
+    assert float(array(layer.seen)) == 4.0
 
 
 def test_at_inference_it_is_the_weight_and_in_training_too_if_not_trainable():

@@ -25,6 +25,7 @@ def gate(axis=-1, **arguments):
 def expected(axis, betas):
     units = H.shape[axis]
     x = np.linspace(-1, 1, units) * np.log(betas) + np.linspace(0.5, -0.5, units)
+    x = 5 * x
     scale = 2 / (1 + np.exp(-x))  # (rows, units)
     shape = [len(scale), 1, 1]
     shape[axis] = units
