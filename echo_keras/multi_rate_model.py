@@ -235,7 +235,8 @@ class _Rebuild:
         given, found = _by_path(old), _by_path(new)
         for path in given.keys() & found.keys():
             if given[path].shape == found[path].shape:
-                found[path].assign(given[path])
+                # A copy: on JAX a training of the one would delete the other's as well.
+                found[path].assign(np.array(ops.convert_to_numpy(given[path])))
 
 
 class _WithGates(_Rebuild):

@@ -435,8 +435,9 @@ class EchoSample(Channel):
         if self.beta_range:
             levels = ops.arange(self.beta_range.levels, dtype="int32")
             here = ops.equal(levels, self.level())
-            bank = ops.where(ops.reshape(here, (-1, 1, 1)), bank, self.bank)
-            count = ops.where(here, count, self.bank_rows)
+            banks, counts = map(ops.convert_to_tensor, (self.bank, self.bank_rows))
+            bank = ops.where(ops.reshape(here, (-1, 1, 1)), bank, banks)
+            count = ops.where(here, count, counts)
         self.bank.assign(bank)
         self.bank_rows.assign(count)
 
@@ -456,7 +457,8 @@ class EchoSample(Channel):
         self._memorize(ops.convert_to_tensor(bank), float(len(rows)))
 
     def take_memory(self, channel: Channel) -> None:
-        self._memorize(*channel._memory())
+        # Copies: on JAX a training of the one would delete what is the other's as well.
+        self._memorize(*map(ops.copy, channel._memory()))
 
     def _remember(self, rows, weights):
         """Puts usable rows at the front of the bank; the oldest rows drop out."""

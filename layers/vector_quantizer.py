@@ -329,7 +329,8 @@ class VectorQuantizer(Channel):
             if self.dead_code_threshold is not None:
                 # Each level's groups are as many groups more.
                 levels = (self.beta_range.levels, 1)
-                shares = ops.reshape(self.level_frequencies, (-1, self.codewords))
+                shares = ops.convert_to_tensor(self.level_frequencies)
+                shares = ops.reshape(shares, (-1, self.codewords))
                 shares = divide_frequencies(
                     shares, ops.tile(dead, levels), ops.tile(parents, levels)
                 )
@@ -353,9 +354,8 @@ class VectorQuantizer(Channel):
             return
         levels = ops.arange(self.beta_range.levels, dtype="int32")
         here = ops.reshape(ops.equal(levels, self.level()), (-1, 1, 1))
-        self.level_frequencies.assign(
-            ops.where(here, frequencies, self.level_frequencies)
-        )
+        others = ops.convert_to_tensor(self.level_frequencies)
+        self.level_frequencies.assign(ops.where(here, frequencies, others))
 
     def _learn_law(self, share, any_usable):
         """Moves the frequencies of the level, by the number of its own batches."""
@@ -492,11 +492,12 @@ class VectorQuantizer(Channel):
         self.set_frequencies(ops.convert_to_numpy(self.indices(inputs)))
 
     def take_memory(self, channel: Channel) -> None:
-        self._set_law(channel._law())
+        self._set_law(ops.copy(channel._law()))
         if self.beta_range:
             levels = ops.arange(self.beta_range.levels, dtype="int32")
             here = ops.equal(levels, self.level())
-            self.level_steps.assign(ops.where(here, channel.steps, self.level_steps))
+            steps = map(ops.convert_to_tensor, (channel.steps, self.level_steps))
+            self.level_steps.assign(ops.where(here, *steps))
 
     def entropy(self) -> float:
         """`R_Q = -sum_j p_j log p_j`, summed over groups and positions: nats.

@@ -37,12 +37,18 @@ from echo_keras.model import find_layers
 
 pytestmark = pytest.mark.core
 
-X = np.random.default_rng(0).integers(0, 2, (200, 8)).astype("float32")
+# Four patterns, of which few pixels differ: codewords have something to say.
+RANDOM = np.random.default_rng(0)
+PATTERNS = RANDOM.integers(0, 2, (4, 8))
+X = PATTERNS[RANDOM.integers(0, 4, 200)] ^ (RANDOM.uniform(size=(200, 8)) < 0.05)
+X = X.astype("float32")
 ECHO = {"d_max": 30, "bank_size": 64}
 BOTTLENECKS = {
     "echo": lambda **k: EchoBottleneck(2, seed=1, **ECHO, **k),
     "gaussian": lambda **k: GaussianBottleneck(2, seed=1, **k),
-    "quantized": lambda **k: QuantizedBottleneck(2, 4, temperature=0.1, seed=1, **k),
+    "quantized": lambda **k: QuantizedBottleneck(
+        2, 8, temperature=0.1, dead_code_threshold=None, seed=1, **k
+    ),
 }
 every_channel = pytest.mark.parametrize("kind", BOTTLENECKS)
 
@@ -86,7 +92,7 @@ def test_it_begins_as_the_model_that_it_is_made_of(kind):
         np.testing.assert_allclose(each.predict(X, verbose=0), expected, atol=1e-5)
     # And the two share nothing.
     for variable in model.trainable_variables:
-        variable.assign(ops.zeros_like(variable))
+        variable.assign(ops.zeros(variable.shape))
     again = of_one(kind).trainable_variables
     for old, new in zip(one.trainable_variables, again, strict=True):
         np.testing.assert_array_equal(array(old), array(new))
@@ -147,7 +153,7 @@ def test_round_trips(kind, tmp_path):
 
 @every_channel
 def test_a_lower_beta_has_a_higher_rate_after_one_training(kind):
-    model = trained(kind, epochs=40)
+    model = trained(kind, epochs=60)
     rates = [
         metrics.evaluate(model.at(beta), X)["rate"]
         for beta in (model.betas.low, model.betas.high)
@@ -155,19 +161,20 @@ def test_a_lower_beta_has_a_higher_rate_after_one_training(kind):
     assert rates[0] > rates[1] + 0.1
 
 
-# Principal components of data of unit noise beyond them.
-EIGENVALUES = np.array([16.0, 4.0, 1.0])
+# Variances of the data, and of the decoder.
+EIGENVALUES, VARIANCE = np.array([4.0, 1.0, 0.25]), 0.25
 
 
 def theory(beta):
-    """Rate and distortion of the best linear model whose decoder has variance 1.
+    """Rate and distortion of the best linear model.
 
-    Reverse water-filling at the level beta: a component of variance v has
-    1/2 log (v / beta) nats, if v > beta, and the error beta, else v.
+    Reverse water-filling at the level l = beta times the decoder's variance: a
+    component of variance v has 1/2 log (v / l) nats, if v > l, and the error l, else v.
     """
-    rate = 0.5 * np.log(np.maximum(EIGENVALUES / beta, 1.0)).sum()
-    error = np.minimum(EIGENVALUES, beta).sum()
-    return rate, 0.5 * error + 1.5 * np.log(2 * np.pi)
+    level = beta * VARIANCE
+    rate = 0.5 * np.log(np.maximum(EIGENVALUES / level, 1.0)).sum()
+    error = np.minimum(EIGENVALUES, level).sum()
+    return rate, 0.5 * error / VARIANCE + 1.5 * np.log(2 * np.pi * VARIANCE)
 
 
 def test_the_curve_of_one_linear_model_is_that_of_theory():
@@ -178,19 +185,18 @@ def test_the_curve_of_one_linear_model_is_that_of_theory():
     h = layers.Dense(16)(inputs)
     z = GaussianBottleneck(3, seed=0)(h)
     model = RateDistortionModel(inputs, layers.Dense(3)(z))
-    model = multi_rate(model, 0.25, 2.0, seed=0)
+    model = multi_rate(model, 0.25, 2.0, warmup=400, seed=0)
     falling = keras.optimizers.schedules.CosineDecay(0.02, 1600, alpha=0.01)
-    model.compile(keras.optimizers.Adam(falling), loss=losses.Gaussian(1.0))
+    model.compile(keras.optimizers.Adam(falling), loss=losses.Gaussian(VARIANCE))
     model.fit(x, batch_size=100, epochs=40, verbose=0)
     for beta in (0.3, 0.7, 1.5):
         found = metrics.evaluate(model.at(beta), x)
         rate, distortion = theory(beta)
         objective = distortion + beta * rate
-        # Above the optimum, and by no more than a tenth of a nat.
         assert found["distortion"] + beta * found["rate"] == pytest.approx(
             objective, abs=0.12
         )
-        assert found["rate"] == pytest.approx(rate, abs=0.2)
+        assert found["rate"] == pytest.approx(rate, abs=0.12)
 
 
 @pytest.mark.parametrize("kind, slope", [("echo", 0.5), ("gaussian", 1.0)])
@@ -332,7 +338,7 @@ def test_between_two_levels_a_memory_is_made_of_examples(kind):
     expected = single.get_layer("encoder")(X)
     codes = single.layers[2].encode(expected)
     if kind == "quantized":
-        counts = np.bincount(array(channel.indices(codes))[:, 0], minlength=4)
+        counts = np.bincount(array(channel.indices(codes))[:, 0], minlength=8)
         np.testing.assert_allclose(array(channel.frequencies)[0], counts / 200)
     else:
         assert float(array(channel.bank_rows)) == 64.0
@@ -363,7 +369,7 @@ def test_renewed_memories_are_those_of_the_present_weights():
 
 def test_files_at_a_rate_chosen_at_run_time(tmp_path):
     pytest.importorskip("constriction")
-    model = trained("quantized", epochs=40)
+    model = trained("quantized", epochs=60)
     low, high = model.betas.low, model.betas.high
     sizes = {}
     for beta in (low, high):
