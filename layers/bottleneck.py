@@ -138,6 +138,15 @@ class Bottleneck(MethodCalls):
         return {**super().get_config(), "units": self.units, **channel}
 
 
+def called_on(layer: Bottleneck | Channel) -> Tensors:
+    """The tensors that a layer of a functional model is called on, without beta."""
+    given, channel = layer.input, getattr(layer, "channel", layer)
+    if channel is None or not channel.beta_range:
+        return given
+    *given, _ = given
+    return given[0] if len(given) == 1 else given
+
+
 def bottleneck_of(model: keras.Model) -> Bottleneck:
     """The bottleneck of a model that has one among its layers.
 

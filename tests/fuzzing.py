@@ -339,6 +339,8 @@ OWN = {
     "report": {"x_train": X, "x_test": X},
     "write_for_hub": {"x_train": X, "x_test": X, "folder": folder},
     "cell": {"value": 1.0},
+    "multi_rate": {"model": lambda: model("channel")},
+    "renew_memories": {"model": lambda: model("echo"), "x": X},
     "rate_distortion_curve": {
         "build": lambda: build_of,
         "betas": [1.0],
@@ -486,6 +488,8 @@ def values_for(valid):
 # Layers and what they are called on.
 PAIR = [uniform(6, 2), uniform(6, 2)]
 CALLED = {
+    "BetaInput": (lambda: layers.BetaInput(), X),
+    "RateGate": (lambda: layers.RateGate(beta=2.0), X),
     "EchoBottleneck": (lambda: layers.EchoBottleneck(2, d_max=3), X),
     "EchoSample": (lambda: layers.EchoSample(3), PAIR),
     "GaussianBottleneck": (lambda: layers.GaussianBottleneck(2), X),

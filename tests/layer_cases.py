@@ -5,6 +5,8 @@ import numpy as np
 
 from echo_keras.layers import (
     MADE,
+    BetaInput,
+    BetaRange,
     Chain,
     Coupling,
     DeterministicBottleneck,
@@ -30,6 +32,7 @@ from echo_keras.layers import (
     PriorSamples,
     PseudoInputs,
     QuantizedBottleneck,
+    RateGate,
     Scale,
     ScaledDense,
     Shift,
@@ -53,6 +56,10 @@ ECHO = {"d_max": 3, "bank_size": 8}
 # A class, or a class and a word on the variant: (what makes it from a seed, the shape
 # of each input).
 CASES = {
+    "BetaInput": (
+        lambda s: BetaInput(BetaRange(0.5, 2.0, levels=3), "example", seed=s),
+        (B, 2),
+    ),
     "Chain": (
         lambda s: Chain([MAFBlock(**FLOW), Coupling((4,)), Scale()]),
         (B, 3),
@@ -148,6 +155,7 @@ CASES = {
         lambda s: QuantizedBottleneck(2, 4, dither=0.1, seed=s),
         (B, 4),
     ),
+    "RateGate": (lambda s: RateGate(beta=2.0), (B, 2, 4)),
     "ScaledDense": (lambda s: ScaledDense(3), (B, 2, 4)),
     "Scale": (lambda s: Scale(), (B, 3)),
     "Shift": (lambda s: Shift(), (B, 3)),

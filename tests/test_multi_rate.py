@@ -282,6 +282,18 @@ def test_conditional_models_and_pseudo_inputs_and_gated_layers():
     )
 
 
+@pytest.mark.parametrize("kind", ["echo", "gaussian"])
+def test_measures_of_the_model_itself_are_at_its_beta(kind):
+    model = randomized(trained(kind, epochs=3))
+    for beta in (model.betas.low, model.betas.high):
+        model.set_beta(beta)
+        single = model.at(beta)
+        parts = [metrics.rate_by_dimension(each, X) for each in (model, single)]
+        np.testing.assert_allclose(*parts, rtol=1e-4)
+        codes = [metrics.encode(each, X, noisy=False) for each in (model, single)]
+        np.testing.assert_allclose(*codes, atol=1e-4)
+
+
 def test_a_layer_of_ones_own_may_take_beta():
     inputs = keras.Input((8,))
     betas = BetaRange(0.1, 10.0)

@@ -226,7 +226,8 @@ STOREYS = [
         "latent_flow",
         "probe",
     },
-    {"interop", "model", "losses", "networks"},
+    {"multi_rate_model"},
+    {"interop", "model", "losses", "networks", "memories"},
     {"_"},
     {"layers"},
 ]

@@ -9,7 +9,7 @@ from keras import ops, tree
 
 from echo_keras.layers import arguments
 from echo_keras.layers.backend import no_gradients
-from echo_keras.layers.bottleneck import bottleneck_of
+from echo_keras.layers.bottleneck import bottleneck_of, called_on
 from echo_keras.losses import Distortion
 
 from .batching import check_finite, check_numbers, map_batches, with_standard_error
@@ -75,7 +75,7 @@ def representation(
                 f"signal=True with {type(bottleneck).__name__}"
             )
     if not noisy or bottleneck.channel is None:
-        encoder = keras.Model(model.input, bottleneck.input)
+        encoder = keras.Model(model.input, called_on(bottleneck))
         code = bottleneck.signal if signal else bottleneck.code
 
         def represent(images):

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from echo_keras.layers import Channel, GaussianSample, StandardNormal, arguments
-from echo_keras.layers.bottleneck import Bottleneck
+from echo_keras.layers.bottleneck import Bottleneck, called_on
 from echo_keras.model import find_layers
 
 from .batching import check_finite, map_batches
@@ -50,7 +50,7 @@ def rate_by_dimension(
     (channel,) = find_layers(model, Channel)
     if not _adds_up(channel):
         return None
-    before = keras.Model(model.input, layer.input)
+    before = keras.Model(model.input, called_on(layer))
 
     def of_batch(x):
         check_finite("x", x)

@@ -2,7 +2,6 @@
 
 import math
 
-import keras
 import numpy as np
 from keras import ops
 from scipy import stats
@@ -119,8 +118,8 @@ def stale_bank(subject: Subject) -> Finding | None:
         f"law that the encoder gives on {few}: of {name} the means differ by "
         f"{abs(gap[worst]):.2g} standard deviations and the spreads by a factor of "
         f"{factor[worst]:.2g}.",
-        "Run an epoch with learning rate 0 on shuffled training data, which fills the "
-        "bank with rows of these weights. Sorted batches, a frozen channel and weights "
+        "Fill it with rows of these weights: echo_keras.renew_memories(model, x), of "
+        "training data in random order. Sorted batches, a frozen channel and weights "
         "that were changed by hand leave such a bank.",
         {"columns": int(moved.sum()), "gap": gap.tolist(), "factor": factor.tolist()},
     )
@@ -128,5 +127,5 @@ def stale_bank(subject: Subject) -> Finding | None:
 
 def _rows(channel: EchoSample) -> np.ndarray:
     """The rows that the bank holds."""
-    known = int(float(ops.convert_to_numpy(channel.bank_rows)))
-    return ops.convert_to_numpy(keras.ops.cast(channel.bank, "float32"))[:known]
+    bank, count = map(ops.convert_to_numpy, channel._memory())
+    return bank[: int(count)]

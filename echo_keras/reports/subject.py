@@ -21,7 +21,7 @@ from echo_keras.layers import (
     StandardNormal,
     arguments,
 )
-from echo_keras.layers.bottleneck import Bottleneck
+from echo_keras.layers.bottleneck import Bottleneck, called_on
 from echo_keras.metrics.batching import count
 from echo_keras.metrics.forward import forward_pass
 from echo_keras.model import find_layers
@@ -177,7 +177,7 @@ class Subject:
     @functools.cached_property
     def encoder(self) -> keras.Model:
         """From inputs to what the bottleneck receives."""
-        return keras.Model(self.model.input, self.layer.input)
+        return keras.Model(self.model.input, called_on(self.layer))
 
     @functools.cached_property
     def decoder(self) -> keras.Model:

@@ -14,10 +14,12 @@ import numpy as np
 from matplotlib import axes as mpl_axes
 from matplotlib.figure import Figure
 
-from echo_keras import plots
+from echo_keras import metrics, plots
 from echo_keras._files import damaged, write_json
-from echo_keras.layers import arguments
+from echo_keras.layers import EchoSample, arguments
 from echo_keras.metrics import fronts
+from echo_keras.model import find_layers
+from echo_keras.multi_rate_model import MultiRateModel
 from echo_keras.training import run_folder
 
 from . import records
@@ -108,6 +110,7 @@ class RateDistortionCurve:
         self.label = arguments.text("label", label)
         self.described = arguments.text("described", described)
         self.min_rate = arguments.number("min_rate", min_rate, optional=True)
+        self.model: MultiRateModel | None = None  # which has all points, if one has
 
     @classmethod
     def from_records(
@@ -147,6 +150,52 @@ class RateDistortionCurve:
                 }
             )
         return cls(found, folder, label, described, min_rate)
+
+    @classmethod
+    def from_model(
+        cls,
+        model: MultiRateModel,
+        x: Any,
+        y: Any = None,
+        betas: Sequence[float] | None = None,
+        samples: int = 1,
+        batch_size: int = 100,
+        label: str = "model",
+    ) -> "RateDistortionCurve":
+        """The curve of one model that serves every beta, measured on examples.
+
+        `seconds` is 0: the curve does not know how long the model was trained.
+
+        Args:
+            model: `MultiRateModel`, compiled.
+            x, y, samples, batch_size: As for `metrics.evaluate`.
+            betas: Floats in its range; the levels if None, or twelve betas where it
+                has none.
+            label: See the class.
+
+        Raises:
+            ValueError: an argument is not as above, or there are other betas than
+                levels for a channel with a memory.
+        """
+        arguments.layer("model", model, kind=MultiRateModel)
+        known = model.betas
+        if betas is None and known.levels:
+            betas = known.values
+        elif betas is None:
+            betas = np.geomspace(known.low, known.high, 12)
+        found, lowest = [], None
+        for beta in arguments.numbers_list("betas", list(betas), above=0):
+            single = model.at(beta)
+            size = {"samples": samples, "batch_size": batch_size}
+            tested = metrics.evaluate(single, x, y, **size)
+            numbers = {key: tested[key] for key in NUMBERS}
+            asked = {"beta": beta, "target": None, "last_beta": beta}
+            run = {"name": f"beta{beta:.4g}", "seed": 0, "seconds": 0.0}
+            found.append({**run, **asked, **numbers})
+            lowest = [c.min_rate for c in find_layers(single, EchoSample)]
+        curve = cls(found, label=label, min_rate=sum(lowest) if lowest else None)
+        curve.model = model
+        return curve
 
     @functools.cached_property
     def points(self) -> list[CurvePoint]:
@@ -204,13 +253,18 @@ class RateDistortionCurve:
     def at_rate(self, rate: float) -> keras.Model:
         """The trained model whose rate is nearest, read from its checkpoint.
 
+        Of the curve of one model, `from_model`, it is that model at a beta.
+
         Args:
             rate: Float, nats per example.
 
         Raises:
             training.RunFolderError: the checkpoint is no longer there, or is damaged.
         """
-        name = self.nearest(rate)["name"]
+        run = self.nearest(rate)
+        if self.model is not None:
+            return self.model.at(run["beta"])
+        name = run["name"]
         return run_folder.load(self.folder / "checkpoints" / name)
 
     def plot(

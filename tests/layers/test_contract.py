@@ -18,6 +18,7 @@ from tools import array
 
 import echo_keras.layers
 from echo_keras.layers import (
+    BetaInput,
     Channel,
     Flow,
     Marginal,
@@ -30,7 +31,7 @@ from echo_keras.layers import (
 pytestmark = pytest.mark.core
 
 # Whose outputs are float32 under every policy, and whose losses do not depend on it.
-FLOAT32 = (Marginal, PixelCNN)
+FLOAT32 = (BetaInput, Marginal, PixelCNN)
 EXACT = (Channel, Flow, Marginal, MMDPenalty, VariancePenalty)
 
 every_case = pytest.mark.parametrize("name", CASES)

@@ -6,11 +6,18 @@ import shutil
 import keras
 import numpy as np
 import pytest
-from tools import small_networks
+from tools import array, small_networks
 
 import echo_keras
-from echo_keras import losses, objectives
-from echo_keras.layers import BetaRule, EchoBottleneck, TargetRateL1
+from echo_keras import (
+    autoencoder,
+    losses,
+    metrics,
+    multi_rate,
+    networks,
+    objectives,
+)
+from echo_keras.layers import BetaRule, EchoBottleneck, EchoSample, TargetRateL1
 from echo_keras.model import find_layers
 from echo_keras.studies import RateDistortionCurve
 from echo_keras.studies.curve_study import CurveStudy, train_of
@@ -274,3 +281,34 @@ def test_a_model_without_a_channel_is_refused(tmp_path):
 
     with pytest.raises(ValueError, match="a channel.*with 0 channels"):
         echo_keras.rate_distortion_curve(deterministic, X, [1.0], out=tmp_path)
+
+
+@pytest.mark.core
+def test_the_curve_of_one_model_of_many_rates(tmp_path):
+    keras.utils.set_random_seed(0)
+    x = np.random.default_rng(0).integers(0, 2, (60, 8)).astype("float32")
+    one = autoencoder(
+        networks.dense_encoder((8,), (4,)),
+        EchoBottleneck(2, d_max=8, bank_size=64, seed=0),
+        networks.dense_decoder(2, (8,), (4,)),
+    )
+    one.compile("adam", loss=losses.Bernoulli())
+    model = multi_rate(one, 0.5, 2.0, levels=3)
+    model.fit(x, verbose=0)
+    curve = RateDistortionCurve.from_model(model, x, label="one")
+    assert [run["beta"] for run in curve.runs] == [0.5, 1.0, 2.0]
+    for run in curve.runs:
+        found = metrics.evaluate(model.at(run["beta"]), x)
+        assert run["rate"] == pytest.approx(found["rate"], rel=1e-5)
+        assert run["rate_se"] == pytest.approx(found["rate_se"], rel=1e-5)
+    assert curve.min_rate == pytest.approx(
+        find_layers(model, EchoSample)[0].min_rate, rel=1e-6
+    )
+    dearest = max(curve.runs, key=lambda run: run["rate"])
+    (channel,) = find_layers(curve.at_rate(1e3), EchoSample)
+    assert float(array(channel.beta)) == dearest["beta"]
+    curve.save(tmp_path / "curve.json")
+    again = RateDistortionCurve.load(tmp_path / "curve.json")
+    assert again.points == curve.points
+    with pytest.raises(ValueError, match="model must be a MultiRateModel"):
+        RateDistortionCurve.from_model(one, x)
