@@ -43,12 +43,17 @@ def header_bytes(rank: int) -> int:
 
 
 def stated_beta(data: bytes) -> float | None:
-    """The beta that the bytes of a file state, unchecked; None if they state none."""
-    start = header_bytes(0)
-    whole = data[: len(MAGIC)] == MAGIC and len(data) >= start + BETA.size
-    if not whole or HEAD.unpack_from(data)[1] != VERSION_BETA:
+    """The beta that the bytes of a file state; None if they state none.
+
+    Raises:
+        ValueError: the bytes are damaged, or of another version.
+    """
+    (_, version, *_), rest = _whole(bytes(data))
+    if version == VERSION:
         return None
-    return BETA.unpack_from(data, start)[0]
+    if len(rest) < BETA.size:
+        raise _wrong("a beta", f"{len(rest)} bytes after the header")
+    return BETA.unpack_from(rest)[0]
 
 
 def pack(
@@ -159,8 +164,8 @@ def unpack(
     return indices.reshape(examples, *shape)
 
 
-def _parsed(quantizer, weights, data, max_indices):
-    """Number of examples, shape of each one's indices, payload; all of it checked."""
+def _whole(data):
+    """The fields of the header and the bytes after it, of an undamaged file."""
     if data[: len(MAGIC)] != MAGIC:
         raise ValueError(
             f"The file must begin with {MAGIC}, as those of echo_keras.codec do. "
@@ -171,7 +176,7 @@ def _parsed(quantizer, weights, data, max_indices):
             f"The file must hold a header of more than {header_bytes(0)} bytes. "
             f"Received: {len(data)} bytes. It is cut short: copy it again."
         )
-    _, version, rank, codewords, examples, mark = HEAD.unpack_from(data)
+    _, version, *_ = fields = HEAD.unpack_from(data)
     if version not in (VERSION, VERSION_BETA):
         raise ValueError(
             f"The file must be of version {VERSION} or {VERSION_BETA} of the format. "
@@ -185,6 +190,12 @@ def _parsed(quantizer, weights, data, max_indices):
             f"The file must hold bytes with the CRC-32 that it states, {crc:08x}. "
             f"Received: {found:08x}. It is damaged: copy it again."
         )
+    return fields, rest
+
+
+def _parsed(quantizer, weights, data, max_indices):
+    """Number of examples, shape of each one's indices, payload; all of it checked."""
+    (_, version, rank, codewords, examples, mark), rest = _whole(data)
     expected = _fingerprint(quantizer, weights)
     groups = len(weights)
     if mark != expected or codewords != weights.shape[1]:

@@ -240,7 +240,15 @@ def decompress_bytes(
     >>> len(data), decompress_bytes(model, data).shape
     (86, (100, 8))
     """
-    _, quantizer, decoder = split(_at(model, stated_beta(data)))
+    if isinstance(model, MultiRateModel):
+        beta = stated_beta(data)
+        if beta is None:
+            raise ValueError(
+                "The file must state a beta, as those of a MultiRateModel do. "
+                "Received: none. Read it with the model that wrote it."
+            )
+        model = model.at(beta)
+    _, quantizer, decoder = split(model)
     indices = unpack(quantizer, data, max_indices)
     positions = decoder.input_shape[1:-1]
     found = indices.shape[1:-1]

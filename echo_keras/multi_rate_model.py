@@ -12,6 +12,7 @@ from echo_keras.layers import (
     BetaInput,
     BetaRange,
     Channel,
+    PseudoInputs,
     RateGate,
     arguments,
 )
@@ -155,8 +156,9 @@ def multi_rate(
 
     Raises:
         ValueError: the model is not functional, has no channel, has one whose beta
-            follows a rule, or has batch normalization, whose statistics at inference
-            would be those of all betas together.
+            follows a rule, has batch normalization, whose statistics at inference
+            would be those of all betas together, or pseudo-inputs beside a beta of
+            each example.
 
     Example:
 
@@ -197,6 +199,11 @@ def multi_rate(
             "model must have no BatchNormalization, whose statistics at inference "
             "would be those of all betas together. Received: a model with one"
         )
+    if per == "example" and find_layers(model, PseudoInputs):
+        raise ValueError(
+            "per must be 'batch' for a model with PseudoInputs, which belong to all "
+            "examples of a batch. Received: per='example'"
+        )
     if levels is None and any(channel.has_memory for channel in channels):
         levels = LEVELS
     beta_input = BetaInput(BetaRange(low, high, levels), per, warmup, seed)
@@ -225,6 +232,10 @@ class _Rebuild:
         new = self.made.get(id(old))
         if new is None:
             new = type(old).from_config({**old.get_config(), **changes})
+            # Which layers within it are frozen is not in its configuration.
+            parts = (x._flatten_layers(include_self=False) for x in (old, new))
+            for given, found in zip(*parts, strict=False):
+                found.trainable = given.trainable
             self.made[id(old)] = new
             outputs = new(*args, **kwargs)
             self.copy_weights(old, new)
@@ -232,11 +243,19 @@ class _Rebuild:
         return new(*args, **kwargs)
 
     def copy_weights(self, old, new):
-        given, found = _by_path(old), _by_path(new)
-        for path in given.keys() & found.keys():
-            if given[path].shape == found[path].shape:
+        pairs = list(zip(old.variables, new.variables, strict=False))
+        same = len(old.variables) == len(new.variables)
+        if not same or any(a.shape != b.shape for a, b in pairs):
+            # With a BetaRange or without it has others.
+            given, found = _by_path(old), _by_path(new)
+            pairs = [(given[path], found[path]) for path in given.keys() & found.keys()]
+        for a, b in pairs:
+            if a.shape == b.shape:
                 # A copy: on JAX a training of the one would delete the other's as well.
-                found[path].assign(np.array(ops.convert_to_numpy(given[path])))
+                b.assign(np.array(ops.convert_to_numpy(a)))
+        for layer in new._flatten_layers():
+            if isinstance(layer, keras.layers.Normalization):
+                layer.finalize_state()  # by which it divides is no weight
 
 
 class _WithGates(_Rebuild):
@@ -256,20 +275,24 @@ class _WithGates(_Rebuild):
             return op(*args, **kwargs)
         if _is_functional(op):
             return self.model_of(op)([*tree.flatten(args), self.beta], **kwargs)
-        if isinstance(op, (Channel, Bottleneck)):
-            if kwargs.get("method") is None:
-                kwargs["beta"] = self.beta
+        if _channel(op) is not None:
+            kwargs["beta"] = self.beta
             betas = keras.saving.serialize_keras_object(self.beta_input.betas)
             return self.called(op, args, kwargs, beta=betas)
         if not isinstance(op, GATED):
             return self.called(op, args, kwargs)
-        h = self.called(op, args, kwargs, activation=None)
+        # A subclass may do something after the activation: its output is gated.
+        plain = type(op) in GATED
+        moved = dict.fromkeys(("activation", "activity_regularizer"))
+        h = self.called(op, args, kwargs, **(moved if plain else {}))
         first = getattr(op, "data_format", None) == "channels_first"
         like = {"dtype": op.dtype_policy}
         gate = self.once(op, "gate", RateGate, axis=1 if first else -1, **like)
         h = gate([h, self.beta])
-        if op.activation is keras.activations.linear:
+        linear = op.activation is keras.activations.linear
+        if not plain or linear and op.activity_regularizer is None:
             return h
+        like["activity_regularizer"] = op.activity_regularizer
         kind = keras.layers.Activation
         return self.once(op, "activation", kind, activation=op.activation, **like)(h)
 
@@ -293,7 +316,7 @@ class _WithGates(_Rebuild):
 
     def copy_weights(self, old, new):
         super().copy_weights(old, new)
-        if isinstance(old, (Channel, Bottleneck)):
+        if _channel(old) is not None:
             channel, betas = _channel(new), self.beta_input.betas
             for beta in betas.values if channel.has_memory else []:
                 channel.beta.assign(beta)
@@ -323,17 +346,27 @@ class _AtBeta(_Rebuild):
             return op(*args, **kwargs)
         if _is_functional(op):
             return self.nested(op, tree.flatten(args), kwargs)
-        if isinstance(op, RateGate) and op.beta is None:
-            h, _ = args[0]
-            return self.called(op, [h], kwargs, beta=self.beta)
-        if isinstance(op, (Channel, Bottleneck)) and _channel(op).beta_range:
-            kwargs.pop("beta", None)
+        if isinstance(op, RateGate) and op.beta is None and self.is_beta(args[0][1]):
+            return self.called(op, [args[0][0]], kwargs, beta=self.beta)
+        channel = _channel(op)
+        if channel is not None and channel.beta_range:
+            beta = kwargs.pop("beta", None)
+            if not self.is_beta(beta) and kwargs.get("method") is None:
+                raise ValueError(
+                    f"beta must be what the BetaInput gives in the call of a channel. "
+                    f"Received: another tensor in that of {op.name}"
+                )
             return self.called(op, args, kwargs, beta=self.beta)
         return self.called(op, args, kwargs)
 
+    def is_beta(self, x):
+        return any(x is beta for beta in self.betas)
+
     def nested(self, model, given, kwargs):
         """A model within the model, without the inputs that are beta."""
-        is_beta = [any(x is beta for beta in self.betas) for x in given]
+        is_beta = [self.is_beta(x) for x in given]
+        if all(is_beta):  # a function of beta alone
+            is_beta = [False] * len(given)
         rest = [x for x, beta in zip(given, is_beta, strict=True) if not beta]
         if id(model) not in self.made:
             inputs = [_like(x) for x in model.inputs]
@@ -357,9 +390,9 @@ class _AtBeta(_Rebuild):
 
     def copy_weights(self, old, new):
         super().copy_weights(old, new)
-        if not isinstance(old, (Channel, Bottleneck)) or not _channel(old).beta_range:
-            return
         ranged, channel = _channel(old), _channel(new)
+        if ranged is None or not ranged.beta_range:
+            return
         if getattr(old, "slope", None) is not None:
             bias = new.heads[1].bias
             steps = np.log(self.beta / ranged.beta_range.middle)
@@ -372,7 +405,9 @@ class _AtBeta(_Rebuild):
 
 
 def _channel(layer):
-    return getattr(layer, "channel", layer)
+    """The channel that a layer is or has; None if there is none."""
+    channel = layer.channel if isinstance(layer, Bottleneck) else layer
+    return channel if isinstance(channel, Channel) else None
 
 
 def _is_functional(layer: keras.layers.Layer) -> bool:

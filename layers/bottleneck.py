@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from . import arguments
-from .channel import Channel, Draw, first_mask, given_beta
+from .channel import Channel, Draw, first_mask, given_beta, mask_beside_beta
 from .numerics import unmasked_positions
 from .symbolic import MethodCalls, symbolic
 from .typing import Shape, Tensor, Tensors
@@ -50,7 +50,7 @@ class Bottleneck(MethodCalls):
 
     def build_slope(self) -> None:
         """Adds the weight `slope` where there is a `BetaRange` and a head for noise."""
-        if self.noise_by_beta and self.channel.beta_range:
+        if len(self.heads) > 1 and self.noise_by_beta and self.channel.beta_range:
             self.slope = self.add_weight(
                 name="slope",
                 shape=(self.units,),
@@ -75,8 +75,10 @@ class Bottleneck(MethodCalls):
     def encode(self, features: Tensors) -> Tensors:
         """The channel's inputs, float32: the code before noise is added."""
         codes = [ops.cast(head(features), "float32") for head in self.heads]
-        if self.slope is not None and len(codes) > 1:
-            codes[1] = codes[1] + self.slope * self.channel.log_beta()
+        if self.slope is not None:
+            ones = [1] * (len(codes[1].shape) - 1)  # beta is of examples
+            log_beta = ops.reshape(self.channel.log_beta(), (-1, *ones))
+            codes[1] = codes[1] + self.slope * log_beta
         return codes
 
     def code(self, features: Tensors) -> Tensor:
@@ -91,7 +93,7 @@ class Bottleneck(MethodCalls):
         method: str | None = None,
         beta: Tensor | None = None,
     ) -> Tensor:
-        mask = first_mask(mask)
+        mask = first_mask(mask) if beta is None else mask_beside_beta(mask, features)
         # For the heads.
         with unmasked_positions(mask), given_beta(beta):
             if method is not None:

@@ -248,7 +248,7 @@ class Channel(Seeded, MethodCalls, LossTerm):
         method: str | None = None,
         beta: Tensor | None = None,
     ) -> Tensor:
-        mask = first_mask(mask)
+        mask = first_mask(mask) if beta is None else mask_beside_beta(mask, inputs)
         if mask is not None:
             self.check_takes_mask()
         if method is None:
@@ -421,6 +421,12 @@ class Channel(Seeded, MethodCalls, LossTerm):
 def first_mask(mask: Tensors | None) -> Tensor | None:
     """The mask of a layer's inputs: that of the first which has one."""
     return next((m for m in tree.flatten(mask) if m is not None), None)
+
+
+def mask_beside_beta(mask: Tensors | None, inputs: Tensors) -> Tensor | None:
+    """The mask of inputs, which Keras leaves out where beta is an argument as well."""
+    attached = [getattr(x, "_keras_mask", None) for x in tree.flatten(inputs)]
+    return first_mask([mask, attached])
 
 
 def check_inputs(layer: keras.layers.Layer, inputs: Tensors, shapes: Any) -> None:

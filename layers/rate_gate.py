@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from . import arguments
+from .channel import first_mask
 from .typing import Shape, Tensor, Tensors
 
 SPEED = 5.0
@@ -54,6 +55,10 @@ class RateGate(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.axis = arguments.integer("axis", axis, low=-100, high=100)
         self.beta = arguments.number("beta", beta, above=0, optional=True)
+        self.supports_masking = True
+
+    def compute_mask(self, inputs: Tensors, previous_mask: Any) -> Tensor | None:
+        return first_mask(previous_mask)
 
     def build(self, input_shape: Shape | list[Shape]) -> None:
         if self.beta is not None:

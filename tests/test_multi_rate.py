@@ -409,9 +409,16 @@ def test_files_at_a_rate_chosen_at_run_time(tmp_path):
     with pytest.raises(ValueError, match="must be of this model"):
         codec.decompress(model.at(low), path)
     # A file that states no beta is of no multi-rate model.
-    path.write_bytes(data)
-    with pytest.raises(ValueError, match="beta must be given"):
-        codec.decompress(model, path)
+    with pytest.raises(ValueError, match="The file must state a beta"):
+        codec.decompress_bytes(model, data)
+    # Damage is told before beta is used, the first byte of which is the 35th.
+    whole = path.read_bytes()
+    changed = whole[:41] + bytes([whole[41] ^ 0x55]) + whole[42:]
+    damaged = {whole[:20]: "is cut short", whole[:-4]: "CRC-32", changed: "CRC-32"}
+    damaged[b"other" + whole] = "must begin with b'EKVQ'"
+    for data, message in damaged.items():
+        with pytest.raises(ValueError, match=message):
+            codec.decompress_bytes(model, data)
 
 
 def test_errors():
