@@ -398,7 +398,7 @@ class _AtBeta(_Rebuild):
             steps = np.log(self.beta / ranged.beta_range.middle)
             bias.assign(bias + steps * ops.cast(old.slope, bias.dtype))
         channel.beta.assign(self.beta)
-        before = ops.convert_to_numpy(ranged.beta)
+        before = float(ops.convert_to_numpy(ranged.beta))  # of PyTorch a view else
         ranged.beta.assign(self.beta)
         channel.take_memory(ranged)
         ranged.beta.assign(before)

@@ -19,6 +19,7 @@ from echo_keras.layers import (
     BetaRange,
     DeterministicBottleneck,
     EchoBottleneck,
+    EchoSample,
     GatedDense,
     GaussianBottleneck,
     GaussianSample,
@@ -48,7 +49,7 @@ def model_of(*before, bottleneck=None, shape=(8,)):
 
 def check(one, x=X):
     """It begins as the model that it is made of; `at` is it at that beta."""
-    model = multi_rate(one, seed=0)
+    model = multi_rate(one, 0.5, 8.0, seed=0)  # whose middle is not 1
     found = model.predict(x, verbose=0)
     np.testing.assert_allclose(found, one.predict(x, verbose=0), atol=1e-5)
     for gate in find_layers(model, RateGate):
@@ -125,6 +126,15 @@ def test_an_activity_regularizer_is_of_the_activation():
         assert extra[0] == pytest.approx(extra[1], rel=1e-3) and extra[0] > 0.01
 
 
+def test_gates_are_on_the_axis_of_channels():
+    # Not called, which TensorFlow cannot on a CPU.
+    x = keras.Input((2, 6, 5))
+    h = layers.Conv2D(3, 2, data_format="channels_first")(x)
+    h = GaussianBottleneck(2)(layers.Flatten()(h))
+    gate = find_layers(multi_rate(RateDistortionModel(x, h)), RateGate)[0]
+    assert gate.axis == 1 and gate.units == 3
+
+
 def test_masked_positions_stay_without_a_rate():
     one = model_of(layers.Masking(), layers.Dense(4, "relu"), shape=(5, 3))
     x = np.random.default_rng(0).normal(size=(32, 5, 3)).astype("float32")
@@ -196,6 +206,16 @@ def by_hand(of_gate=lambda beta: beta, of_channel=lambda beta: beta):
     model.get_layer("gate").a.assign([0.3, -0.3, 0.2, 0.1])
     model.set_beta(5.0)
     return model
+
+
+def test_the_beta_of_the_model_stays_where_at_is_asked_for_another():
+    bottleneck = EchoBottleneck(2, d_max=5, bank_size=8, seed=0)
+    model = multi_rate(model_of(layers.Dense(4), bottleneck=bottleneck))
+    (channel,) = find_layers(model, EchoSample)
+    model.set_beta(0.1)
+    model.at(10.0)
+    betas = [float(array(x.beta)) for x in (channel, model.beta_input)]
+    assert betas == pytest.approx([0.1, 0.1])
 
 
 def test_layers_that_get_a_function_of_beta():

@@ -241,6 +241,14 @@ def test_memories_are_renewed_and_taken_at_the_level_of_beta():
     layer.build((None, 1))
     layer.renew_memory(np.array([[1.0], [1.0], [-1.0], [1.0]], "float32"))
     np.testing.assert_allclose(array(layer.level_frequencies)[1], [[0.25, 0.75]])
+    # Its own batches count on from those that the frequencies come from.
+    single = VectorQuantizer(2)
+    for _ in range(3):
+        single(np.ones((4, 1), "float32"), training=True)
+    layer.take_memory(single)
+    expected = array(single.frequencies)
+    np.testing.assert_allclose(array(layer.level_frequencies)[1], expected)
+    assert array(layer.level_steps).tolist() == [0.0, 3.0, 0.0]
     with pytest.raises(ValueError, match="keeps no memory"):
         GaussianSample().renew_memory([MEAN, MEAN])
 

@@ -304,9 +304,10 @@ def test_the_curve_of_one_model_of_many_rates(tmp_path):
     assert curve.min_rate == pytest.approx(
         find_layers(model, EchoSample)[0].min_rate, rel=1e-6
     )
-    dearest = max(curve.runs, key=lambda run: run["rate"])
-    (channel,) = find_layers(curve.at_rate(1e3), EchoSample)
-    assert float(array(channel.beta)) == dearest["beta"]
+    by_rate = sorted(curve.runs, key=lambda run: run["rate"])
+    for rate, run in ((1e3, by_rate[-1]), (0.0, by_rate[0])):
+        (channel,) = find_layers(curve.at_rate(rate), EchoSample)
+        assert float(array(channel.beta)) == run["beta"]
     curve.save(tmp_path / "curve.json")
     again = RateDistortionCurve.load(tmp_path / "curve.json")
     assert again.points == curve.points
