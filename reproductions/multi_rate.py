@@ -20,14 +20,12 @@ LOW, HIGH, COUNT = 0.1, 10.0, 12
 BETAS = [float(f"{beta:.4g}") for beta in np.geomspace(LOW, HIGH, COUNT)]
 LATENT_DIM = 16
 BOTTLENECKS = {"echo": EchoBottleneck, "gaussian": GaussianBottleneck}
-EPOCHS = {"digits": 200}  # some 3,000 steps; of larger sets 40, 4,000 steps of 10,000
+EPOCHS = 40
 
 
 def protocol(config):
-    epochs = EPOCHS.get(config["dataset"], 40)
-    epochs *= 2 if config.get("model") == "all" else 1
     return {
-        "epochs": epochs,
+        "epochs": EPOCHS * (2 if config.get("model") == "all" else 1),
         "learning_rate": 1e-3,
         "schedule": "paper",
         "train_limit": None if config["dataset"] == "digits" else 10_000,

@@ -115,7 +115,7 @@ def test_one_model_every_rate(run, tmp_path):
     printed = run("06_one_model_every_rate.ipynb")
     rows = re.findall(r"\| ([\d.]+) \| ([\d.]+) ± ", printed)
     betas = {float(beta): float(rate) for beta, rate in rows}
-    assert len(betas) == 13 and betas[0.1] > betas[10.0]
+    assert len(betas) == 13 and betas[0.5] > betas[10.0]
     assert len(re.findall(r"beta [\d.]+: rate", printed)) == 1
     assert count_figures(tmp_path) == 2
 
