@@ -26,6 +26,7 @@ from .codes import (
     representation,
     squared_error,
 )
+from .density_bounds import density_bounds, expected_divergence
 from .dimensions import rate_by_dimension
 from .disentanglement import dci, factor_vae_score, mig, modularity, sap
 from .divergences import divergence
@@ -73,11 +74,13 @@ __all__ = [
     "decode",
     "default_batch_size",
     "disentanglement",
+    "density_bounds",
     "divergence",
     "encode",
     "entropy_bound",
     "evaluate",
     "evenly_spaced",
+    "expected_divergence",
     "factor_vae_score",
     "fid",
     "fid_name",
