@@ -156,6 +156,7 @@ TABLE = Table(
     STUDY,
     COLUMNS,
     title="One model for every rate",
+    name="multi_rate",
     rows=("channel", "model", "beta"),
     split=split,
     apart=("epochs",),
@@ -164,9 +165,6 @@ TABLE = Table(
 
 
 def draw(results):
-    text = TABLE.render(results.runs)
-    results.path("multi_rate.md").write_text(text + "\n")
-    print(f"\n{text}\n")
     runs = [part for run in results.runs for part in split(run)]
     shown = {
         f"{channel}, {name}": curve_of(of(runs, channel, model))
@@ -174,10 +172,13 @@ def draw(results):
         for model, name in (("one", "twelve models"), ("all", "one model"))
     }
     shown = {name: curve for name, curve in shown.items() if curve}
-    plots.rate_distortion(shown, results.path("multi_rate.png"))
+    dataset = results.configs[0]["dataset"]
+    plots.rate_distortion(shown, results.out / f"{dataset}.png")
 
 
-main = Script(STUDY, draw=draw, datasets=["digits", "binary_mnist", "mnist"])
+main = Script(
+    STUDY, tables=[TABLE], draw=draw, datasets=["digits", "binary_mnist", "mnist"]
+)
 
 if __name__ == "__main__":
     start(main)
