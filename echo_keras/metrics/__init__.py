@@ -30,6 +30,7 @@ from .density_bounds import density_bounds, expected_divergence
 from .dimensions import rate_by_dimension
 from .disentanglement import dci, factor_vae_score, mig, modularity, sap
 from .divergences import divergence
+from .entropy import differential_entropy
 from .factor_codes import FactorGrid
 from .features import classifier_features, inception_features
 from .frechet import fid, fid_name, frechet_distance
@@ -75,6 +76,7 @@ __all__ = [
     "default_batch_size",
     "disentanglement",
     "density_bounds",
+    "differential_entropy",
     "divergence",
     "encode",
     "entropy_bound",
