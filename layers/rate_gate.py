@@ -40,7 +40,7 @@ class RateGate(keras.layers.Layer):
 
     >>> gate = RateGate()
     >>> h = gate([ops.ones((3, 2)), ops.ones((1, 1))])
-    >>> gate.a.assign([0.2, -0.2])
+    >>> _ = gate.a.assign([0.2, -0.2])
     >>> [round(float(g), 3) for g in gate.scale(ops.full((1, 1), 3.0))[0]]
     [1.5, 0.5]
 

@@ -18,8 +18,15 @@ from echo_paper import ECHO, LATENT_DIM, echo_arguments, label
 
 from echo_keras import metrics, plots
 from echo_keras.layers import EchoBottleneck
-from echo_keras.metrics.fronts import area_under_front, common_interval, pareto_front
-from echo_keras.studies import Column, Option, Script, Table, points, start
+from echo_keras.metrics.fronts import common_interval
+from echo_keras.studies import (
+    Column,
+    Option,
+    RateDistortionCurve,
+    Script,
+    Table,
+    start,
+)
 
 BETAS = [0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5]
 BETAS += [0.6, 0.7, 0.8, 0.9, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]
@@ -28,20 +35,31 @@ STUDY = dataclasses.replace(
 )
 
 
-def curves(runs):
-    """(rate, distortion) of each method's runs, as the paper evaluates."""
-    return points(runs, label, "test.batch.rate", "test.batch.distortion")
+def curves(runs, folder="."):
+    """The `RateDistortionCurve` of each method, as the paper evaluates."""
+    found = {}
+    for run in runs:
+        found.setdefault(label(run["config"]), []).append(run)
+    return {
+        name: RateDistortionCurve.from_records(found[name], STUDY, folder, "batch")
+        for name in found
+    }
+
+
+def pairs(runs):
+    return {name: curve.pairs for name, curve in curves(runs).items()}
 
 
 def columns(runs):
     on_front = {
-        name: {found[i] for i in pareto_front(*np.transpose(found))}
-        for name, found in curves(runs).items()
+        (name, point.beta)
+        for name, curve in curves(runs).items()
+        for point in curve.front
     }
 
     def front(row):
-        ((name, [point]),) = curves(row).items()
-        return "yes" if point in on_front[name] else "no"
+        config = row[0]["config"]
+        return "yes" if (label(config), config["beta"]) in on_front else "no"
 
     return [
         Column("Method", lambda row: label(row[0]["config"])),
@@ -58,20 +76,24 @@ def note(runs):
     """The methods ranked by the area under their fronts."""
     text = "Nats per test image; echoes from the other images of the test batch. "
     found = curves(runs)
-    low, high = common_interval(found)
+    low, high = common_interval(pairs(runs))
     if low >= high:
         return text + "The methods' rates do not overlap: no common area."
-    areas = {
-        name: area_under_front(*np.transpose(curve), low, high)
-        for name, curve in found.items()
-    }
+    areas = {name: curve.area(low, high) for name, curve in found.items()}
     ranked = "; ".join(
         f"{name} {areas[name]:.1f} (mean distortion {areas[name] / (high - low):.2f})"
         for name in sorted(areas, key=areas.get)
     )
+    chords = "; ".join(
+        f"{name} {sum(low <= s <= high for low, high, s in curve.slopes)} of "
+        f"{len(curve.slopes)}"
+        for name, curve in found.items()
+    )
     return (
         f"{text}Area under the lower convex hull of each front, rates from {low:.2f} "
-        f"to {high:.2f}, which all methods reach: {ranked}."
+        f"to {high:.2f}, which all methods reach: {ranked}. "
+        f"Chords whose slope -dD/dR lies between their betas, as at the optimum "
+        f"(Sec. 4): {chords}."
     )
 
 
@@ -93,19 +115,14 @@ def draw(results):
     if echo:
         channel = EchoBottleneck(LATENT_DIM, **echo_arguments(echo[0])).channel
         lowest = -LATENT_DIM * np.log(channel.r)
-    found, path = curves(results.runs), results.path("rate_distortion.png")
-    plots.rate_distortion(found, path, min_rate=lowest)
+    points, path = pairs(results.runs), results.path("rate_distortion.png")
+    plots.rate_distortion(points, path, min_rate=lowest)
     images = metrics.evenly_spaced(results.dataset.x_test, 12)
-    rows = {"input": images}
-    for target in np.linspace(*common_interval(found), results.options.shown):
+    rows, found = {"input": images}, curves(results.runs, results.out)
+    for target in np.linspace(*common_interval(points), results.options.shown):
         for name, curve in found.items():
-            # The run of each method whose rate is nearest.
-            runs = [run for run in results.runs if label(run["config"]) == name]
-            nearest = int(np.argmin([abs(rate - target) for rate, _ in curve]))
-            config = runs[nearest]["config"]
-            for _, model in STUDY.models(results.out, [config]):
-                text = f"{name}, {curve[nearest][0]:.1f} nats"
-                rows[text] = plots.mean_reconstruction(model, images)
+            text = f"{name}, {curve.nearest(target)['rate']:.1f} nats"
+            rows[text] = plots.mean_reconstruction(curve.at_rate(target), images)
     if len(rows) > 1:
         plots.image_rows(rows, results.path("matched_rates.png"))
 

@@ -339,6 +339,9 @@ OWN = {
     "report": {"x_train": X, "x_test": X},
     "write_for_hub": {"x_train": X, "x_test": X, "folder": folder},
     "cell": {"value": 1.0},
+    "differential_entropy": {"z": CODES},
+    "density_bounds": {"distortion": 3.0, "cross_entropy": 4.0},
+    "expected_divergence": {"entropy": 5.0, "examples": 10},
     "multi_rate": {"model": lambda: model("channel")},
     "renew_memories": {"model": lambda: model("echo"), "x": X},
     "rate_distortion_curve": {

@@ -26,9 +26,11 @@ from .codes import (
     representation,
     squared_error,
 )
+from .density_bounds import density_bounds, expected_divergence
 from .dimensions import rate_by_dimension
 from .disentanglement import dci, factor_vae_score, mig, modularity, sap
 from .divergences import divergence
+from .entropy import differential_entropy
 from .factor_codes import FactorGrid
 from .features import classifier_features, inception_features
 from .frechet import fid, fid_name, frechet_distance
@@ -73,11 +75,14 @@ __all__ = [
     "decode",
     "default_batch_size",
     "disentanglement",
+    "density_bounds",
+    "differential_entropy",
     "divergence",
     "encode",
     "entropy_bound",
     "evaluate",
     "evenly_spaced",
+    "expected_divergence",
     "factor_vae_score",
     "fid",
     "fid_name",

@@ -11,6 +11,7 @@ from keras import tree
 from echo_keras import metrics
 from echo_keras._files import sha256
 from echo_keras.layers import arguments
+from echo_keras.studies.curve import RateDistortionCurve
 from echo_keras.studies.records import environment
 
 from .audit import CHECKS, look_for
@@ -77,6 +78,8 @@ def gather(
     if date is None:
         date = datetime.datetime.now(datetime.UTC).date().isoformat()
     if points is not None:
+        if isinstance(points, RateDistortionCurve):
+            points = {points.label: points.pairs}
         points = arguments.mapping("points", points, "points (rate, distortion)")
     measures, unmeasured = {}, ""
     try:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from echo_keras._files import replacing
 from echo_keras.layers import arguments
-from echo_keras.plots._figure import Path
+from echo_keras.plots._figure import Path, Points
+from echo_keras.studies.curve import RateDistortionCurve
 
 from .facts import Facts, gather, rows_of_measures
 from .page import page
@@ -31,7 +31,7 @@ def write_for_hub(
     license: str | None = None,
     dataset: str | None = None,
     tags: Sequence[str] = (),
-    points: Mapping[str, Sequence[tuple[float, float]] | np.ndarray] | None = None,
+    points: Mapping[str, Points] | RateDistortionCurve | None = None,
     history: Any = None,
     date: str | None = None,
     examples: int = 1000,

@@ -1,14 +1,14 @@
 """A report of a trained model, in one file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
 
 from echo_keras._files import replacing
 from echo_keras.layers import arguments
-from echo_keras.plots._figure import Path
+from echo_keras.plots._figure import Path, Points
+from echo_keras.studies.curve import RateDistortionCurve
 
 from .facts import gather
 from .finding import Audit
@@ -25,7 +25,7 @@ def report(
     y_test: Any = None,
     title: str | None = None,
     description: str | None = None,
-    points: Mapping[str, Sequence[tuple[float, float]] | np.ndarray] | None = None,
+    points: Mapping[str, Points] | RateDistortionCurve | None = None,
     history: Any = None,
     date: str | None = None,
     examples: int = 1000,
@@ -57,7 +57,7 @@ def report(
         title: Heading; None for the model's name.
         description: A paragraph: what the model is for, and what it is not for.
         points: Dict from a label to points (rate, distortion) of other models, for the
-            rate-distortion plane.
+            rate-distortion plane; or a curve, as `rate_distortion_curve` returns it.
         history: What `fit` or `training.train` returned, or None.
         date: Text; None for today's, in UTC.
         examples: Int >= 2, the most examples that the audit and figures use; the table

@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+import itertools
 import json
+import math
 import os
 import pathlib
 import statistics
@@ -239,6 +241,28 @@ class RateDistortionCurve:
     def entropy_bound(self) -> float:
         """The lowest rate + distortion of all points; see `metrics.entropy_bound`."""
         return fronts.entropy_bound(*self._plane())
+
+    @property
+    def slopes(self) -> list[tuple[float, float, float]]:
+        """(low beta, high beta, -dD / dR) between points of neighbouring betas.
+
+        At the optimum dD / dR = -beta, so that between two of them the slope of their
+        chord lies between the two betas; outside, one of the models is not converged,
+        or stands in another optimum, or the measure is of other data than the training.
+        Infinite or of the other sign where both terms rise; nothing of points without a
+        beta.
+
+        References:
+            Echo paper, Sec. 4; Fixing a Broken ELBO, Sec. 3.
+        """
+        points = [point for point in self.points if point.beta is not None]
+        points.sort(key=lambda point: point.beta)
+        found = []
+        for a, b in itertools.pairwise(points):
+            fall, rise = a.rate - b.rate, b.distortion - a.distortion
+            slope = rise / fall if fall else math.copysign(math.inf, rise)
+            found.append((a.beta, b.beta, slope))
+        return found
 
     @property
     def seconds(self) -> float:

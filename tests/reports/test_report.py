@@ -18,6 +18,7 @@ import echo_keras
 from echo_keras import losses, metrics, networks, objectives
 from echo_keras.reports import push_to_hub, write_for_hub
 from echo_keras.reports.subject import own_noise
+from echo_keras.studies import RateDistortionCurve
 
 
 def images(n):
@@ -297,3 +298,19 @@ def test_nothing_is_wider_than_a_phone(path, tmp_path):
     dom = chromium(*options, "--dump-dom", frame.resolve().as_uri())
     found = re.search(r'data-found="([^"]*)"', dom)[1]
     assert found == "390 true"
+
+
+def test_points_may_be_a_curve(model, tmp_path):
+    numbers = {"rate": 2.0, "distortion": 25.0, "neg_elbo": 27.0}
+    run = {**numbers, **{f"{key}_se": 0.1 for key in numbers}}
+    run |= {"name": "a", "seed": 0, "beta": 1.0, "target": None}
+    run |= {"last_beta": 1.0, "seconds": 1.0}
+    curve = RateDistortionCurve([run], label="others")
+    given = {"others": [(2.0, 25.0)]}
+    pages = []
+    for points in (curve, given):
+        path = tmp_path / "report.html"
+        how = {"points": points, "date": "2026-01-02", "examples": 20}
+        echo_keras.report(model, X_TRAIN, X_TEST, path, **how)
+        pages.append(path.read_text())
+    assert pages[0] == pages[1]

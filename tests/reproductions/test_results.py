@@ -12,6 +12,7 @@ from echo_keras.studies.outcome import reference
 # Folder of reproductions/ and script, folder of results/.
 SCRIPTS = [
     ("", "table1", "echo_paper"),
+    ("", "multi_rate", "multi_rate"),
     ("", "table2", "table2"),
     ("", "table3", "echo_paper/table3"),
     ("bib_ae", "compression", "bib_ae_compression"),

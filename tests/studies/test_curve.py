@@ -313,3 +313,24 @@ def test_the_curve_of_one_model_of_many_rates(tmp_path):
     assert again.points == curve.points
     with pytest.raises(ValueError, match="model must be a MultiRateModel"):
         RateDistortionCurve.from_model(one, x)
+
+
+def test_slopes_of_an_optimal_curve_lie_between_the_betas():
+    # Reverse water-filling: rate 1/2 log(1 / beta), distortion beta / 2, of variance 1.
+    betas = np.geomspace(0.05, 0.8, 7)
+    runs = [
+        run(f"b{b}", float(b), rate=-0.5 * np.log(b), distortion=b / 2) for b in betas
+    ]
+    slopes = RateDistortionCurve(runs[::-1]).slopes
+    assert len(slopes) == 6
+    assert all(low < slope < high for low, high, slope in slopes)
+    # The distortions of a worse model, which are higher, are told.
+    runs[3] = run("worse", float(betas[3]), rate=runs[3]["rate"], distortion=0.9)
+    outside = [not a < s < b for a, b, s in RateDistortionCurve(runs).slopes]
+    assert outside == [False, False, True, True, False, False]
+
+
+def test_the_slope_without_a_change_of_rate_is_infinite():
+    flat = [run("a", 1.0, rate=2.0, distortion=9.0)]
+    flat += [run("b", 2.0, rate=2.0, distortion=9.5)]
+    assert RateDistortionCurve(flat).slopes == [(1.0, 2.0, np.inf)]
