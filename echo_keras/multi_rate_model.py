@@ -1,6 +1,5 @@
 """One model for every rate: its layers are gated by beta, which training draws."""
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -243,14 +242,9 @@ class _Rebuild:
         return new(*args, **kwargs)
 
     def copy_weights(self, old, new):
-        pairs = list(zip(old.variables, new.variables, strict=False))
-        same = len(old.variables) == len(new.variables)
-        if not same or any(a.shape != b.shape for a, b in pairs):
-            # With a BetaRange or without it has others.
-            given, found = _by_path(old), _by_path(new)
-            pairs = [(given[path], found[path]) for path in given.keys() & found.keys()]
-        for a, b in pairs:
-            if a.shape == b.shape:
+        # In their order: the names of layers within layers may be others.
+        for a, b in zip(_weights_of(old), _weights_of(new), strict=True):
+            if a.shape == b.shape:  # memories have a level more or less
                 # A copy: on JAX a training of the one would delete the other's as well.
                 b.assign(np.array(ops.convert_to_numpy(a)))
         for layer in new._flatten_layers():
@@ -426,11 +420,9 @@ def _one(inputs: Sequence[Any]) -> Any:
     return inputs[0] if len(inputs) == 1 else list(inputs)
 
 
-def _by_path(layer: keras.layers.Layer) -> dict[Any, keras.Variable]:
-    """The variables of a layer by their path in it; seeds have none, but a number."""
-    found: dict[Any, keras.Variable] = {}
-    seeds = itertools.count()
-    for variable in layer.variables:
-        _, inside, path = f"/{variable.path}".rpartition(f"/{layer.name}/")
-        found[path if inside else next(seeds)] = variable
-    return found
+def _weights_of(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """The variables of a layer but those that it has with a `BetaRange` alone."""
+    channel = _channel(layer)
+    added = [layer.slope] if isinstance(layer, Bottleneck) else []
+    added += [getattr(channel, x, None) for x in ("level_frequencies", "level_steps")]
+    return [v for v in layer.variables if not any(v is x for x in added)]

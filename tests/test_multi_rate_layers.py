@@ -17,12 +17,14 @@ from echo_keras import (
 from echo_keras.layers import (
     BetaInput,
     BetaRange,
+    Chain,
     DeterministicBottleneck,
     EchoBottleneck,
     EchoSample,
     GatedDense,
     GaussianBottleneck,
     GaussianSample,
+    IAFBlock,
     PseudoInputs,
     RateGate,
     VampPrior,
@@ -100,6 +102,15 @@ def normalization():
 )
 def test_layers_are_copied_whole(make):
     check(model_of(make(), layers.Dense(4, activation="relu")))
+
+
+def test_the_layers_of_a_flow_are_copied():
+    flow = Chain([IAFBlock(1, hidden=(4,)), IAFBlock(1, hidden=(4,))])
+    bottleneck = GaussianBottleneck(2, flow=flow, context=True, seed=0)
+    one = model_of(layers.Dense(4), bottleneck=bottleneck)
+    for n, variable in enumerate(flow.trainable_variables):
+        variable.assign(0.3 * ops.cos(n + ops.cast(variable, "float32")))
+    check(one)
 
 
 def test_a_frozen_layer_within_a_layer_stays_frozen():
