@@ -197,8 +197,8 @@ DAMAGE = {
         "^The file must hold a header .* Received: 20 bytes",
     ),
     "newer": (
-        lambda data: data[:4] + b"\2" + data[5:],
-        "of version 1 .* Received: version 2",
+        lambda data: data[:4] + b"\3" + data[5:],
+        "of version 1 .* Received: version 3",
     ),
     "payload": (
         lambda data: data[:-1] + b"?",
