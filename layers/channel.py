@@ -311,6 +311,25 @@ class Channel(Seeded, MethodCalls, LossTerm):
         """
         return self.beta_range.nearest(ops.reshape(self._beta_of_call(), (-1,))[0])
 
+    def of_level(self, variable: keras.Variable) -> Tensor:
+        """What is kept for the level of this call: of (levels, ...) one, a copy.
+
+        Without a `BetaRange` the whole variable.
+        """
+        kept = ops.convert_to_tensor(variable)
+        return (
+            ops.take(kept, self.level(), axis=0) if self.beta_range else ops.copy(kept)
+        )
+
+    def set_of_level(self, variable: keras.Variable, value: Tensor) -> None:
+        """Assigns it, and leaves that of the other levels."""
+        if self.beta_range:
+            kept = ops.convert_to_tensor(variable)
+            here = ops.equal(ops.arange(kept.shape[0], dtype="int32"), self.level())
+            shape = (-1, *[1] * (len(kept.shape) - 1))
+            value = ops.where(ops.reshape(here, shape), value, kept)
+        variable.assign(value)
+
     def log_beta(self) -> Tensor:
         """The logarithm of the same beta over the middle of the range: (..., 1)."""
         return ops.log(self._beta_of_call() / self.beta_range.middle)

@@ -10,7 +10,8 @@ from keras import ops
 from . import arguments
 from .base import batch_weights
 from .beta import BetaRange, BetaRule, TargetRate
-from .channel import Channel, Draw, check_echoes_from, check_inputs, pair_shape
+from .channel import Draw, check_echoes_from, check_inputs, pair_shape
+from .echo_bank import EchoBank
 from .echo_noise import (
     gathered_noise,
     matrix_gathered_noise,
@@ -56,7 +57,7 @@ def _triple_shape(layer, names, input_shape):
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")
-class EchoSample(Channel):
+class EchoSample(EchoBank):
     """Echo channel: `z = f(x) + S(x) epsilon` and `I(X; Z)` as its rate.
 
     The noise is made of the other examples,
@@ -155,8 +156,6 @@ class EchoSample(Channel):
         and the triangular S, which App. C asks for, are additions of this library.
     """
 
-    has_memory = True
-
     def __init__(
         self,
         d_max: int = 99,
@@ -207,12 +206,7 @@ class EchoSample(Channel):
         self.widths = [d, d]
         if self.scale == "triangular":
             self.widths.append(d * (d - 1) // 2)
-        # Rows of f, log s and `lower`, the newest first, and how many were seen; with
-        # a BetaRange those of each level.
-        levels = (self.beta_range.levels,) if self.beta_range else ()
-        shape = (*levels, self.bank_size, sum(self.widths))
-        self.bank = self.add_state("bank", shape, 0.0)
-        self.bank_rows = self.add_state("bank_rows", levels, 0.0)
+        self.build_bank(sum(self.widths))
 
     @property
     def min_rate(self) -> float:
@@ -360,17 +354,8 @@ class EchoSample(Channel):
 
     def _noise_from_batch(self, rows):
         """Noise (batch, dims) for rows of f, log s, ... from the other rows."""
-        batch = heard = ops.shape(rows)[0]
-        if not isinstance(batch, int) or batch <= self.d_max:
-            # The batch may be too small for d_max echoes: add the bank's newest rows,
-            # and repeat what there is where these are too few.
-            heard = self.d_max + 1
-            if not isinstance(batch, int):
-                heard = ops.maximum(batch, heard)
-            bank, count = self._memory()
-            known = batch + ops.cast(count, "int32")
-            rows = ops.concatenate([rows, bank])
-            rows = ops.take(rows, ops.arange(heard) % known, axis=0)
+        batch = ops.shape(rows)[0]
+        rows, heard = self._topped_up(rows, self.d_max + 1)
         if self.sampling == "cyclic":
             order = ops.argsort(self.uniform((heard,)))
             noise = self._noise_on_ring(ops.take(rows, order, axis=0))
@@ -421,60 +406,6 @@ class EchoSample(Channel):
             return ops.split(rows, 2, axis=1)
         d = self.dims
         return rows[:, :d], rows[:, d : 2 * d], rows[:, 2 * d :]
-
-    def _memory(self):
-        """The bank (bank_size, columns) and its number of rows, those of the level."""
-        bank, count = map(ops.convert_to_tensor, (self.bank, self.bank_rows))
-        if not self.beta_range:
-            return bank, count
-        level = self.level()
-        return ops.take(bank, level, axis=0), ops.take(count, level, axis=0)
-
-    def _memorize(self, bank, count):
-        """Assigns them."""
-        if self.beta_range:
-            levels = ops.arange(self.beta_range.levels, dtype="int32")
-            here = ops.equal(levels, self.level())
-            banks, counts = map(ops.convert_to_tensor, (self.bank, self.bank_rows))
-            bank = ops.where(ops.reshape(here, (-1, 1, 1)), bank, banks)
-            count = ops.where(here, count, counts)
-        self.bank.assign(bank)
-        self.bank_rows.assign(count)
-
-    @property
-    def memory_rows(self) -> int:
-        return self.bank_size
-
-    def renew_memory(self, inputs: Tensors) -> None:
-        rows = ops.convert_to_numpy(ops.concatenate(self._bounded(inputs), axis=1))
-        rows = rows[np.isfinite(rows).all(axis=1)][: self.bank_size]
-        if not len(rows):
-            raise ValueError(
-                "inputs must have at least one finite row for the bank. Received: none"
-            )
-        bank = np.zeros((self.bank_size, rows.shape[1]), "float32")
-        bank[: len(rows)] = rows
-        self._memorize(ops.convert_to_tensor(bank), float(len(rows)))
-
-    def take_memory(self, channel: Channel) -> None:
-        # Copies: on JAX a training of the one would delete what is the other's as well.
-        self._memorize(*map(ops.copy, channel._memory()))
-
-    def _remember(self, rows, weights):
-        """Puts usable rows at the front of the bank; the oldest rows drop out."""
-        batch = ops.shape(rows)[0]
-        finite = ops.cast(ops.all(ops.isfinite(rows), axis=1), "float32")
-        usable = ops.cast(finite * weights > 0, "int32")
-        count = ops.sum(usable)
-        bank, seen = self._memory()
-        seen = ops.minimum(seen + ops.cast(count, "float32"), float(self.bank_size))
-        # Usable rows first, in their order.
-        order = ops.argsort((1 - usable) * batch + ops.arange(batch, dtype="int32"))
-        rows = ops.take(ops.stop_gradient(rows), order, axis=0)
-        rows = ops.concatenate([rows, bank])
-        place = ops.arange(self.bank_size, dtype="int32")
-        place = ops.where(place < count, place, place - count + batch)
-        self._memorize(ops.take(rows, place, axis=0), seen)
 
     def get_config(self) -> dict[str, Any]:
         return {

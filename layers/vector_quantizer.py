@@ -342,31 +342,20 @@ class VectorQuantizer(Channel):
 
     def _law(self):
         """The frequencies (groups, codewords) of the rate: those of the level."""
-        if not self.beta_range:
-            return ops.copy(self.frequencies)
-        levels = ops.convert_to_tensor(self.level_frequencies)
-        return ops.take(levels, self.level(), axis=0)
+        return self.of_level(self._laws)
 
-    def _set_law(self, frequencies):
-        """Assigns them."""
-        if not self.beta_range:
-            self.frequencies.assign(frequencies)
-            return
-        levels = ops.arange(self.beta_range.levels, dtype="int32")
-        here = ops.reshape(ops.equal(levels, self.level()), (-1, 1, 1))
-        others = ops.convert_to_tensor(self.level_frequencies)
-        self.level_frequencies.assign(ops.where(here, frequencies, others))
+    @property
+    def _laws(self):
+        return self.level_frequencies if self.beta_range else self.frequencies
 
     def _learn_law(self, share, any_usable):
         """Moves the frequencies of the level, by the number of its own batches."""
-        levels = ops.arange(self.beta_range.levels, dtype="int32")
-        here = ops.cast(ops.equal(levels, self.level()), "float32")
-        steps = self.level_steps + any_usable * here
-        self.level_steps.assign(steps)
-        step = ops.sum(here * steps)
-        rate = ops.maximum(1.0 - self.decay, 1.0 / ops.maximum(step, 1.0))
+        steps = self.of_level(self.level_steps) + any_usable
+        self.set_of_level(self.level_steps, steps)
+        rate = ops.maximum(1.0 - self.decay, 1.0 / ops.maximum(steps, 1.0))
         law = self._law()
-        self._set_law(law + any_usable * rate * (share - law))
+        law = law + any_usable * rate * (share - law)
+        self.set_of_level(self.level_frequencies, law)
 
     def _picks(self, usable):
         """A code of the batch for each codeword, all different if there are enough."""
@@ -486,18 +475,15 @@ class VectorQuantizer(Channel):
             )
         rows = indices.reshape(-1, self.groups).T
         counts = [np.bincount(row, minlength=self.codewords) for row in rows]
-        self._set_law(np.array(counts, "float32") / rows.shape[1])
+        self.set_of_level(self._laws, np.array(counts, "float32") / rows.shape[1])
 
     def renew_memory(self, inputs: Tensors) -> None:
         self.set_frequencies(ops.convert_to_numpy(self.indices(inputs)))
 
     def take_memory(self, channel: Channel) -> None:
-        self._set_law(ops.copy(channel._law()))
+        self.set_of_level(self._laws, channel._law())
         if self.beta_range:
-            levels = ops.arange(self.beta_range.levels, dtype="int32")
-            here = ops.equal(levels, self.level())
-            steps = map(ops.convert_to_tensor, (channel.steps, self.level_steps))
-            self.level_steps.assign(ops.where(here, *steps))
+            self.set_of_level(self.level_steps, ops.convert_to_tensor(channel.steps))
 
     def entropy(self) -> float:
         """`R_Q = -sum_j p_j log p_j`, summed over groups and positions: nats.
