@@ -35,7 +35,8 @@ from echo_keras.layers import (
 from echo_keras.layers.bottleneck import Bottleneck
 from echo_keras.model import find_layers
 
-pytestmark = pytest.mark.core
+# The rest is of the model as a whole, and runs on TensorFlow alone.
+core = pytest.mark.core
 
 # Four patterns, of which few pixels differ: codewords have something to say.
 RANDOM = np.random.default_rng(0)
@@ -81,6 +82,7 @@ def randomized(model):
     return model
 
 
+@core
 @every_channel
 def test_it_begins_as_the_model_that_it_is_made_of(kind):
     one = of_one(kind)
@@ -98,6 +100,7 @@ def test_it_begins_as_the_model_that_it_is_made_of(kind):
         np.testing.assert_array_equal(array(old), array(new))
 
 
+@core
 @every_channel
 def test_at_is_the_same_model_at_that_beta(kind):
     model = randomized(trained(kind, epochs=5))
@@ -177,6 +180,7 @@ def theory(beta):
     return rate, 0.5 * error / VARIANCE + 1.5 * np.log(2 * np.pi * VARIANCE)
 
 
+@core
 def test_the_curve_of_one_linear_model_is_that_of_theory():
     # Without any nonlinearity but the gates.
     keras.utils.set_random_seed(0)
@@ -199,6 +203,7 @@ def test_the_curve_of_one_linear_model_is_that_of_theory():
         assert found["rate"] == pytest.approx(rate, abs=0.12)
 
 
+@core
 @pytest.mark.parametrize("kind, slope", [("echo", 0.5), ("gaussian", 1.0)])
 def test_noise_grows_with_beta_as_in_a_linear_model(kind, slope):
     one = of_one(kind)
@@ -213,6 +218,7 @@ def test_noise_grows_with_beta_as_in_a_linear_model(kind, slope):
     assert np.prod(bottleneck.slope.shape) == 2 and bottleneck.slope.trainable
 
 
+@core
 def test_gates_stand_before_the_activation():
     one = of_one("gaussian")
     model = randomized(multi_rate(one))
@@ -282,6 +288,7 @@ def test_conditional_models_and_pseudo_inputs_and_gated_layers():
     )
 
 
+@core
 @pytest.mark.parametrize("kind", ["echo", "gaussian"])
 def test_measures_of_the_model_itself_are_at_its_beta(kind):
     model = randomized(trained(kind, epochs=3))
@@ -313,6 +320,7 @@ def test_a_layer_of_ones_own_may_take_beta():
     assert float(array(find_layers(single, BetaInput)[0].beta)) == 5.0
 
 
+@core
 def test_betas_of_each_example():
     model = multi_rate(of_one(), per="example", seed=0)
     model.fit(X, batch_size=100, epochs=2, verbose=0)
