@@ -62,6 +62,7 @@ def write_for_hub(
     Example:
 
     >>> import tempfile
+    >>> import numpy as np
     >>> from echo_keras import losses, objectives
     >>> model = objectives.vae(encoder, decoder, 2)
     >>> model.compile(loss=losses.Bernoulli())

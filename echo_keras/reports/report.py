@@ -74,6 +74,7 @@ def report(
     Example:
 
     >>> import pathlib, tempfile
+    >>> import numpy as np
     >>> from echo_keras import losses, objectives
     >>> model = objectives.vae(encoder, decoder, 2)
     >>> model.compile(loss=losses.Bernoulli())

@@ -121,6 +121,7 @@ def rate_distortion_curve(
     warm_epochs = arguments.integer("warm_epochs", warm_epochs, optional=True)
     verbose = arguments.integer("verbose", verbose, 0, 2)
     label, out = arguments.text("label", label), arguments.path("out", out, folder=True)
+    workers = arguments.integer("workers", workers, optional=True)
     if runner != "local" or (workers or 1) != 1:
         reference(build)  # or the workers would not find it
     study = CurveStudy(

@@ -19,6 +19,7 @@ N, SHAPE = 2100, (4, 4, 1)
 NO_FILES = {
     *("area_under_front", "common_interval", "convex_front", "pareto_front"),
     *("entropy_bound", "information_bounds", "frechet_distance"),
+    *("density_bounds", "expected_divergence"),
     *("corrupt", "decode", "encode", "images", "map_batches", "predictive"),
     *("per_example", "per_example_likelihood", "representation", "law"),
     *("classifier_features", "inception_features", "fid_name"),
@@ -96,6 +97,9 @@ MEASURES = {
     "aggregate_posterior": lambda m, x, y: exact(metrics.aggregate_posterior(codes(x))),
     "total_correlation": lambda m, x, y: exact(
         {"tc": metrics.total_correlation(codes(x))}
+    ),
+    "differential_entropy": lambda m, x, y: exact(
+        {"h": metrics.differential_entropy(codes(x))[0]}
     ),
     "divergence": lambda m, x, y: of_model(
         metrics.divergence(codes(x), 2 * normal(N, 3)), "kl", "js"
