@@ -27,11 +27,12 @@ def on_ray(function, runs, workers, address, resources, attempts):
 
     ours = not ray.is_initialized()
     if ours:
+        files = _files_to_send(module)  # an empty list of them Ray cannot set up
         # Without an address Ray would join any cluster that it finds here.
         address = address or os.environ.get("RAY_ADDRESS") or "local"
         ray.init(
             address=address,
-            runtime_env={"py_modules": _files_to_send(module)},
+            runtime_env={"py_modules": files} if files else None,
             log_to_driver=False,
             logging_level="warning",
         )

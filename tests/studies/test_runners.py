@@ -12,6 +12,7 @@ import time
 import types
 
 import keras
+import numpy as np
 import pytest
 
 from echo_keras.studies import outcome, processes
@@ -127,11 +128,11 @@ if __name__ == "__main__":
 '''
 
 
-def launch(folder, tasks, **arguments):
-    """Starts the script as a process; the records appear in `folder`."""
+def launch(folder, tasks, script=SCRIPT, **arguments):
+    """Starts a script as a process; the records appear in `folder`."""
     scripts = folder / "scripts"
     scripts.mkdir()
-    (scripts / "script.py").write_text(SCRIPT)
+    (scripts / "script.py").write_text(script)
     unwanted = (*THREADS, "CUDA_VISIBLE_DEVICES", "RAY_ADDRESS")
     environment = {k: v for k, v in os.environ.items() if k not in unwanted}
     return subprocess.Popen(
@@ -593,6 +594,51 @@ def test_a_training_killed_on_a_ray_cluster_ends_as_a_whole_one(cluster, tmp_pat
 
     # The script joined the cluster and left it running.
     assert cluster.head_node.remaining_processes_alive()
+
+
+CURVE = """
+import json, sys
+
+import keras
+import numpy as np
+
+import echo_keras
+from echo_keras import autoencoder, losses, networks
+from echo_keras.layers import GaussianBottleneck
+
+
+def build(beta):
+    keras.utils.set_random_seed(0)
+    model = autoencoder(
+        networks.dense_encoder((8,), (4,)),
+        GaussianBottleneck(2, beta=beta, seed=0),
+        networks.dense_decoder(2, (8,), (4,)),
+    )
+    model.compile("adam", loss=losses.Bernoulli())
+    return model
+
+
+if __name__ == "__main__":
+    folder, given = sys.argv[1], json.loads(sys.argv[2])
+    x = np.random.RandomState(0).random_sample((24, 8)).astype("float32")
+    curves = [
+        echo_keras.rate_distortion_curve(
+            build, x, [0.5, 2.0], epochs=2, out=f"{folder}/{name}", **how
+        )
+        for name, how in (("ray", given["ray"]), ("here", {}))
+    ]
+    with open(f"{folder}/curves.json", "w") as file:
+        json.dump([curve.pairs for curve in curves], file)
+"""
+
+
+def test_a_curve_on_a_ray_cluster_is_that_of_this_process(cluster, tmp_path):
+    how = {"runner": "ray", "address": cluster.address}
+    said = result(launch(tmp_path, {}, CURVE, ray=how))
+    assert said.code == 0, said.err
+    on_ray, here = json.loads((tmp_path / "curves.json").read_text())
+    assert len(here) == 2
+    np.testing.assert_allclose(on_ray, here, rtol=1e-4)
 
 
 def test_a_ray_that_is_gone_fails_what_is_left_and_says_how_to_go_on(monkeypatch):
