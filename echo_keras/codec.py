@@ -165,18 +165,6 @@ def _check_finite(must: str, values: Any) -> None:
         )
 
 
-def _at(model: keras.Model, beta: float | None) -> keras.Model:
-    """A model of one rate: that which is given, or a `MultiRateModel` at beta."""
-    if isinstance(model, MultiRateModel):
-        if beta is None:
-            raise ValueError(
-                "beta must be given for a MultiRateModel, which codes at any of its "
-                "betas; a file states its own. Received: beta=None"
-            )
-        return model.at(beta)
-    return model
-
-
 def compress_bytes(
     model: keras.Model,
     x: np.ndarray,
@@ -202,11 +190,17 @@ def compress_bytes(
 
 def _compressed(model, x, batch_size, beta):
     """The bytes, the indices in them, and the quantizer."""
-    if beta is not None and not isinstance(model, MultiRateModel):
+    if isinstance(model, MultiRateModel):
+        if beta is None:
+            raise ValueError(
+                "beta must be given for a MultiRateModel, which codes at any of its "
+                "betas. Received: beta=None"
+            )
+        model = model.at(beta)
+    elif beta is not None:
         raise ValueError(
             f"beta must be None for a model of one rate. Received: beta={beta}"
         )
-    model = _at(model, beta)
     _, quantizer = _quantizer(model)
     indices = encode(model, x, batch_size)
     return pack(quantizer, indices, beta), indices, quantizer
@@ -298,19 +292,16 @@ def compress(
     arguments.path("path", path, folder=False)
     data, indices, quantizer = _compressed(model, x, batch_size, beta)
     pathlib.Path(path).write_bytes(data)
+    header = header_bytes(indices.ndim - 1) + (0 if beta is None else BETA.size)
     rate = float(np.mean(code_lengths(indices, quantizer.code_probabilities())))
     return {
         "examples": len(indices),
         "rate": rate,
         "rate_bits": rate / math.log(2),
         "file_bytes": len(data),
-        "payload_bytes": len(data) - _header_bytes(indices, beta),
+        "payload_bytes": len(data) - header,
         "file_bits": 8 * len(data) / len(indices),
     }
-
-
-def _header_bytes(indices, beta):
-    return header_bytes(indices.ndim - 1) + (0 if beta is None else BETA.size)
 
 
 def decompress(

@@ -53,7 +53,7 @@ def renew_memories(model: keras.Model, x: Any, batch_size: int = 100) -> None:
     for layer, channel in found:
         features = keras.Model(model.input, layer.input)
         given = tree.map_structure(lambda a, n=channel.memory_rows: a[:n], x)
-        found = features.predict(given, batch_size=batch_size, verbose=0)
+        inputs = features.predict(given, batch_size=batch_size, verbose=0)
         if isinstance(layer, Bottleneck):
-            found = layer.encode(found)
-        channel.renew_memory(found)
+            inputs = layer.encode(inputs)
+        channel.renew_memory(inputs)

@@ -55,7 +55,7 @@ class BetaInput(Seeded):
 
     References:
         Bae et al., Multi-Rate VAE: Train Once, Get the Full Rate-Distortion Curve
-        (ICLR 2023), Sec. 3.
+        (ICLR 2023).
     """
 
     def __init__(

@@ -45,8 +45,9 @@ class RateGate(keras.layers.Layer):
     [1.5, 0.5]
 
     References:
-        Bae et al., Multi-Rate VAE (ICLR 2023), Sec. 4, where the activations are gated;
-        2 sigmoid, which begins at 1, and the factor are ours.
+        Bae et al., Multi-Rate VAE (ICLR 2023), whose units are scaled by a bounded
+        function of a log beta + b; 2 sigmoid, which begins at 1, and the factor are
+        ours.
     """
 
     def __init__(

@@ -140,10 +140,10 @@ def note(runs):
         ]
         seconds = sum(run["seconds"] for run in one), every[0]["seconds"]
         said.append(
-            f"{channel.capitalize()}, {len(one)} models against one: area under the "
-            f"front from {low:.1f} to {high:.1f} nats {areas[0]:.1f} against "
-            f"{areas[1]:.1f} ({areas[1] / areas[0] - 1:+.1%}); lowest -ELBO "
-            f"{elbo[0]:.2f} against {elbo[1]:.2f}; D + beta R of the one differs by "
+            f"{channel.capitalize()}, {len(one)} models against one of twice the "
+            f"epochs: area under the front from {low:.1f} to {high:.1f} nats "
+            f"{areas[0]:.1f} against {areas[1]:.1f} "
+            f"({areas[1] / areas[0] - 1:+.1%}); lowest -ELBO {elbo[0]:.2f} against {elbo[1]:.2f}; D + beta R of the one differs by "
             f"{gaps[near]:+.2f} at beta {BETAS[near]:g} and by {gaps[worst]:+.2f} at "
             f"worst, at {BETAS[worst]:g}; {seconds[0]:.0f} seconds against "
             f"{seconds[1]:.0f}, which is {len(one) * seconds[1] / seconds[0]:.1f} "

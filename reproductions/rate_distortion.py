@@ -93,7 +93,7 @@ def note(runs):
         f"{text}Area under the lower convex hull of each front, rates from {low:.2f} "
         f"to {high:.2f}, which all methods reach: {ranked}. "
         f"Chords whose slope -dD/dR lies between their betas, as at the optimum "
-        f"(Sec. 4): {chords}."
+        f"(App. A): {chords}."
     )
 
 

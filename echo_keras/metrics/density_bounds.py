@@ -3,8 +3,6 @@
 import math
 from typing import Any
 
-import numpy as np
-
 from echo_keras.layers import arguments
 
 
@@ -82,4 +80,4 @@ def expected_divergence(entropy: float, examples: int) -> float:
     """
     entropy = arguments.number("entropy", entropy, low=0)
     examples = arguments.integer("examples", examples)
-    return float(np.maximum(entropy - math.log(examples), 0.0))
+    return max(entropy - math.log(examples), 0.0)

@@ -253,7 +253,7 @@ class RateDistortionCurve:
         beta.
 
         References:
-            Echo paper, Sec. 4; Fixing a Broken ELBO, Sec. 3.
+            Echo paper, App. A.
         """
         points = [point for point in self.points if point.beta is not None]
         points.sort(key=lambda point: point.beta)
