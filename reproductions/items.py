@@ -19,7 +19,14 @@ SHARE = re.compile(r"^\*\*(?:.* to )?([\d.]+) % of the paper's updates\.\*\*$", 
 ALL = "All of the paper's updates."
 CHANGED = "reduced or changed protocol: "
 ONE_PART = re.compile(rf"(\w+), (the paper's protocol.*|{CHANGED}.*)$")
-HEADER = ["Item", "Script", "Data, share of the paper's updates", "The paper", "Here", ""]
+HEADER = [
+    "Item",
+    "Script",
+    "Data, share of the paper's updates",
+    "The paper",
+    "Here",
+    "",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +64,7 @@ class Section:
     def extent(self):
         """How much of the paper's protocol it had, for a cell."""
         if self.share is not None:
-            return f"{100 * self.share:.2g} %"
+            return f"{100 * self.share:.3g} %"
         if self.protocol.startswith(CHANGED):
             return self.protocol.removeprefix(CHANGED)
         return "a protocol of our own"
@@ -103,7 +110,9 @@ def beside(section, ours, theirs):
     )
     names = [row[first] for row in rows]
     said, here = (
-        ", ".join(f"{name} {row[column]}" for name, row in zip(names, rows, strict=True))
+        ", ".join(
+            f"{name} {row[column]}" for name, row in zip(names, rows, strict=True)
+        )
         for column in (theirs, ours)
     )
     return f"{ours}: {said}", here, f"within {100 * off:.2g} %"
@@ -130,7 +139,7 @@ def lines(item):
 
 
 def table(items):
-    """The Markdown table of a paper's items; what a line shares with the last is left out."""
+    """The Markdown table of a paper's items, without what a line repeats."""
     rows, last = [HEADER, ["---"] * len(HEADER)], [None] * 3
     for line in (line for item in items for line in lines(item)):
         same = [new == old for new, old in zip(line, last, strict=False)]
@@ -166,6 +175,8 @@ PAPERS = {
         Item("Table 2", "table2.py", "table2/table2.md"),
         Item("Figure 4", "figure4.py", why="draws the models of Table 2"),
         Item("Table 3", "table3.py", "echo_paper/table3.md", {"TC": "paper"}),
+        Item("Sec. 6, invariant representations", "invariant.py",
+             "invariant/invariant.md"),
         Item("Figure 6", "figure6.py", "echo_paper/binary_mnist-epochs20-figure6.md"),
         Item("Figure 7", "figure7.py", "echo_paper/binary_mnist-epochs20-figure7.md"),
     ],

@@ -375,6 +375,7 @@ LEFT_OUT = {
     *("Dataset", "Entry", "Files", "Raw", "Draw", "Claim", "Column", "Command", "Run"),
     *("FactorStudy", "Study", "Results", "Script", "Table", "Option", "RunsFailed"),
     *("every_number", "write_numbers", "markdown", "mean", "spread", "start", "scores"),
+    "sampled_scores",
     *(
         "published",
         "points",

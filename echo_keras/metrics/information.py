@@ -153,7 +153,7 @@ def conditional_total_correlation(noise: np.ndarray, scales: np.ndarray) -> floa
     else:
         mixed = scales * unit / unit[:, None]
         variances = np.einsum("mij,jk,mik->mi", mixed, correlation, mixed)
-        log_det = np.linalg.slogdet(mixed).logabsdet
+        log_det = np.linalg.slogdet(scales).logabsdet  # units cancel
     if not np.isfinite(log_det).all():
         raise ValueError("scales must not be singular. Received: a determinant of 0")
     added = 0.5 * np.log(variances).sum(axis=1) - log_det
