@@ -122,19 +122,27 @@ class TargetDistortion(Penalty):
         self.check_no_mask(mask)
         value = batch_mean(self.penalty(inputs))
         self.log(self.last_value, value)
-        learns = training and not is_collecting()
-        weight = self._next_weight(value) if learns else self.weight
-        self.add_loss((weight - 1.0) * value)
+        # As a channel's rule: it sees one distortion for each step, the sum over its
+        # calls, and a later call takes back what the one before has added.
+        seen = self.of_step()
+        value = value + seen.get("value", 0.0)
+        learns = training and self.trainable and not is_collecting()
+        weight = self._next_weight(value, seen) if learns else self.weight
+        term = (weight - 1.0) * value
+        self.add_loss(term - seen.get("term", 0.0))
+        seen["value"], seen["term"] = value, term
         return inputs[1]
 
-    def _next_weight(self, value):
-        """lambda after it has seen the distortion of a batch."""
-        # Copies: PyTorch's backward pass must not find a variable changed.
-        before, average = (
-            ops.copy(ops.convert_to_tensor(v)) for v in (self.weight, self.average)
-        )
-        seen = replica_mean(ops.stop_gradient(value))
-        weight, state = self.rule.update(before, seen, average)
+    def _next_weight(self, value, seen):
+        """lambda after it has seen the distortion of the batch."""
+        if "before" not in seen:
+            # Copies: PyTorch's backward pass must not find a variable changed.
+            seen["before"] = [
+                ops.copy(ops.convert_to_tensor(v)) for v in (self.weight, self.average)
+            ]
+        before, average = seen["before"]
+        value = replica_mean(ops.stop_gradient(value))
+        weight, state = self.rule.update(before, value, average)
         self.weight.assign(weight)
         self.average.assign(state["average"])
         return weight

@@ -64,15 +64,15 @@ def test_training_settles_at_the_target():
     target = 0.3
     inputs = keras.Input((1,))
     mean = keras.layers.Dense(1, name="mean")(inputs)
-    log_var = keras.layers.Dense(
-        1, kernel_initializer="zeros", trainable=True, name="log_var"
-    )(ops.zeros_like(inputs) + 1.0)
+    log_var = keras.layers.Dense(1, kernel_initializer="zeros", name="log_var")(
+        ops.ones_like(inputs)
+    )
     z = GaussianSample(seed=0, name="channel")([mean, log_var])
     x_hat = keras.layers.Dense(1)(z)
-    layer = TargetDistortion(target, SquaredError(), step_size=0.05, name="lambda")
+    layer = TargetDistortion(target, SquaredError(), step_size=0.02, name="lambda")
     model = RateDistortionModel(inputs, layer([inputs, x_hat]))
-    model.compile(keras.optimizers.Adam(0.01), loss=SquaredError())
-    logs = model.fit(x, batch_size=128, epochs=400, verbose=0).history
+    model.compile(keras.optimizers.Adam(0.03), loss=SquaredError())
+    logs = model.fit(x, batch_size=128, epochs=150, verbose=0).history
     last = {name: np.mean(values[-50:]) for name, values in logs.items()}
     assert last["distortion"] == pytest.approx(target, rel=0.05)
     assert last["rate"] == pytest.approx(0.5 * np.log(1 / target), rel=0.05)
