@@ -144,7 +144,7 @@ def table(items):
     for line in (line for item in items for line in lines(item)):
         same = [new == old for new, old in zip(line, last, strict=False)]
         shown = ["" if all(same[: i + 1]) else line[i] for i in range(3)]
-        rows.append([*shown, *line[3:]])
+        rows.append([cell.replace("|", "\\|") for cell in (*shown, *line[3:])])
         last = line[:3]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
