@@ -143,8 +143,12 @@ MACHINE = "measures.nuisance.machine"
 
 
 def less_told(runs):
-    """The predictor's accuracy with the plain decoder and the conditional one."""
+    """The predictor's accuracy with the plain decoder and the conditional one.
+
+    Judged where the information is least, at the highest beta.
+    """
     lower, here = [], []
+    highest = max(run["config"]["beta"] for run in runs)
     for same in group(runs, ("method", "beta")):
         plain, conditional = (
             mean_and_error(
@@ -155,12 +159,13 @@ def less_told(runs):
         )
         if plain and conditional:
             config = same[0]["config"]
-            lower.append(differ(conditional, plain))
+            if config["beta"] == highest:
+                lower.append(differ(conditional, plain))
             here.append(
                 f"{CHANNELS[config['method']]} at beta {config['beta']:g} "
                 f"{conditional[0]:.1%} against {plain[0]:.1%}"
             )
-    return (", ".join(here), all_of(lower)) if here else None
+    return (", ".join(here), all_of(lower)) if lower else None
 
 
 def note(runs):
