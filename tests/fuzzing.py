@@ -265,6 +265,16 @@ OWN = {
         "scores": {"distortion": uniform(5)},
         "reference": {"distortion": uniform(7)},
     },
+    "mahalanobis_score": {
+        "scores": {"distortion": uniform(5)},
+        "reference": {"distortion": uniform(7)},
+    },
+    "learned_score": {
+        "scores": {"distortion": uniform(5)},
+        "reference": {"distortion": uniform(7)},
+        "novel": {"distortion": uniform(6) + 1},
+    },
+    "manifold_score": {"reference": X},
     "roc_areas": {"novel": lambda: {"new": X[:6]}, "known": X[6:], "reference": X},
     "generative_information": {"samples": 2},
     "importance_weighted": {"samples": 2},
