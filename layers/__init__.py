@@ -18,9 +18,10 @@ from .gan_penalty import GANPenalty
 from .gated import GatedConv2D, GatedConv2DTranspose, GatedDense
 from .gaussian import GaussianSample
 from .gaussian_bottleneck import GaussianBottleneck
+from .gaussian_mixture import GaussianMixture
 from .made import MADE, MaskedDense
 from .marginal_kl_penalty import MarginalKLPenalty
-from .marginals import Logistic, Marginal, StandardNormal
+from .marginals import Laplace, Logistic, Marginal, SpikeAndSlab, StandardNormal
 from .mmd_penalty import MMDPenalty
 from .noise import InputNoise
 from .penalty import Penalty
@@ -59,9 +60,11 @@ __all__ = [
     "GatedConv2DTranspose",
     "GatedDense",
     "GaussianBottleneck",
+    "GaussianMixture",
     "GaussianSample",
     "IAFBlock",
     "InputNoise",
+    "Laplace",
     "Logistic",
     "MADE",
     "MAFBlock",
@@ -82,6 +85,7 @@ __all__ = [
     "Shift",
     "ShuffledCodes",
     "SpectralNormalization",
+    "SpikeAndSlab",
     "StandardNormal",
     "Standardize",
     "TargetRate",

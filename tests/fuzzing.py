@@ -219,6 +219,7 @@ VALID = {
     "images": IMAGES,
     "kind": "noise",
     "amount": 0.5,
+    "means": [[0.0, 1.0], [2.0, 0.0]],
 }
 OWN = {
     "BetaSchedule": {"start": 0.1},

@@ -18,9 +18,11 @@ from echo_keras.layers import (
     GatedConv2DTranspose,
     GatedDense,
     GaussianBottleneck,
+    GaussianMixture,
     GaussianSample,
     IAFBlock,
     InputNoise,
+    Laplace,
     Logistic,
     MAFBlock,
     MAFMarginal,
@@ -38,6 +40,7 @@ from echo_keras.layers import (
     Shift,
     ShuffledCodes,
     SpectralNormalization,
+    SpikeAndSlab,
     Standardize,
     StandardNormal,
     TargetRate,
@@ -109,6 +112,12 @@ CASES = {
         ),
         (B, 4),
     ),
+    "GaussianMixture": (
+        lambda s: GaussianMixture(
+            [[-1.0, 0.0, 2.0], [1.0, 0.5, 0.0]], [0.5, 1.0], [0.25, 0.75], seed=s
+        ),
+        (B, 3),
+    ),
     "GaussianSample": (lambda s: GaussianSample(seed=s), (B, 2), (B, 2)),
     "EchoSample, free bits": (
         lambda s: EchoSample(seed=s, free_bits=3.2, **ECHO),
@@ -131,6 +140,7 @@ CASES = {
     "IAFBlock": (lambda s: IAFBlock(**FLOW), (B, 3)),
     "IAFBlock, context": (lambda s: IAFBlock(**FLOW), (B, 3), (B, 2)),
     "InputNoise": (lambda s: InputNoise(0.5, seed=s), (B, 2, 3)),
+    "Laplace": (lambda s: Laplace(0.5, seed=s), (B, 3)),
     "Logistic": (lambda s: Logistic(0.5, seed=s), (B, 3)),
     "MADE": (lambda s: MADE((6, 5), 2, order=(2, 0, 1)), (B, 3)),
     "MAFBlock": (lambda s: MAFBlock(**FLOW), (B, 3)),
@@ -166,6 +176,7 @@ CASES = {
         ),
         (B, 5, 6, 2),
     ),
+    "SpikeAndSlab": (lambda s: SpikeAndSlab(0.7, 0.25, seed=s), (B, 3)),
     "StandardNormal": (lambda s: StandardNormal(seed=s), (B, 2, 3)),
     "Standardize": (lambda s: Standardize(), (B, 4)),
     "TotalCorrelationPenalty": (

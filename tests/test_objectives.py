@@ -15,6 +15,7 @@ from echo_keras.layers import (
     EchoSample,
     GANPenalty,
     GaussianBottleneck,
+    GaussianMixture,
     GaussianSample,
     IAFBlock,
     Logistic,
@@ -166,6 +167,36 @@ def test_vims_logistic_prior_has_variance_one():
     prior = model.get_layer("mmd").prior
     assert type(prior) is Logistic
     assert prior.scale**2 * math.pi**2 / 3 == pytest.approx(1.0)
+
+
+def at_one_place():
+    """A prior whose draws are all at one place."""
+    place = np.array([[3.0, -4.0]])
+    return GaussianMixture(place, scale=1e-6, seed=0), place
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("objective", [objectives.wae, objectives.vim])
+def test_mmd_is_from_the_prior_that_is_given(objective):
+    prior, place = at_one_place()
+    model = objective(*small_networks(), 2, prior=prior)
+    log = loss_of(model, data())
+    (z,) = heads(model, data())
+    k = 4 / (4 + np.square(z[:, None] - z).sum(axis=2))
+    expected = k[~np.eye(len(z), dtype=bool)].mean() + 1
+    expected -= 2 * np.mean(4 / (4 + np.square(z - place).sum(axis=1)))
+    assert log["mmd"] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.core
+def test_aae_tells_codes_from_the_prior_that_is_given():
+    prior, place = at_one_place()
+    discriminator = linear_discriminator()
+    model = objectives.aae(*small_networks(), 2, 3.0, discriminator, prior)
+    log = loss_of(model, data())
+    (z,) = heads(model, data())
+    expected = cross_entropy(*(log_ratio(discriminator, v) for v in (z, place)))
+    assert log["marginal_kl_discriminator_loss"] == pytest.approx(expected, rel=1e-4)
 
 
 # The terms B and D, whose discriminators are linear here and so known
