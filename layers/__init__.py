@@ -23,7 +23,7 @@ from .made import MADE, MaskedDense
 from .marginal_kl_penalty import MarginalKLPenalty
 from .marginals import Laplace, Logistic, Marginal, SpikeAndSlab, StandardNormal
 from .mmd_penalty import MMDPenalty
-from .noise import InputNoise
+from .noise import AppendNoise, InputNoise
 from .penalty import Penalty
 from .permutation import Permutation
 from .pixelcnn import PixelCNN
@@ -41,6 +41,7 @@ from .variance_penalty import VariancePenalty
 from .vector_quantizer import VectorQuantizer
 
 __all__ = [
+    "AppendNoise",
     "BetaInput",
     "BetaRange",
     "BetaRule",

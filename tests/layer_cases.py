@@ -5,6 +5,7 @@ import numpy as np
 
 from echo_keras.layers import (
     MADE,
+    AppendNoise,
     BetaInput,
     BetaRange,
     Chain,
@@ -59,6 +60,7 @@ ECHO = {"d_max": 3, "bank_size": 8}
 # A class, or a class and a word on the variant: (what makes it from a seed, the shape
 # of each input).
 CASES = {
+    "AppendNoise": (lambda s: AppendNoise(3, seed=s), (B, 2, 3)),
     "BetaInput": (
         lambda s: BetaInput(BetaRange(0.5, 2.0, levels=3), "example", seed=s),
         (B, 2),

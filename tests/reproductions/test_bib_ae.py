@@ -237,6 +237,9 @@ def test_a_quantised_model_leaves_a_file_of_its_rate(tmp_path):
     assert file["exact"] == "yes" and file["examples"] == 500
     assert file["file_bytes"] - file["payload_bytes"] == 34
     assert 0 <= file["excess"] <= 2
+    text = compression.TABLE.render([record])
+    shown = 8 * file["payload_bytes"] / 500 / 784
+    assert f"| {shown:.4f} |" in text and "bits each in one PNG file" in text
     assert test["rate"] / np.log(2) == pytest.approx(file["rate_bits"], rel=1e-5)
     (picture,) = tmp_path.glob("digits-*-compression.png")
     assert picture.stat().st_size > 5000
@@ -409,6 +412,22 @@ def test_a_file_of_images_themselves(digits):
     assert len(compression.packed(x)) == x.size // 8
     grey = np.full((2, 3, 3, 1), 0.5, "float32")
     assert compression.packed(grey) == bytes([128] * 18)
+    # Of one colour, and of noise, which nothing makes smaller.
+    assert compression.png_bytes(grey) < 100
+    noise = np.random.RandomState(0).randint(0, 256, (50, 28, 28, 1)) / 255
+    assert noise.size < compression.png_bytes(noise) < 1.02 * noise.size
+    bits = np.round(noise)
+    assert noise.size / 8 < compression.png_bytes(bits) < 1.2 * noise.size / 8
+
+
+def test_lengths_are_weighed_with_the_most_codewords_alone():
+    found = compression.STUDY.configs(method=["quantized", "vae"], beta=[1.0])
+    pairs = [(c.get("codewords"), c.get("length_weight", 0)) for c in found]
+    weights = compression.STUDY.vary["length_weight"][1:]
+    expected = [(n, 0) for n in (2, 4, 8, 16, 64)] + [(64, w) for w in weights]
+    assert sorted(pairs[:-1]) == sorted(expected) and pairs[-1] == (None, 0)
+    model = compression.build({**found[-2], "batch_size": 20}, data.load("digits"))
+    assert model.get_layer("bottleneck").channel.length_weight == weights[-1]
 
 
 # Flags
