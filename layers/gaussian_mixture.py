@@ -83,10 +83,14 @@ class GaussianMixture(Marginal):
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
-        if self.code_shape != (len(self.means[0]),):
+        self._check(input_shape)
+
+    def _check(self, shape):
+        """Raises a ValueError unless codes have as many dimensions as the means."""
+        if len(shape) != 2 or shape[1] != len(self.means[0]):
             raise ValueError(
                 f"Codes of this GaussianMixture must have the shape (batch, "
-                f"{len(self.means[0])}), as its means have. Received: {input_shape}"
+                f"{len(self.means[0])}), as its means have. Received: {tuple(shape)}"
             )
 
     def _parts(self):
@@ -103,9 +107,11 @@ class GaussianMixture(Marginal):
     @symbolic
     def log_prob(self, z: Tensor) -> Tensor:
         """log m(z) in nats, (batch, d) -> (batch,)."""
+        z = ops.cast(z, "float32")
+        self._check(z.shape)
         means, log_var, log_weights = self._parts()
         log_scale = ops.sum(log_var + math.log(2 * math.pi), axis=1)
-        distances = scaled_distances(ops.cast(z, "float32"), means, log_var)
+        distances = scaled_distances(z, means, log_var)
         log_n = -0.5 * (distances + log_scale)
         return ops.logsumexp(log_n + log_weights, axis=1)
 

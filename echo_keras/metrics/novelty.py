@@ -357,7 +357,12 @@ def roc_areas(
     ['deviation', 'distortion', 'neg_elbo', 'rate']
     """
     novel = arguments.mapping("novel", novel, "images by name")
-    further = {} if further is None else further
+    if further is None:
+        further = {}
+    else:
+        further = arguments.mapping("further", further, "functions by name")
+        for name, function in further.items():
+            arguments.function(f"further[{name!r}]", function)
     if pseudo_novel is not None and held_out is None:
         raise ValueError(
             "held_out must be images where pseudo_novel are. Received: held_out=None"
