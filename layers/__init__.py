@@ -35,6 +35,7 @@ from .scaled_dense import ScaledDense
 from .shuffled_codes import ShuffledCodes
 from .spectral_normalization import SpectralNormalization
 from .standardize import Standardize
+from .target_distortion import TargetDistortion
 from .total_correlation_penalty import TotalCorrelationPenalty
 from .vamp_prior import PseudoInputs, VampPrior
 from .variance_penalty import VariancePenalty
@@ -89,6 +90,7 @@ __all__ = [
     "SpikeAndSlab",
     "StandardNormal",
     "Standardize",
+    "TargetDistortion",
     "TargetRate",
     "TargetRateL1",
     "TotalCorrelationPenalty",

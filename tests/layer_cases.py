@@ -44,6 +44,7 @@ from echo_keras.layers import (
     SpikeAndSlab,
     Standardize,
     StandardNormal,
+    TargetDistortion,
     TargetRate,
     TotalCorrelationPenalty,
     VampPrior,
@@ -51,6 +52,7 @@ from echo_keras.layers import (
     VectorQuantizer,
     dense_discriminator,
 )
+from echo_keras.losses import SquaredError
 
 ROWS, PSEUDO = 5, 3
 B = None  # the batch, whose size is not known
@@ -181,6 +183,10 @@ CASES = {
     "SpikeAndSlab": (lambda s: SpikeAndSlab(0.7, 0.25, seed=s), (B, 3)),
     "StandardNormal": (lambda s: StandardNormal(seed=s), (B, 2, 3)),
     "Standardize": (lambda s: Standardize(), (B, 4)),
+    "TargetDistortion": (
+        lambda s: TargetDistortion(3.0, SquaredError()),
+        *((B, 3), (B, 3)),
+    ),
     "TotalCorrelationPenalty": (
         lambda s: TotalCorrelationPenalty(2.0, dense_discriminator((4,)), seed=s),
         (B, 3),
