@@ -415,12 +415,12 @@ def test_a_file_of_images_themselves(digits):
     assert len(compression.packed(x)) == x.size // 8
     grey = np.full((2, 3, 3, 1), 0.5, "float32")
     assert compression.packed(grey) == bytes([128] * 18)
-    # Of one colour, and of noise, which nothing makes smaller.
+    # Of one colour; and of noise, where a row has a byte more and is padded to bytes.
     assert compression.png_bytes(grey) < 100
     noise = np.random.RandomState(0).randint(0, 256, (50, 28, 28, 1)) / 255
-    assert noise.size < compression.png_bytes(noise) < 1.02 * noise.size
+    assert noise.size < compression.png_bytes(noise) < 1.05 * noise.size
     bits = np.round(noise)
-    assert noise.size / 8 < compression.png_bytes(bits) < 1.2 * noise.size / 8
+    assert noise.size / 8 < compression.png_bytes(bits) < 1.5 * noise.size / 8
 
 
 def test_lengths_are_weighed_with_the_most_codewords_alone():
