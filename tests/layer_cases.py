@@ -196,6 +196,10 @@ CASES = {
         *((B, 2), (PSEUDO, 2), (PSEUDO, 2)),
     ),
     "VariancePenalty": (lambda s: VariancePenalty(2.0, variance=1.0), (B, 3)),
+    "VectorQuantizer, weighed lengths": (
+        lambda s: VectorQuantizer(4, groups=2, length_weight=0.5, dither=0.1, seed=s),
+        (B, 4),
+    ),
     "VectorQuantizer": (
         lambda s: VectorQuantizer(4, groups=2, temperature=0.5, dither=0.1, seed=s),
         (B, 4),
