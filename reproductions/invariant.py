@@ -32,6 +32,7 @@ from echo_keras.studies import (
     Script,
     Study,
     Table,
+    all_of,
     differ,
     mean_and_error,
     points,
@@ -115,9 +116,11 @@ def predict(run):
     machine = make_pipeline(StandardScaler(), SVC()).fit(z, y)
     shares = np.bincount(y_test) / len(y_test)
     entropy = -np.sum(shares * np.log(np.maximum(shares, 1e-30)))
+    accuracy = machine.score(z_test, y_test)
     return {
         "linear": linear.score(z_test, y_test),
-        "machine": machine.score(z_test, y_test),
+        "machine": accuracy,
+        "machine_se": (accuracy * (1 - accuracy) / len(y_test)) ** 0.5,
         "chance": shares.max(),
         "information": entropy - log_loss(y_test, linear.predict_proba(z_test)),
     }
@@ -144,8 +147,11 @@ def less_told(runs):
     lower, here = [], []
     for same in group(runs, ("method", "beta")):
         plain, conditional = (
-            mean_and_error([r for r in same if r["config"]["decoder"] == d], MACHINE)
-            for d in DECODERS
+            mean_and_error(
+                [run for run in same if run["config"]["decoder"] == decoder],
+                *(MACHINE, f"{MACHINE}_se"),
+            )
+            for decoder in DECODERS
         )
         if plain and conditional:
             config = same[0]["config"]
@@ -154,7 +160,7 @@ def less_told(runs):
                 f"{CHANNELS[config['method']]} at beta {config['beta']:g} "
                 f"{conditional[0]:.1%} against {plain[0]:.1%}"
             )
-    return (", ".join(here), all(lower)) if here else None
+    return (", ".join(here), all_of(lower)) if here else None
 
 
 def note(runs):
