@@ -7,7 +7,12 @@ from collections.abc import Callable, Sequence
 import keras
 from keras import layers
 
-from echo_keras.layers import GatedConv2D, GatedConv2DTranspose, arguments
+from echo_keras.layers import (
+    AppendNoise,
+    GatedConv2D,
+    GatedConv2DTranspose,
+    arguments,
+)
 
 # What models are assembled from: a network, or a function that makes one. A decoder's
 # takes the latent dimension; a decoder may be a layer, such as `PixelCNN`.
@@ -307,12 +312,15 @@ def dense_encoder(
     input_shape: Sequence[int],
     hidden: Sequence[int] = (256, 256, 256),
     name: str = "encoder",
+    noise: int = 0,
 ) -> keras.Model:
     """Dense layers with ReLU on flattened inputs, up to the heads.
 
     Args:
         input_shape: Shape of an example.
         hidden: Ints, the units of each layer.
+        noise: Int >= 0, dimensions of noise beside the inputs; see `AppendNoise`. With
+            a `DeterministicBottleneck` the encoder is then the implicit `f([x, e])`.
 
     Returns:
         A Keras model from examples to features (batch, hidden[-1]).
@@ -323,13 +331,16 @@ def dense_encoder(
     (None, 256)
 
     References:
-        The Variational InfoMax Autoencoder, Sec. 5.1.
+        The Variational InfoMax Autoencoder, Sec. 5.1; the BIB-AE paper, Sec. 3.
     """
     input_shape = arguments.integers("input_shape", input_shape)
     hidden = arguments.integers("hidden", hidden)
     x = inputs = keras.Input(input_shape)
     if len(input_shape) > 1:
         x = layers.Flatten()(x)
+    noise = arguments.integer("noise", noise, low=0)
+    if noise:
+        x = AppendNoise(noise)(x)
     for units in hidden:
         x = layers.Dense(units, activation="relu")(x)
     return keras.Model(inputs, x, name=name)

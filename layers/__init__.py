@@ -18,11 +18,12 @@ from .gan_penalty import GANPenalty
 from .gated import GatedConv2D, GatedConv2DTranspose, GatedDense
 from .gaussian import GaussianSample
 from .gaussian_bottleneck import GaussianBottleneck
+from .gaussian_mixture import GaussianMixture
 from .made import MADE, MaskedDense
 from .marginal_kl_penalty import MarginalKLPenalty
-from .marginals import Logistic, Marginal, StandardNormal
+from .marginals import Laplace, Logistic, Marginal, SpikeAndSlab, StandardNormal
 from .mmd_penalty import MMDPenalty
-from .noise import InputNoise
+from .noise import AppendNoise, InputNoise
 from .penalty import Penalty
 from .permutation import Permutation
 from .pixelcnn import PixelCNN
@@ -41,6 +42,7 @@ from .variance_penalty import VariancePenalty
 from .vector_quantizer import VectorQuantizer
 
 __all__ = [
+    "AppendNoise",
     "BetaInput",
     "BetaRange",
     "BetaRule",
@@ -60,9 +62,11 @@ __all__ = [
     "GatedConv2DTranspose",
     "GatedDense",
     "GaussianBottleneck",
+    "GaussianMixture",
     "GaussianSample",
     "IAFBlock",
     "InputNoise",
+    "Laplace",
     "Logistic",
     "MADE",
     "MAFBlock",
@@ -83,6 +87,7 @@ __all__ = [
     "Shift",
     "ShuffledCodes",
     "SpectralNormalization",
+    "SpikeAndSlab",
     "StandardNormal",
     "Standardize",
     "TargetDistortion",

@@ -4,6 +4,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
@@ -190,6 +191,52 @@ def no_gradients() -> AbstractContextManager:
 
         return torch.no_grad()
     return contextlib.nullcontext()
+
+
+def jacobian(function: Callable, z: Tensor) -> tuple[Tensor, Tensor]:
+    """What a function makes of codes, and its derivative by each latent dimension.
+
+    One pass forward for each dimension, of which codes have few and images many.
+
+    Args:
+        function: Function of a tensor (n, d) that returns one (n, m), each row of its
+            own row.
+        z: Tensor (n, d).
+
+    Returns:
+        The function's value, (n, m), and its Jacobians, (n, m, d).
+
+    Example:
+
+    >>> value, slope = jacobian(lambda z: z * z, ops.convert_to_tensor([[1.0, 3.0]]))
+    >>> ops.convert_to_numpy(slope).tolist()
+    [[[2.0, 0.0], [0.0, 6.0]]]
+    """
+    name = keras.backend.backend()
+    if name == "tensorflow":
+        import tensorflow as tf
+
+        def along(tangent):
+            with tf.autodiff.ForwardAccumulator(z, tangent) as accumulator:
+                value = function(z)
+            return value, accumulator.jvp(value, tf.UnconnectedGradients.ZERO)
+    elif name == "jax":
+        import jax
+
+        def along(tangent):
+            return jax.jvp(function, (z,), (tangent,))
+    else:
+        import torch
+
+        def along(tangent):
+            with warnings.catch_warnings():
+                # Its forward mode calls what PyTorch itself has deprecated.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                return torch.func.jvp(function, (z,), (tangent,))
+
+    axes = ops.eye(z.shape[1], dtype=z.dtype)
+    found = [along(ops.zeros_like(z) + axis) for axis in axes]
+    return found[0][0], ops.stack([slope for _, slope in found], axis=2)
 
 
 def compiled(function, variables):

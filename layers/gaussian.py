@@ -9,7 +9,7 @@ from keras import ops
 from . import arguments
 from .beta import BetaRange, BetaRule
 from .channel import Channel, Draw, check_inputs, pair_shape
-from .marginals import DENSITY, Logistic, StandardNormal
+from .marginals import DENSITY, Laplace, Logistic, SpikeAndSlab, StandardNormal
 from .numerics import log_normal
 from .symbolic import symbolic
 from .typing import Shape, Tensor, Tensors
@@ -147,11 +147,13 @@ class GaussianSample(Channel):
             self.marginal.build(shape, *rest)
 
     def check_takes_mask(self) -> None:
-        by_position = isinstance(self.marginal, (StandardNormal, Logistic))
+        independent = StandardNormal, Logistic, Laplace, SpikeAndSlab
+        by_position = isinstance(self.marginal, independent)
         if self.flow is not None or not by_position:
             raise ValueError(
                 f"A mask leaves out positions of a rate that is a sum over them: "
-                f"marginal must be StandardNormal or Logistic, without a flow. "
+                f"marginal must be one of "
+                f"{', '.join(kind.__name__ for kind in independent)}, without a flow. "
                 f"Received: marginal={type(self.marginal).__name__}, flow={self.flow}"
             )
 

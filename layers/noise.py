@@ -1,4 +1,4 @@
-"""Noise on an encoder's inputs."""
+"""Noise on an encoder's inputs, and beside them."""
 
 from typing import Any
 
@@ -72,3 +72,57 @@ class InputNoise(Seeded):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "bound": self.bound}
+
+
+@keras.saving.register_keras_serializable(package="echo_keras")
+class AppendNoise(Seeded):
+    """Appends channels of N(0, 1) noise to its inputs: [x, e].
+
+    In front of the layers of an encoder it makes the encoder implicit,
+    `z = f([x, e])`: q(z|x) is whatever law f makes of the noise, with any number of
+    modes, and has no density to compute. There is then no rate, and only objectives
+    that need none can train it, such as `aae` and `wae`. Noise is drawn in training
+    and at inference.
+
+    Args:
+        units: Int >= 1, channels of noise.
+        seed: Int or None. The state of the generator is saved with the weights.
+
+    Inputs:
+        x, shape (batch, ..., channels).
+
+    Output:
+        [x, e], shape (batch, ..., channels + units), of the dtype of x.
+
+    Raises:
+        ValueError: units is not an integer >= 1.
+
+    Example:
+
+    >>> import numpy as np
+    >>> tuple(AppendNoise(3, seed=0)(np.ones((5, 8))).shape)
+    (5, 11)
+
+    References:
+        BIB-AE paper, Sec. 3, form (iii) of a stochastic encoder. Makhzani et al.,
+        Adversarial Autoencoders (2015), Sec. 2, "universal approximator posterior".
+    """
+
+    def __init__(self, units: int, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(seed=seed, **kwargs)
+        self.units = arguments.integer("units", units)
+
+    def build(self, input_shape: Shape) -> None:
+        pass
+
+    def call(self, inputs: Tensor) -> Tensor:
+        shape = (*ops.shape(inputs)[:-1], self.units)
+        noise = keras.random.normal(shape, dtype="float32", seed=self.seed_generator)
+        return ops.concatenate([inputs, ops.cast(noise, inputs.dtype)], axis=-1)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        *rest, channels = input_shape
+        return (*rest, None if channels is None else channels + self.units)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "units": self.units}

@@ -18,8 +18,9 @@ class QuantizedBottleneck(Bottleneck):
     Args:
         units: Int >= 1, number of latent dimensions.
         codewords: Int, codewords of each group of dimensions.
-        groups, update, decay, commitment, temperature, dither, dead_code_threshold,
-        initializer, beta, seed, synchronized: See `VectorQuantizer`.
+        groups, update, decay, commitment, temperature, length_weight, dither,
+        dead_code_threshold, initializer, beta, seed, synchronized: See
+            `VectorQuantizer`.
         name, trainable, dtype: As in every Keras layer.
 
     Inputs:
@@ -52,6 +53,7 @@ class QuantizedBottleneck(Bottleneck):
         decay: float = 0.99,
         commitment: float = 0.25,
         temperature: float | None = None,
+        length_weight: float = 0.0,
         dither: float = 0.0,
         dead_code_threshold: int | None = 100,
         initializer: keras.initializers.Initializer | str | None = None,
@@ -70,6 +72,7 @@ class QuantizedBottleneck(Bottleneck):
             decay=decay,
             commitment=commitment,
             temperature=temperature,
+            length_weight=length_weight,
             dither=dither,
             dead_code_threshold=dead_code_threshold,
             initializer=initializer,

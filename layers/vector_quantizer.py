@@ -49,6 +49,16 @@ class VectorQuantizer(Channel):
     length. A training batch is measured with the frequencies of those before it;
     `set_frequencies` replaces the moving ones by those of a whole data set.
 
+    With a `length_weight` `lambda` the choice of a codeword counts its code length:
+
+    `j_g(x) = argmin_j ||z_g - c_gj||^2 - lambda log p_gj`,
+
+    an entropy-constrained quantizer, which minimizes distance plus `lambda` times
+    rate. A codeword that is rare is chosen where it is much nearer, becomes rarer, and
+    the entropy falls: to 0 at last, where all codes share one. (Here too choose
+    `dead_code_threshold` None.) Codes are pulled to what was chosen, and
+    `set_frequencies` moves the borders between codewords.
+
     The assignment is hard, and so the rate has no gradient by default: the number
     of codewords bounds it. With a `temperature` T it has the gradient of the rate of
     the soft assignment `softmax_j(-||z_g - c_gj||^2 / T)` to z; value
@@ -92,6 +102,8 @@ class VectorQuantizer(Channel):
         commitment: Float >= 0, weight on the distance of codes to their codewords.
         temperature: Float > 0, in the squared units of z, for the rate's gradient;
             or None for a rate without one.
+        length_weight: Float >= 0, `lambda`, squared units of z for a nat; 0 for the
+            nearest codeword.
         dither: Float >= 0, half the width of the uniform noise in each dimension.
         dead_code_threshold: Int >= 1 or None, never.
         initializer: Keras initializer of the codebooks (groups, codewords, d / groups),
@@ -128,7 +140,8 @@ class VectorQuantizer(Channel):
     References:
         Information bottleneck through variational glasses, Sec. 4.2, Eq. 35; the
         dither is Eq. 36 and the soft assignment footnote 9. van den Oord et al.,
-        Neural Discrete Representation Learning (2017), Eq. 3 and App. A.1.
+        Neural Discrete Representation Learning (2017), Eq. 3 and App. A.1. Chou,
+        Lookabaugh & Gray, Entropy-Constrained Vector Quantization (1989).
     """
 
     has_memory = True
@@ -141,6 +154,7 @@ class VectorQuantizer(Channel):
         decay: float = 0.99,
         commitment: float = 0.25,
         temperature: float | None = None,
+        length_weight: float = 0.0,
         dither: float = 0.0,
         dead_code_threshold: int | None = 100,
         initializer: keras.initializers.Initializer | str | None = None,
@@ -158,6 +172,7 @@ class VectorQuantizer(Channel):
         self.temperature = arguments.number(
             "temperature", temperature, above=0, optional=True
         )
+        self.length_weight = arguments.number("length_weight", length_weight, low=0)
         self.dither = arguments.number("dither", dither, low=0)
         self.dead_code_threshold = arguments.integer(
             "dead_code_threshold", dead_code_threshold, optional=True
@@ -260,7 +275,7 @@ class VectorQuantizer(Channel):
         """Rate (batch,), index and codeword of each sub-vector."""
         codebook = base if self.shift is None else base + self.shift
         log_p = ops.log(with_floor(self._law()))
-        scores = distances(z, ops.stop_gradient(codebook))
+        scores = self._scores(z, ops.stop_gradient(codebook))
         index = argmin(scores, axis=2)
         length = -take_codewords(ops.expand_dims(log_p, 2), index)[:, :, 0]
         if self.temperature is not None:
@@ -269,6 +284,13 @@ class VectorQuantizer(Channel):
             length = length + (soft - ops.stop_gradient(soft))
         rate = self._per_example(length, inputs)
         return rate, index, take_codewords(codebook, index)
+
+    def _scores(self, z, codebook):
+        """What the chosen codeword has least of: (batch x positions, groups, K)."""
+        scores = distances(z, codebook)
+        if not self.length_weight:
+            return scores
+        return scores - self.length_weight * ops.log(with_floor(self._law()))
 
     def _output(self, inputs, z, chosen, rate):
         # z - z is exactly 0: the value is the codeword's, the gradient z's.
@@ -402,7 +424,7 @@ class VectorQuantizer(Channel):
         """The number of each sub-vector's codeword: int32 (batch, ..., groups)."""
         codebook = self.codebook()
         inputs = ops.convert_to_tensor(inputs)
-        index = argmin(distances(self._vectors(inputs), codebook), axis=2)
+        index = argmin(self._scores(self._vectors(inputs), codebook), axis=2)
         shape = (*ops.shape(inputs)[:-1], self.groups)
         return ops.reshape(index, shape)
 
@@ -540,6 +562,7 @@ class VectorQuantizer(Channel):
             "decay": self.decay,
             "commitment": self.commitment,
             "temperature": self.temperature,
+            "length_weight": self.length_weight,
             "dither": self.dither,
             "dead_code_threshold": self.dead_code_threshold,
             "initializer": initializer,

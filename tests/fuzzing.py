@@ -221,6 +221,7 @@ VALID = {
     "images": IMAGES,
     "kind": "noise",
     "amount": 0.5,
+    "means": [[0.0, 1.0], [2.0, 0.0]],
 }
 OWN = {
     "BetaSchedule": {"start": 0.1},
@@ -267,6 +268,16 @@ OWN = {
         "scores": {"distortion": uniform(5)},
         "reference": {"distortion": uniform(7)},
     },
+    "mahalanobis_score": {
+        "scores": {"distortion": uniform(5)},
+        "reference": {"distortion": uniform(7)},
+    },
+    "learned_score": {
+        "scores": {"distortion": uniform(5)},
+        "reference": {"distortion": uniform(7)},
+        "novel": {"distortion": uniform(6) + 1},
+    },
+    "manifold_score": {"reference": X},
     "roc_areas": {"novel": lambda: {"new": X[:6]}, "known": X[6:], "reference": X},
     "generative_information": {"samples": 2},
     "importance_weighted": {"samples": 2},
@@ -521,6 +532,10 @@ CALLED = {
     ),
     "MADE": (lambda: layers.MADE((4,)), CODES),
     "InputNoise": (lambda: layers.InputNoise(), X),
+    "AppendNoise": (lambda: layers.AppendNoise(2), X),
+    "Laplace": (lambda: layers.Laplace(), CODES),
+    "SpikeAndSlab": (lambda: layers.SpikeAndSlab(), CODES),
+    "GaussianMixture": (lambda: layers.GaussianMixture([[0.0, 1.0]]), CODES),
     "GatedDense": (lambda: layers.GatedDense(3), X),
     "ScaledDense": (lambda: layers.ScaledDense(3), X),
     "Standardize": (lambda: layers.Standardize(), CODES),

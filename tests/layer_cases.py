@@ -5,6 +5,7 @@ import numpy as np
 
 from echo_keras.layers import (
     MADE,
+    AppendNoise,
     BetaInput,
     BetaRange,
     Chain,
@@ -18,9 +19,11 @@ from echo_keras.layers import (
     GatedConv2DTranspose,
     GatedDense,
     GaussianBottleneck,
+    GaussianMixture,
     GaussianSample,
     IAFBlock,
     InputNoise,
+    Laplace,
     Logistic,
     MAFBlock,
     MAFMarginal,
@@ -38,6 +41,7 @@ from echo_keras.layers import (
     Shift,
     ShuffledCodes,
     SpectralNormalization,
+    SpikeAndSlab,
     Standardize,
     StandardNormal,
     TargetDistortion,
@@ -58,6 +62,7 @@ ECHO = {"d_max": 3, "bank_size": 8}
 # A class, or a class and a word on the variant: (what makes it from a seed, the shape
 # of each input).
 CASES = {
+    "AppendNoise": (lambda s: AppendNoise(3, seed=s), (B, 2, 3)),
     "BetaInput": (
         lambda s: BetaInput(BetaRange(0.5, 2.0, levels=3), "example", seed=s),
         (B, 2),
@@ -111,6 +116,12 @@ CASES = {
         ),
         (B, 4),
     ),
+    "GaussianMixture": (
+        lambda s: GaussianMixture(
+            [[-1.0, 0.0, 2.0], [1.0, 0.5, 0.0]], [0.5, 1.0], [0.25, 0.75], seed=s
+        ),
+        (B, 3),
+    ),
     "GaussianSample": (lambda s: GaussianSample(seed=s), (B, 2), (B, 2)),
     "EchoSample, free bits": (
         lambda s: EchoSample(seed=s, free_bits=3.2, **ECHO),
@@ -133,6 +144,7 @@ CASES = {
     "IAFBlock": (lambda s: IAFBlock(**FLOW), (B, 3)),
     "IAFBlock, context": (lambda s: IAFBlock(**FLOW), (B, 3), (B, 2)),
     "InputNoise": (lambda s: InputNoise(0.5, seed=s), (B, 2, 3)),
+    "Laplace": (lambda s: Laplace(0.5, seed=s), (B, 3)),
     "Logistic": (lambda s: Logistic(0.5, seed=s), (B, 3)),
     "MADE": (lambda s: MADE((6, 5), 2, order=(2, 0, 1)), (B, 3)),
     "MAFBlock": (lambda s: MAFBlock(**FLOW), (B, 3)),
@@ -168,6 +180,7 @@ CASES = {
         ),
         (B, 5, 6, 2),
     ),
+    "SpikeAndSlab": (lambda s: SpikeAndSlab(0.7, 0.25, seed=s), (B, 3)),
     "StandardNormal": (lambda s: StandardNormal(seed=s), (B, 2, 3)),
     "Standardize": (lambda s: Standardize(), (B, 4)),
     "TargetDistortion": (
@@ -183,6 +196,10 @@ CASES = {
         *((B, 2), (PSEUDO, 2), (PSEUDO, 2)),
     ),
     "VariancePenalty": (lambda s: VariancePenalty(2.0, variance=1.0), (B, 3)),
+    "VectorQuantizer, weighed lengths": (
+        lambda s: VectorQuantizer(4, groups=2, length_weight=0.5, dither=0.1, seed=s),
+        (B, 4),
+    ),
     "VectorQuantizer": (
         lambda s: VectorQuantizer(4, groups=2, temperature=0.5, dither=0.1, seed=s),
         (B, 4),

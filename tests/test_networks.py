@@ -139,5 +139,7 @@ def test_dense_networks_have_the_units_they_are_given():
     encoder = networks.dense_encoder((4, 2, 1), (7, 5))
     decoder = networks.dense_decoder(3, (4, 2, 1), (7, 5))
     assert trainable(encoder) == 9 * 7 + 8 * 5
+    implicit = networks.dense_encoder((4, 2, 1), (7, 5), noise=3)
+    assert trainable(implicit) == 12 * 7 + 8 * 5
     assert trainable(decoder) == 4 * 7 + 8 * 5 + 6 * 8
     assert decoder.output_shape == (None, 4, 2, 1)

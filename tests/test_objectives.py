@@ -6,15 +6,17 @@ import math
 import keras
 import numpy as np
 import pytest
+from scipy import stats
 from tools import array, small_networks
 
-from echo_keras import codec, losses, metrics, objectives
+from echo_keras import codec, losses, metrics, networks, objectives
 from echo_keras.layers import (
     DeterministicBottleneck,
     EchoBottleneck,
     EchoSample,
     GANPenalty,
     GaussianBottleneck,
+    GaussianMixture,
     GaussianSample,
     IAFBlock,
     Logistic,
@@ -166,6 +168,57 @@ def test_vims_logistic_prior_has_variance_one():
     prior = model.get_layer("mmd").prior
     assert type(prior) is Logistic
     assert prior.scale**2 * math.pi**2 / 3 == pytest.approx(1.0)
+
+
+def at_one_place():
+    """A prior whose draws are all at one place."""
+    place = np.array([[3.0, -4.0]])
+    return GaussianMixture(place, scale=1e-6, seed=0), place
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("objective", [objectives.wae, objectives.vim])
+def test_mmd_is_from_the_prior_that_is_given(objective):
+    prior, place = at_one_place()
+    model = objective(*small_networks(), 2, prior=prior)
+    log = loss_of(model, data())
+    (z,) = heads(model, data())
+    k = 4 / (4 + np.square(z[:, None] - z).sum(axis=2))
+    expected = k[~np.eye(len(z), dtype=bool)].mean() + 1
+    expected -= 2 * np.mean(4 / (4 + np.square(z - place).sum(axis=1)))
+    assert log["mmd"] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.core
+def test_aae_tells_codes_from_the_prior_that_is_given():
+    prior, place = at_one_place()
+    discriminator = linear_discriminator()
+    model = objectives.aae(*small_networks(), 2, 3.0, discriminator, prior)
+    log = loss_of(model, data())
+    (z,) = heads(model, data())
+    expected = cross_entropy(*(log_ratio(discriminator, v) for v in (z, place)))
+    assert log["marginal_kl_discriminator_loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_implicit_encoder_spreads_one_image_by_a_law_without_a_rate():
+    encoder = networks.dense_encoder((8,), (2,), noise=1)
+    model = objectives.aae(
+        encoder,
+        networks.dense_decoder(1, (8,), (4,)),
+        1,
+        discriminator=linear_discriminator(),
+    )
+    # z = relu(9 e) - relu(-9 e) = 9 e
+    encoder.set_weights([np.r_[np.zeros((8, 2)), [[9.0, -9.0]]], np.zeros(2)])
+    head = model.get_layer("bottleneck").heads[0]
+    head.set_weights([np.array([[1.0], [-1.0]]), np.zeros(1)])
+    x = np.ones((500, 8), "float32")
+    z = metrics.encode(model, x)[:, 0]
+    assert stats.kstest(z / 9, stats.norm.cdf).pvalue > 1e-3
+    assert "rate" not in loss_of(model, x)
+    before = encoder.get_weights()[0]
+    model.train_on_batch(x, x)
+    assert np.all(encoder.get_weights()[0][8] != before[8])  # the noise's weights
 
 
 # The terms B and D, whose discriminators are linear here and so known

@@ -48,7 +48,14 @@ from .information import (
     information_bounds,
     total_correlation,
 )
-from .novelty import combined_score, roc_areas, roc_auc
+from .manifold import manifold_score
+from .novelty import (
+    combined_score,
+    learned_score,
+    mahalanobis_score,
+    roc_areas,
+    roc_auc,
+)
 from .rate_distortion import (
     ECHOES,
     evaluate,
@@ -98,6 +105,9 @@ __all__ = [
     "information_bounds",
     "information_plane",
     "law",
+    "learned_score",
+    "mahalanobis_score",
+    "manifold_score",
     "map_batches",
     "match_gaussian",
     "mig",

@@ -15,7 +15,11 @@ from known ones.
 No term needs to be higher where an image is novel. The rate often is lower: an encoder
 that sees nothing it knows stays near the prior. On MNIST with one known digit the rate
 of a VAE has areas under the ROC curve of .2 to .9, and `combined_score` therefore
-counts how unusual each term is, whether high or low.
+counts how unusual each term is, whether high or low. `mahalanobis_score` knows besides
+which terms go together, and `learned_score` learns signs from images that stand for
+novel ones.
+
+Not a term but a density of its own is `metrics.manifold_score`.
 
 References:
     Voloshynovskiy et al., Information Bottleneck through Variational Glasses (2019),
@@ -23,12 +27,15 @@ References:
     Detection with Adversarial Autoencoders (2018).
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 from scipy import stats
+from sklearn.covariance import EmpiricalCovariance
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from echo_keras.layers import Channel, GANPenalty, MarginalKLPenalty, arguments
@@ -143,28 +150,110 @@ def combined_score(scores: Scores, reference: Scores) -> np.ndarray:
     >>> combined_score(x, train).tolist()  # three deviations and one
     [2.0]
     """
-    for name, given in (("scores", scores), ("reference", reference)):
-        for term, values in arguments.mapping(name, given, "terms").items():
+    x, _ = _standardised(scores, reference=reference)
+    return np.mean(np.abs(x), axis=1)
+
+
+def mahalanobis_score(scores: Scores, reference: Scores) -> np.ndarray:
+    """One score of several: how unlikely the terms are, taken together.
+
+    `(s(x) - m)^T C^-1 (s(x) - m)`
+
+    over the terms `TERMS` that the model has, with the mean m and the covariance C of
+    known images: up to constants twice the negative log-density of a Gaussian fitted to
+    them. Beside `combined_score` it knows which terms go together, as a rate and a
+    distortion do that both are high where there is much ink.
+
+    Args:
+        scores, reference: See `combined_score`. Terms of images that the model was not
+            trained on are the better reference.
+
+    Returns:
+        Array (n,) >= 0, without unit; the mean over the reference is the number of
+        terms.
+
+    Raises:
+        ValueError: as `combined_score`.
+
+    Example:
+
+    >>> generator = np.random.default_rng(0)
+    >>> a, b = generator.normal(size=(2, 10_000))
+    >>> known = {"distortion": a, "rate": 0.6 * a + 0.8 * b}
+    >>> x = {"distortion": np.array([2.0, 2.0]), "rate": np.array([2.0, -2.0])}
+    >>> mahalanobis_score(x, known).round().tolist()  # 8 / 1.6, 8 / 0.4
+    [5.0, 20.0]
+    """
+    x, known = _standardised(scores, reference=reference)
+    return EmpiricalCovariance().fit(known).mahalanobis(_cut(x))
+
+
+def learned_score(scores: Scores, reference: Scores, novel: Scores) -> np.ndarray:
+    """One score of several, with signs and weights that are learned.
+
+    The log-odds of a logistic regression on the standardized terms `TERMS`, which tells
+    known images from others. These need not be what is novel in the end: known images
+    that were cut up, say, are unlike them for certain, and show which terms rise and
+    which fall. A sum of terms has no such sign.
+
+    Args:
+        scores: What `scores` returned for images, arrays (n,).
+        reference: What it returned for known images, better none of training.
+        novel: What it returned for images that stand for novel ones.
+
+    Returns:
+        Array (n,), nats, higher where an image is more novel.
+
+    Raises:
+        ValueError: as `combined_score`, of three.
+
+    Example:
+
+    >>> known = {"rate": np.array([9.0, 10.0, 11.0])}
+    >>> novel = {"rate": np.array([3.0, 4.0])}  # which have a lower rate
+    >>> low, high = learned_score({"rate": np.array([2.0, 12.0])}, known, novel)
+    >>> bool(low > high)
+    True
+    """
+    x, known, others = _standardised(scores, reference=reference, novel=novel)
+    is_novel = np.repeat([0, 1], [len(known), len(others)])
+    # Both kinds count the same, however many there are of each.
+    regression = LogisticRegression(class_weight="balanced", max_iter=1000)
+    regression.fit(np.concatenate([known, _cut(others)]), is_novel)
+    return regression.decision_function(_cut(x))
+
+
+def _cut(x):
+    """Standardized terms, of which none is infinite."""
+    return np.clip(x, -1e3, 1e3)
+
+
+def _standardised(scores, **others):
+    """Terms of scores and of others in the reference's units: arrays (n, terms)."""
+    reference, given = others["reference"], {"scores": scores, **others}
+    for name, found in given.items():
+        for term, values in arguments.mapping(name, found, "terms").items():
             finite = name == "reference"  # what is novel may have a density of 0
-            found = arguments.array(f"{name}[{term!r}]", values, "(n,)", (1,), finite)
-            if np.isnan(found.astype("float64")).any():
+            each = arguments.array(f"{name}[{term!r}]", values, "(n,)", (1,), finite)
+            if np.isnan(each.astype("float64")).any():
                 raise ValueError(
-                    f"{name}[{term!r}] must have no NaN. Received: shape {found.shape} "
+                    f"{name}[{term!r}] must have no NaN. Received: shape {each.shape} "
                     "with NaN"
                 )
-        lengths = {len(given[term]) for term in TERMS if term in given}
+        lengths = {len(found[term]) for term in TERMS if term in found}
         if len(lengths) > 1:
             raise ValueError(
                 f"{name} must have as many values of each term. Received: {lengths}"
             )
-    terms = [term for term in TERMS if term in reference]
-    if not terms or terms != [term for term in TERMS if term in scores]:
+    of_each = [[term for term in TERMS if term in found] for found in given.values()]
+    terms = of_each[0]
+    if not terms or any(found != terms for found in of_each):
         raise ValueError(
-            f"scores and reference must have the same terms, out of "
-            f"{', '.join(TERMS)}. Received: {', '.join(scores)} and "
-            f"{', '.join(reference)}"
+            f"{' and '.join(given)} must have the same terms, out of "
+            f"{', '.join(TERMS)}. Received: "
+            f"{' and '.join(', '.join(found) for found in given.values())}"
         )
-    standardised = []
+    units = {}
     for term in terms:
         mean, spread = np.mean(reference[term]), np.std(reference[term])
         if not 0 < spread < np.inf:
@@ -173,8 +262,17 @@ def combined_score(scores: Scores, reference: Scores) -> np.ndarray:
                 f"a standard deviation of {spread} over {len(reference[term])}. Leave "
                 f"the term out of both."
             )
-        standardised.append(np.abs(np.asarray(scores[term]) - mean) / spread)
-    return np.mean(standardised, axis=0)
+        units[term] = mean, spread
+    return [
+        np.stack(
+            [
+                (np.asarray(found[t]) - mean) / spread
+                for t, (mean, spread) in units.items()
+            ],
+            axis=1,
+        )
+        for found in given.values()
+    ]
 
 
 def roc_auc(novel: np.ndarray, known: np.ndarray) -> float:
@@ -223,6 +321,9 @@ def roc_areas(
     reference: np.ndarray,
     samples: int = 1,
     batch_size: int | None = None,
+    held_out: np.ndarray | None = None,
+    pseudo_novel: np.ndarray | None = None,
+    further: Mapping[str, Callable[[np.ndarray], np.ndarray]] | None = None,
 ) -> dict[str, dict[str, float]]:
     """How well each score of a model tells several kinds of novel images from known.
 
@@ -231,13 +332,20 @@ def roc_areas(
         novel: From a label to images.
         known: Images of the kind that the model was trained on.
         reference: Training images, for `combined_score`.
+        held_out: Known images of neither training nor test, for `mahalanobis_score`;
+            None to leave that score out.
+        pseudo_novel: Images that stand for novel ones, for `learned_score`, which
+            takes held_out as well; None to leave it out.
+        further: Functions from images to arrays (n,), by name: more scores, such as
+            `manifold_score`.
 
     Returns:
-        From each label to a dict from each score, and "deviation", which is
-        `combined_score`, to its `roc_auc`.
+        From each label to a dict from each score, "deviation", which is
+        `combined_score`, "mahalanobis" and "learned" to its `roc_auc`.
 
     Raises:
-        ValueError: as `scores` and `combined_score`.
+        ValueError: as `scores` and `combined_score`, or there are pseudo_novel images
+            without held_out ones.
 
     Example:
 
@@ -249,11 +357,29 @@ def roc_areas(
     ['deviation', 'distortion', 'neg_elbo', 'rate']
     """
     novel = arguments.mapping("novel", novel, "images by name")
-    of_reference = scores(model, reference, samples, batch_size)
+    if further is None:
+        further = {}
+    else:
+        further = arguments.mapping("further", further, "functions by name")
+        for name, function in further.items():
+            arguments.function(f"further[{name!r}]", function)
+    if pseudo_novel is not None and held_out is None:
+        raise ValueError(
+            "held_out must be images where pseudo_novel are. Received: held_out=None"
+        )
+    of_reference, of_held_out, of_pseudo_novel = (
+        None if x is None else scores(model, x, samples, batch_size)
+        for x in (reference, held_out, pseudo_novel)
+    )
 
     def all_scores(x):
         found = scores(model, x, samples, batch_size)
-        return {**found, "deviation": combined_score(found, of_reference)}
+        more = {"deviation": combined_score(found, of_reference)}
+        if of_held_out is not None:
+            more["mahalanobis"] = mahalanobis_score(found, of_held_out)
+        if of_pseudo_novel is not None:
+            more["learned"] = learned_score(found, of_held_out, of_pseudo_novel)
+        return {**found, **more, **{name: f(x) for name, f in further.items()}}
 
     of_known = all_scores(known)
     return {

@@ -42,7 +42,8 @@ def aae(
         weight: Float >= 0, `lambda`.
         discriminator, prior: See `MarginalKLPenalty`.
         stochastic: If True, the encoder gives mean and variance of a Gaussian, whose
-            rate has no weight; else it is deterministic.
+            rate has no weight; else it is deterministic, or, with noise beside its
+            inputs, implicit: `dense_encoder(shape, noise=16)`, `f([x, e])`.
         form: "kl", or "non_saturating" for the loss of the paper of 2015; see
             `MarginalKLPenalty`.
 

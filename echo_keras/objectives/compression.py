@@ -26,6 +26,7 @@ def shannon_ae(
     temperature: float | None = None,
     dead_code_threshold: int | None = 100,
     initializer: keras.initializers.Initializer | None = None,
+    length_weight: float = 0.0,
 ) -> RateDistortionModel:
     """Compression: `beta R_Q + C`, a deterministic code of finite rate.
 
@@ -33,9 +34,11 @@ def shannon_ae(
         encoder, decoder, latent_dim: See `echo_keras.objectives`.
         codewords: Int, codewords of each group of dimensions.
         beta: Float >= 0, or a rule: weight of the rate, which has a gradient only with
-            a `temperature`; else the number of codewords bounds it.
-        groups, update, commitment, temperature, dead_code_threshold, initializer: See
-            `VectorQuantizer`.
+            a `temperature`; else the number of codewords bounds it, and a
+            `length_weight` lowers it.
+        groups, update, commitment, temperature, dead_code_threshold, initializer,
+            length_weight: See `VectorQuantizer`. The last weighs the length of codes
+            where codewords are chosen.
 
     Returns:
         A `RateDistortionModel`; its rate is the length of the code in nats, which
@@ -59,6 +62,7 @@ def shannon_ae(
         update=update,
         commitment=commitment,
         temperature=temperature,
+        length_weight=length_weight,
         dead_code_threshold=dead_code_threshold,
         initializer=initializer,
         name="bottleneck",
@@ -84,14 +88,15 @@ def generative_compression(
     discriminator: keras.layers.Layer | None = None,
     form: str = "non_saturating",
     logits: bool = False,
+    length_weight: float = 0.0,
 ) -> RateDistortionModel:
     """Generative compression: `beta R_Q + C + D`, noise added to the codewords.
 
     Args:
         encoder, decoder, latent_dim, codewords, beta: As for `shannon_ae`.
         dither: Float >= 0, half the width of the noise; see `VectorQuantizer`.
-        groups, update, commitment, temperature, dead_code_threshold, initializer: See
-            `VectorQuantizer`.
+        groups, update, commitment, temperature, dead_code_threshold, initializer,
+            length_weight: See `VectorQuantizer`.
         images: What is compared with the data; see `vae_gan`. "samples" are decoded
             draws from the codebook's own law, each group of codewords by its frequency
             and with the dither; see `ShuffledCodes`.
@@ -130,6 +135,7 @@ def generative_compression(
         update=update,
         commitment=commitment,
         temperature=temperature,
+        length_weight=length_weight,
         dead_code_threshold=dead_code_threshold,
         initializer=initializer,
         name="bottleneck",

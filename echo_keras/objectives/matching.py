@@ -34,8 +34,9 @@ def wae(
     noise_variance: float | None = None,
     estimator: str = "unbiased",
     penalties: Sequence[keras.layers.Layer] = (),
+    prior: keras.layers.Layer | None = None,
 ) -> RateDistortionModel:
-    """Wasserstein autoencoder: `C + lambda MMD^2[q(z), N(0, I)]`.
+    """Wasserstein autoencoder: `C + lambda MMD^2[q(z), p(z)]`.
 
     The kernel is the inverse multiquadric with C = 2 `latent_dim`. With noise of fixed
     variance on the code it is the constrained WAE, the same as the Bounded Information
@@ -46,6 +47,7 @@ def wae(
         weight: Float >= 0, `lambda`.
         noise_variance: Float > 0, or None for a deterministic encoder.
         estimator: See `MMDPenalty`; WAE leaves out pairs of an example with itself.
+        prior: Layer with `sample(n)`, p(z); N(0, I) if None. See `Marginal`.
 
     Returns:
         A `RateDistortionModel`; the penalty is the layer "mmd".
@@ -61,7 +63,9 @@ def wae(
         Constrained Autoencoding, Eq. 2 and 3, App. B.
     """
     latent_dim = arguments.integer("latent_dim", latent_dim)
-    penalty = MMDPenalty(weight, kernel="imq", estimator=estimator, name="mmd")
+    penalty = MMDPenalty(
+        weight, kernel="imq", estimator=estimator, prior=prior, name="mmd"
+    )
     bottleneck = _with_fixed_noise(latent_dim, noise_variance)
     penalties = [penalty, *arguments.layers("penalties", penalties)]
     return autoencoder(encoder, bottleneck, decoder, penalties)
@@ -108,7 +112,7 @@ def vim(
     decoder: Decoder,
     latent_dim: int,
     weight: float = 10.0,
-    prior: str = "normal",
+    prior: str | keras.layers.Layer = "normal",
     input_noise: float | None = None,
     kernel: str = "imq",
     squared: bool = True,
@@ -122,7 +126,8 @@ def vim(
     Args:
         encoder, decoder, latent_dim: See `echo_keras.objectives`.
         weight: Float >= 0, `lambda`.
-        prior: "normal" or "logistic", both of variance 1 in each dimension.
+        prior: "normal" or "logistic", both of variance 1 in each dimension; or a layer
+            with `sample(n)`.
         input_noise: Float >= 0, bound of the noise on the encoder's input in training;
             see `InputNoise`. The distortion compares with the image as it is. None for
             the paper's .01, or the published code's .02.
@@ -151,7 +156,10 @@ def vim(
         The Variational InfoMax Autoencoder, Eq. 7, Sec. 3.2 and App.
     """
     latent_dim = arguments.integer("latent_dim", latent_dim)
-    arguments.choice("prior", prior, PRIORS)
+    if not isinstance(prior, keras.layers.Layer):
+        arguments.choice("prior", prior, PRIORS)
+        logistic = Logistic(UNIT_LOGISTIC, name="logistic")
+        prior = logistic if prior == "logistic" else None
     arguments.choice("variant", variant, VARIANTS)
     weight = arguments.number("weight", weight, low=0)
     published = variant == "published_code"
@@ -163,7 +171,7 @@ def vim(
         estimator="unbiased",
         scales=WAE_SCALES if published else (1.0,),
         squared=squared,
-        prior=Logistic(UNIT_LOGISTIC, name="logistic") if prior == "logistic" else None,
+        prior=prior,
         name="mmd",
     )
     return autoencoder(

@@ -41,6 +41,8 @@ DETECTORS = {"vae": "VAE", "aae": "AAE", "vae-gan": "VAE/GAN", "bib-ae": "BIB-AE
 DETECTORS["gpnd"] = "B + C + D"  # what Sec. 4.3 says of its reference [18]
 SCORES = {"distortion": "C", "rate": "A", "neg_elbo": "A + C", "data": "D"}
 SCORES |= {"marginal": "B", "deviation": "all, deviation"}
+SCORES |= {"mahalanobis": "all, Gaussian", "learned": "all, learned"}
+SCORES |= {"manifold": "on the manifold"}  # the score of reference [18]
 
 
 def build(config, dataset):
@@ -106,7 +108,32 @@ def roc_auc(run):
         whole = data.load(part.name, run.data_dir)
         novel = {f"{known}": whole.x_test[whole.y_test != known]}
     reference = metrics.evenly_spaced(part.x_train, 2000)
-    return metrics.roc_areas(run.model, novel, part.x_test, reference, samples, 500)
+    held_out = metrics.evenly_spaced(unseen(run), 2000)
+    return metrics.roc_areas(
+        run.model,
+        novel,
+        part.x_test,
+        reference,
+        samples,
+        500,
+        held_out=held_out,
+        pseudo_novel=cut_up(held_out),
+        further={"manifold": metrics.manifold_score(run.model, reference, 500)},
+    )
+
+
+def unseen(run):
+    """Known images beyond --train_limit, or if there are few, those of training."""
+    limit = run.config["train_limit"]
+    x = STUDY.load({**run.config, "train_limit": None}, run.data_dir).x_train
+    return x if limit is None or len(x) < limit + 20 else x[limit:]
+
+
+def cut_up(x):
+    """Images whose halves or quarters have changed places, three of each."""
+    rows, columns = x.shape[1] // 2, x.shape[2] // 2
+    steps = (rows, 0), (0, columns), (rows, columns)
+    return np.concatenate([np.roll(x, step, axis=(1, 2)) for step in steps])
 
 
 def checksums(run):
@@ -197,7 +224,12 @@ NOTE = (
     "that in a column novel. Scores: the rate (A), the distortion (C), both, minus a "
     "discriminator's log-ratio of the image itself (D) or of its code (B), and all: by "
     "how many standard deviations A, B, C and D, as far as a model has them, are off "
-    "their means over training images, whether above or below."
+    "their means over training images, whether above or below. Fitted to known images "
+    "beyond the train limit (without one, to training images): a Gaussian to these "
+    "terms (Gaussian), and a logistic regression that tells them from images whose "
+    "halves or quarters have changed places (learned). On the manifold: minus the "
+    "log-density of the image around the decoder's linearized manifold, fitted to "
+    "training images."
 )
 TABLE = Table(
     STUDY,

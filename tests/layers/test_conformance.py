@@ -247,7 +247,7 @@ def test_penalties_refuse_masks(name):
 
 def test_a_joint_density_refuses_a_mask():
     layer = built("GaussianSample, VampPrior")
-    with pytest.raises(ValueError, match="marginal must be StandardNormal or Logistic"):
+    with pytest.raises(ValueError, match="marginal must be one of StandardNormal, Log"):
         layer(inputs_of("GaussianSample, VampPrior"), mask=ops.ones((ROWS, 2), "bool"))
 
 

@@ -12,12 +12,15 @@ from tools import array, gradients
 
 from echo_keras.layers import (
     GaussianBottleneck,
+    GaussianMixture,
     PseudoInputs,
     VampPrior,
     collect_draws,
 )
 from echo_keras.layers.marginals import (
+    Laplace,
     Logistic,
+    SpikeAndSlab,
     StandardNormal,
 )
 from echo_keras.layers.numerics import scaled_distances
@@ -67,13 +70,19 @@ def components(count=7, shape=(3,), seed=1):
 def marginals():
     prior = VampPrior(seed=5)
     prior(np.zeros((1, 3)), *components())
-    others = StandardNormal(seed=5), Logistic(scale=0.5, seed=5)
+    others = (
+        StandardNormal(seed=5),
+        Logistic(scale=0.5, seed=5),
+        Laplace(scale=0.7, seed=5),
+        SpikeAndSlab(0.3, 0.25, seed=5),
+        GaussianMixture([[0, 0, 0], [1, 0, -1]], [0.9, 1.2], [0.6, 0.4], seed=5),
+    )
     for marginal in others:
         marginal.build((None, 3))
     return [*others, prior]
 
 
-@pytest.mark.parametrize("index", range(3))
+@pytest.mark.parametrize("index", range(6))
 def test_samples_have_the_law_that_log_prob_says(index):
     # By the identity E[p_other(z) / m(z)] = 1, for a law inside that of m.
     marginal = marginals()[index]
@@ -113,15 +122,123 @@ def test_bad_scale_raises(scale):
         Logistic(scale)
 
 
-def test_logistic_in_a_channel_has_the_monte_carlo_rate():
-    layer = GaussianBottleneck(3, marginal=Logistic())
+MEANS = [[-2.0, 0.0, 0.0], [2.0, 1.0, 0.0]]
+IN_A_CHANNEL = {
+    "logistic": (Logistic(), lambda z: stats.logistic.logpdf(z).sum(1)),
+    "laplace": (Laplace(0.7), lambda z: stats.laplace.logpdf(z, scale=0.7).sum(1)),
+    "sparse": (
+        SpikeAndSlab(0.8, 0.05, 2.0),
+        lambda z: np.log(
+            0.8 * stats.norm.pdf(z, scale=0.05) + 0.2 * stats.norm.pdf(z, scale=2)
+        ).sum(1),
+    ),
+    "mixture": (
+        GaussianMixture(MEANS, 0.3),
+        lambda z: mixture(z, MEANS, np.full((2, 3), 2 * np.log(0.3))),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", IN_A_CHANNEL)
+def test_a_marginal_in_a_channel_has_the_monte_carlo_rate(name):
+    marginal, log_m = IN_A_CHANNEL[name]
+    layer = GaussianBottleneck(3, marginal=marginal)
     x = normal(6, 5)
     with collect_draws() as rates:
         z = array(layer(x))
     mean, log_var = (array(head(x)) for head in layer.heads)
     log_q = stats.norm.logpdf(z, mean, np.exp(log_var / 2)).sum(1)
-    expected = log_q - stats.logistic.logpdf(z).sum(1)
+    expected = log_q - log_m(z)
     np.testing.assert_allclose(array(rates[0][0]), expected, rtol=1e-3, atol=1e-4)
+
+
+# Laplace, and sparse codes
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+def test_laplace_log_prob(scale):
+    z = np.concatenate([normal(5, 2, 3, scale=3.0), np.full((1, 2, 3), 100.0)])
+    expected = stats.laplace.logpdf(z, scale=scale).reshape(6, -1).sum(1)
+    np.testing.assert_allclose(array(Laplace(scale)(z)), expected, rtol=1e-5)
+
+
+def test_spike_and_slab_log_prob():
+    z = np.concatenate([normal(50, 2, 3, scale=0.1), np.full((1, 2, 3), 30.0)])
+    narrow, wide = (stats.norm.pdf(z, scale=s) for s in (0.05, 2.0))
+    expected = np.log(0.8 * narrow + 0.2 * wide).reshape(51, -1).sum(1)
+    found = array(SpikeAndSlab(0.8, 0.05, 2.0)(z))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def of_spike_and_slab(z):
+    return 0.8 * stats.norm.cdf(z, scale=0.05) + 0.2 * stats.norm.cdf(z, scale=2.0)
+
+
+@pytest.mark.parametrize(
+    "layer, cdf",
+    [
+        (Laplace(0.7, seed=0), stats.laplace(scale=0.7).cdf),
+        (SpikeAndSlab(0.8, 0.05, 2.0, seed=0), of_spike_and_slab),
+    ],
+)
+def test_samples_of_peaked_laws(layer, cdf):
+    layer.build((None, 4, 5))
+    z = array(layer.sample(2_000))
+    assert z.shape == (2_000, 4, 5)
+    # False alarms: one seed in 1,000.
+    assert stats.kstest(z.ravel(), cdf).pvalue > 1e-3
+
+
+def test_a_slab_is_wider_than_its_spike():
+    with pytest.raises(ValueError, match="^slab must be a finite number > 2. Rec"):
+        SpikeAndSlab(spike=2.0)
+
+
+# A mixture of Gaussians
+
+
+def test_gaussian_mixture_log_prob():
+    means, scale, weights = normal(4, 3, scale=2.0), [0.5, 1, 2, 0.1], [0.1, 0.2, 0.3]
+    weights.append(0.4)
+    z = np.concatenate([normal(50, 3, scale=3.0), means])
+    log_var = np.broadcast_to(2 * np.log(scale)[:, None], (4, 3))
+    expected = mixture(z, means, log_var, np.log(weights))
+    found = array(GaussianMixture(means, scale, weights)(z))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    expected = mixture(z, means, np.full((4, 3), 2 * np.log(0.3)))
+    found = array(GaussianMixture(means, 0.3)(z))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_gaussian_mixture_samples():
+    means = [[-50.0, 0.0], [0.0, 50.0], [50.0, 0.0]]
+    scale, weights = np.array([0.5, 1.0, 2.0]), [0.2, 0.5, 0.3]
+    z = array(GaussianMixture(means, scale, weights, seed=0).sample(20_000))
+    k = np.linalg.norm(z[:, None] - means, axis=2).argmin(1)
+    assert_mean(np.eye(3)[k], weights)
+    residual = z - np.array(means)[k]
+    for j in range(3):
+        assert_mean(residual[k == j], 0.0)
+        assert_mean(residual[k == j] ** 2, scale[j] ** 2)
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (([1.0],), r"means must be an array of shape \(K, d\)"),
+        (([[1.0], [2.0]], [1.0]), "scale must be one for each of 2 .* Received: 1$"),
+        (([[1.0], [2.0]], 0.0), "^scale must be a finite number > 0"),
+        (([[1.0], [2.0]], 1.0, [0.5, 0.6]), "weights must add up to 1.*of sum 1.1$"),
+    ],
+)
+def test_bad_mixtures_raise(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        GaussianMixture(*arguments)
+
+
+def test_codes_of_another_shape_than_the_means_raise():
+    with pytest.raises(ValueError, match=r"shape \(batch, 2\).*Received: \(4, 3\)$"):
+        GaussianMixture([[0.0, 1.0]])(np.zeros((4, 3)))
 
 
 # Scaled distances

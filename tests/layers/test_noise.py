@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from tools import array
 
-from echo_keras.layers import InputNoise
+from echo_keras.layers import AppendNoise, InputNoise
 
 pytestmark = pytest.mark.core
 
@@ -31,3 +31,14 @@ def test_no_noise_at_inference_and_at_bound_zero():
 def test_bad_bound_raises(bound):
     with pytest.raises(ValueError, match=r"^bound must be a finite number >= 0"):
         InputNoise(bound)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_appended_noise_is_normal_and_leaves_inputs_as_they_are(training):
+    x = np.random.RandomState(0).normal(size=(5_000, 2, 3)).astype("float32")
+    found = array(AppendNoise(2, seed=0)(x, training=training))
+    np.testing.assert_array_equal(found[..., :3], x)
+    noise = found[..., 3:].reshape(-1, 4)  # of both positions
+    assert stats.kstest(noise.ravel(), stats.norm.cdf).pvalue > 1e-3
+    # Independent: each correlation has the standard error 1 / sqrt(5,000).
+    assert np.abs(np.corrcoef(noise.T) - np.eye(4)).max() < 4.5 / np.sqrt(5_000)

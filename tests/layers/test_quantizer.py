@@ -450,6 +450,64 @@ def test_the_hard_rate_has_no_gradient():
 # Dither
 
 
+# The code length in the choice of a codeword
+
+
+def two_words(length_weight, p=(0.9, 0.1)):
+    layer = quantizer(np.array([[[-1.0], [1.0]]]), length_weight=length_weight)
+    layer.frequencies.assign([p])
+    return layer
+
+
+@pytest.mark.parametrize("length_weight", [0.0, 0.5, 1.5])
+def test_the_border_of_two_codewords_moves_towards_the_rarer(length_weight):
+    """(z + 1)^2 - w log p = (z - 1)^2 - w log q, at z = w / 4 log(p / q)."""
+    layer = two_words(length_weight)
+    (p, q) = mixed([0.9, 0.1])
+    border = length_weight / 4 * np.log(p / q)
+    z = np.linspace(-2, 2, 4001)[:, None].astype("float32")
+    z = z[np.abs(z[:, 0] - border) > 1e-5]
+    np.testing.assert_array_equal(array(layer.indices(z)), z > border)
+    np.testing.assert_array_equal(array(layer(z)), np.where(z > border, 1.0, -1.0))
+
+
+def test_codes_of_chosen_codewords_cost_least_in_all():
+    codebook = normal((2, 5, 3), seed=1)
+    layer = quantizer(codebook, length_weight=0.7)
+    p = np.random.RandomState(0).dirichlet(np.ones(5), 2)
+    layer.frequencies.assign(p)
+    z = normal((200, 6), seed=2)
+    apart = z.astype("float64").reshape(200, 2, 1, 3) - codebook
+    cost = np.square(apart).sum(-1) - 0.7 * np.log(mixed(p))
+    index = cost.argmin(-1)
+    assert np.mean(index != nearest(z, codebook)) > 0.05
+    np.testing.assert_array_equal(array(layer.indices(z)), index)
+    length = -np.log(mixed(p))[np.arange(2), index].sum(1)
+    np.testing.assert_allclose(array(layer.rate(z)), length, rtol=1e-5)
+
+
+def entropy_learned(length_weight):
+    codebook = np.linspace(-2, 2, 8).reshape(1, 8, 1)
+    layer = quantizer(
+        codebook, length_weight=length_weight, decay=0.5, dead_code_threshold=None
+    )
+    z = normal((2_000, 1))
+    for _ in range(40):
+        layer(z, training=True)
+    error = np.square(z - array(layer(z))).mean()
+    return layer.entropy(), error
+
+
+def test_more_weight_on_lengths_is_less_entropy_and_more_error():
+    entropies, errors = zip(*map(entropy_learned, (0.0, 0.1, 0.5, 20.0)), strict=True)
+    assert np.all(np.diff(entropies) < -0.1) and np.all(np.diff(errors) > 0.005)
+    # One codeword for all, at their mean: entropy 0 but for what is set aside.
+    assert entropies[-1] < 0.02 and errors[-1] == pytest.approx(1.0, abs=0.1)
+    # Shannon: no code of error D of a unit Gaussian is shorter than log(1 / D) / 2.
+    bound = 0.5 * np.log(1 / np.array(errors[:2]))
+    assert np.all(np.array(entropies[:2]) > bound)
+
+
 def test_dither_is_uniform_in_training_and_at_inference():
     codebook = normal((2, 3, 2))
     layer = quantizer(codebook, dither=0.2, decay=0.0, dead_code_threshold=None, seed=1)

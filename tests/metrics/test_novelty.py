@@ -191,6 +191,63 @@ def test_a_reference_without_a_spread_raises(value):
         novelty.combined_score(terms(), reference)
 
 
+def related(n, seed, shift=0.0):
+    """Two terms of correlation .8; the rate of another kind of images is shifted."""
+    first, other = np.random.RandomState(seed).normal(size=(2, n))
+    rate = 9 + shift + 0.8 * first + 0.6 * other
+    return {"distortion": 100 + 30 * first, "rate": rate}
+
+
+def test_mahalanobis_is_minus_twice_the_log_density_of_a_gaussian():
+    reference, x = related(400, 0), related(9, 1)
+    found = novelty.mahalanobis_score(x, reference)
+    rows = np.stack([reference["distortion"], reference["rate"]], axis=1)
+    law = stats.multivariate_normal(rows.mean(0), np.cov(rows.T, bias=True))
+    points = np.stack([x["distortion"], x["rate"]], axis=1)
+    expected = -2 * (law.logpdf(points) - law.logpdf(rows.mean(0)))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_what_breaks_a_relation_of_terms_is_novel_to_mahalanobis_alone():
+    """A low rate beside a high distortion, each of them usual."""
+    reference = related(5_000, 0)
+    x = {"distortion": np.array([130.0, 130.0]), "rate": np.array([9.8, 8.0])}
+    usual, odd = novelty.mahalanobis_score(x, reference)
+    assert usual < 1.5 and odd > 5 * usual
+    usual, odd = novelty.combined_score(x, reference)
+    assert odd == pytest.approx(usual, rel=0.15)
+
+
+@pytest.mark.parametrize("shift", [3.0, -3.0])
+def test_learned_signs_are_those_of_the_images_learned_from(shift):
+    known, novel = related(2_000, 1), related(2_000, 2, shift)
+    fit = related(1_000, 3), related(300, 4, shift)
+    area = novelty.roc_auc(
+        *(novelty.learned_score(found, *fit) for found in (novel, known))
+    )
+    # The best there is: a shift of the part of the rate that distortion does not tell.
+    best = stats.norm.cdf(abs(shift) / 0.6 / np.sqrt(2))
+    assert area == pytest.approx(best, abs=0.002)
+    combined = (novelty.combined_score(found, fit[0]) for found in (novel, known))
+    assert novelty.roc_auc(*combined) < best - 0.03
+
+
+def test_infinite_terms_are_the_most_novel_to_fitted_scores_too():
+    reference, x = related(200, 0), related(3, 1)
+    x["distortion"][0] = np.inf
+    for found in (
+        novelty.mahalanobis_score(x, reference),
+        novelty.learned_score(x, reference, {k: v + 40 for k, v in reference.items()}),
+    ):
+        assert np.isfinite(found).all() and found.argmax() == 0
+
+
+def test_learned_from_images_without_a_term_raises():
+    novel = {"distortion": related(5, 0)["distortion"]}
+    with pytest.raises(ValueError, match="scores and reference and novel must have"):
+        novelty.learned_score(related(5, 1), related(5, 2), novel)
+
+
 # Areas under the ROC curve
 
 
@@ -251,5 +308,14 @@ def test_areas_of_each_score_by_kind_of_novelty():
     areas = novelty.roc_areas(model, novel, x[30:], x)
     assert set(areas["far"]) == {"distortion", "rate", "neg_elbo", "deviation"}
     assert areas["far"]["distortion"] == areas["far"]["deviation"] == 1.0
+    given = {"held_out": x[:30], "pseudo_novel": x[:30] + 20}
+    more = novelty.roc_areas(
+        model, novel, x[30:], x, **given, further={"mean": lambda x: x.mean(axis=1)}
+    )
+    assert set(more["far"]) - set(areas["far"]) == {"mahalanobis", "learned", "mean"}
+    assert more["far"]["learned"] == more["far"]["mahalanobis"] == 1.0
+    assert more["same"]["mean"] == novelty.roc_auc(x[:30].mean(1), x[30:].mean(1))
+    with pytest.raises(ValueError, match="^held_out must be images where"):
+        novelty.roc_areas(model, novel, x, x, pseudo_novel=x)
     one, other = (novelty.scores(model, images)["rate"] for images in (x[:30], x[30:]))
     assert areas["same"]["rate"] == pytest.approx(novelty.roc_auc(one, other), abs=0.02)
