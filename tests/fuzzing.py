@@ -226,6 +226,7 @@ VALID = {
 OWN = {
     "BetaSchedule": {"start": 0.1},
     "GaussianSample": {},
+    "TargetDistortion": {"loss": lambda: losses.SquaredError()},
     "MaskedDense": {},
     "conv_encoder": {"input_shape": (28, 28, 1)},
     "wae_decoder": {"output_shape": (8, 8, 1), "filters": 2},
