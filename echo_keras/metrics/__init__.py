@@ -47,6 +47,7 @@ from .information import (
     information_bounds,
     total_correlation,
 )
+from .noise import noise_sensitivity
 from .novelty import combined_score, roc_areas, roc_auc
 from .rate_distortion import (
     ECHOES,
@@ -101,6 +102,7 @@ __all__ = [
     "mig",
     "modularity",
     "nearest_neighbours",
+    "noise_sensitivity",
     "novelty",
     "pareto_front",
     "parzen_log_likelihood",
