@@ -340,7 +340,7 @@ def draw_codes(results, names, models, x):
         codes = encode(model, x, noisy=False)
         values = np.quantile(codes, np.linspace(0.025, 0.975, 9), axis=0)
         shown = list(range(min(codes.shape[1], 6)))
-        path = results.path(f"traversal-{method}.png")
+        path = results.path(f"{method}-traversal.png")
         plots.latent_traversal(model, codes[len(x) // 2], values, path, shown)
         panels[names[method]] = codes[:, shown]
     if panels:

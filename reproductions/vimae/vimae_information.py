@@ -16,7 +16,7 @@ from echo_keras.layers import InputNoise
 from echo_keras.objectives import UNIT_LOGISTIC
 
 CODES = 10_000
-IMAGES, DRAWS = 100, 100  # of which h(q(z|x)) is measured
+IMAGES, DRAWS = 50, 100  # of which h(q(z|x)) is measured
 
 
 def prior_entropy(config):

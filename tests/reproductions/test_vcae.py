@@ -7,7 +7,7 @@ import pytest
 from tools import script
 
 from echo_keras import data
-from echo_keras.studies import parse, records
+from echo_keras.studies import Results, parse, records
 from echo_keras.training.schedules import learning_rates
 
 table1, table2, table3, table6, toy, figure8, proposition1 = (
@@ -144,20 +144,20 @@ def test_the_flow_is_fitted_once_and_kept(out, monkeypatch):
 
 def test_table_2_draws_traversals_and_histograms(out):
     names = [path.name for path in out.glob("*.png")]
-    for ending in ("traversal-vcae.png", "histograms.png"):
+    for ending in ("vcae-traversal.png", "histograms.png"):
         assert sum(name.endswith(ending) for name in names) == 1
 
 
 def test_figure_8_measures_codes_and_what_the_flow_makes_of_them(tmp_path):
-    figure8.main(["figure8", f"--out_dir={tmp_path}", *TINY, "--flow_epochs=1"])
-    runs = records.read(tmp_path)
+    options = parse(figure8.main.flags(), [*TINY, "--flow_epochs=1"])
+    (config, _) = figure8.main.configs(options)
+    runs = figure8.STUDY.run([config], tmp_path)
     # Of nothing generated, so that no classifier is trained.
-    assert len(runs) == 2 and not (tmp_path / "features").exists()
-    text = (tmp_path / "figure8.md").read_text()
-    for run in runs:
-        found = run["measures"]["clouds"]
-        assert found["codes"]["mmd"] != found["inverse"]["mmd"]
-        assert f"{run['measures']['flow']['test']:.2f} |" in text
+    assert not (tmp_path / "features").exists()
+    found = runs[0]["measures"]
+    assert found["clouds"]["codes"]["mmd"] != found["clouds"]["inverse"]["mmd"]
+    assert f"{found['flow']['test']:.2f} |" in figure8.TABLE.render(runs)
+    figure8.draw(Results(figure8.STUDY, [config], runs, tmp_path, options))
     assert list(tmp_path.glob("*-figure8.png"))
 
 
