@@ -15,7 +15,7 @@ from echo_keras import metrics
 from echo_keras.layers import InputNoise
 from echo_keras.objectives import UNIT_LOGISTIC
 
-CODES = 10_000
+CODES = 5000
 IMAGES, DRAWS = 50, 100  # of which h(q(z|x)) is measured
 
 
