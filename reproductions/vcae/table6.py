@@ -62,8 +62,8 @@ def table(method, number):
         rows=("method", "weight"),
         sort=lambda run: (run["config"]["weight"], run["config"]["seed"]),
         select=lambda run: run["config"]["method"] == method,
-        note="Squared error summed over pixels, with noise on the code; log p(z) in nats "
-        "per code.",
+        note="Squared error summed over pixels, with noise on the code; log p(z) in "
+        "nats per code.",
     )
 
 

@@ -10,7 +10,7 @@ of the paper's tables where they agree.
 """
 
 from matplotlib.figure import Figure
-from vimae_paper import STUDY, percent
+from vimae_paper import OF_VIMAE, STUDY, information_of, percent
 
 from echo_keras import plots
 from echo_keras.studies import (
@@ -124,8 +124,8 @@ TABLE = Table(
         Column("value", lambda runs: value(runs[0]["config"]), "g"),
         Column("runs", len, "d"),
         Column("rate", plus_minus("test.bank.rate")),
-        Column("h(Z)", plus_minus("measures.information.entropy")),
-        Column("I(X; Z)", plus_minus(INFORMATION)),
+        Column("h(Z)", information_of("entropy")),
+        Column("I(X; Z)", information_of("information")),
         Column("Test error", plus_minus("test.bank.distortion")),
         Column("MMD to the prior", plus_minus("measures.posterior.mmd", ".4f")),
         Column("sum of Var(z)", "measures.posterior.summed_variance"),
@@ -134,7 +134,7 @@ TABLE = Table(
     ],
     title="The frontier of beta and lambda",
     name="frontier",
-    rows=("method", "beta_low", "weight"),
+    rows=("method", "beta_low", *OF_VIMAE),
     select=lambda run: run["config"]["method"] != "vimae-l",
     sort=order,
     note="The prior is N(0, I); beta 0.2, 1 and 10 and lambda 10 are the paper's on "

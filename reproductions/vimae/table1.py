@@ -12,11 +12,13 @@ from vimae_paper import (
     METHODS,
     STUDY,
     by_method,
+    information_of,
     lowest,
     of_paper,
     pixels,
     prior_codes,
     table,
+    with_information,
 )
 
 from echo_keras import metrics, plots
@@ -27,7 +29,6 @@ from echo_keras.studies import (
     all_of,
     differ,
     mean,
-    plus_minus,
     spread,
     start,
 )
@@ -35,7 +36,7 @@ from echo_keras.studies import (
 
 def above_prior(runs):
     """Whether codes of the ELBO's models, but for beta_H, have more than the prior."""
-    path = "measures.information"
+    runs, path = with_information(runs), "measures.information"
     found = by_method(runs, f"{path}.entropy", f"{path}.entropy_se")
     prior = by_method(runs, f"{path}.prior_by_neighbours")
     if None in found.values():
@@ -43,10 +44,6 @@ def above_prior(runs):
     said = ", ".join(f"{METHODS[m]} {found[m][0] - prior[m][0]:+.2f}" for m in METHODS)
     ahead = [differ((prior[m][0], 0.0), found[m]) for m in ("vae", "beta-a")]
     return f"h(Z) less the prior's {said} nats", all_of(ahead)
-
-
-def information(name, form=".2f"):
-    return plus_minus(f"measures.information.{name}", form)
 
 
 TABLE = table(
@@ -67,11 +64,12 @@ TABLE = table(
         Column("sum of Var(z)", "measures.posterior.summed_variance"),
         Column("excess kurtosis", "measures.posterior.excess_kurtosis"),
         Column("rate", "test.bank.rate"),
-        Column("h(Z)", information("entropy")),
-        Column("of as many prior's codes", information("prior_by_neighbours")),
-        Column("h(Z given X)", information("conditional")),
-        Column("I(X; Z)", information("information")),
-        Column("capacity", information("capacity")),
+        Column("runs with entropies", lambda runs: len(with_information(runs)), "d"),
+        Column("h(Z)", information_of("entropy")),
+        Column("of as many prior's codes", information_of("prior_by_neighbours")),
+        Column("h(Z given X)", information_of("conditional")),
+        Column("I(X; Z)", information_of("information")),
+        Column("capacity", information_of("capacity")),
         Column("paper's NLL", of_paper(1), ".0f"),
     ],
     "NLL in nats per test image, lower is better: not a likelihood of the model but of "

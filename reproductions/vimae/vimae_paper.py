@@ -24,7 +24,9 @@ from echo_keras.studies import (
     differ,
     mean,
     mean_and_error,
+    plus_minus,
     published,
+    records,
     spread,
 )
 from echo_keras.studies.measures import FEATURES, feature_network, frechet
@@ -313,6 +315,17 @@ def percent(codes, label, runs):
     # The mean over labelled sets of a run varies by sd / sqrt(sets) on its own.
     error = [e for e in (over_sets, over_runs) if e is not None]
     return f"{100 * value:.1f}" + (f" ± {100 * max(error):.1f}" if error else "")
+
+
+def with_information(runs):
+    """The runs whose records have entropies: older ones do not."""
+    return [run for run in runs if records.get(run, "measures.information")]
+
+
+def information_of(name):
+    """A column of an entropy or what follows from it, over the runs that have it."""
+    of = plus_minus(f"measures.information.{name}")
+    return lambda runs: of(with_information(runs))
 
 
 def accuracy_table(number, corrupted, note="", claims=()):

@@ -177,6 +177,13 @@ def test_the_entropy_that_noise_on_the_input_leaves_in_a_linear_code():
     assert found == pytest.approx(exact, abs=4 * error) and error < 0.03
 
 
+def test_entropies_are_of_the_records_that_have_them():
+    runs = [{"measures": {"information": {"entropy": h}}} for h in (2.0, 3.0)]
+    runs.append({"measures": {}})
+    assert vimae_paper.information_of("entropy")(runs) == "2.50 ± 0.71"
+    assert vimae_paper.information_of("entropy")(runs[2:]) is None
+
+
 # Other betas and lambdas than the paper's
 
 
