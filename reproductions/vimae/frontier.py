@@ -34,7 +34,7 @@ PANELS = {
     "test error": "test.bank.distortion",
     "MMD to N(0, I)": "measures.posterior.mmd",
     "Fréchet distance": "measures.fid.prior",
-    "SVM, percent right, half masked": ("measures", "accuracy", "sampled", "mask 0.5"),
+    "SVM, share right, half masked": ("measures", "accuracy", "sampled", "mask 0.5"),
 }
 INFORMATION = "measures.information.information"
 
@@ -158,15 +158,28 @@ TABLE = Table(
 
 
 def draw(results):
-    """Four numbers against the information of the code."""
+    """Four numbers against the information of the code, named by beta or lambda."""
     figure = Figure((10, 8), layout="constrained")
     axes = figure.subplots(2, 2)
     for (name, path), one in zip(PANELS.items(), axes.flat, strict=True):
         found = points(results.runs, kind, INFORMATION, path)
-        if found:
-            plots.scatter(found, "I(X; Z), nats", name, axes=one)
-            one.set_xscale("symlog", linthresh=1.0)
-    figure.savefig(results.path("frontier.png"), dpi=100)
+        if not found:
+            continue
+        plots.scatter(found, "I(X; Z), nats", name, axes=one)
+        named = points(
+            results.runs, lambda c: f"{kind(c)} {value(c):g}", INFORMATION, path
+        )
+        for label, places in named.items():
+            # VIMAE's stand at the right edge.
+            left = label.startswith(NAMES["vimae-n"])
+            one.annotate(
+                label.split()[-1],
+                places[0],
+                xytext=(-6 if left else 6, 4),
+                textcoords="offset points",
+                ha="right" if left else "left",
+            )
+    figure.savefig(results.path("frontier.png"), dpi=80)
 
 
 main = Script(
