@@ -32,6 +32,7 @@ from echo_keras.studies import (
     Script,
     Study,
     Table,
+    all_of,
     differ,
     mean_and_error,
     points,
@@ -115,9 +116,11 @@ def predict(run):
     machine = make_pipeline(StandardScaler(), SVC()).fit(z, y)
     shares = np.bincount(y_test) / len(y_test)
     entropy = -np.sum(shares * np.log(np.maximum(shares, 1e-30)))
+    accuracy = machine.score(z_test, y_test)
     return {
         "linear": linear.score(z_test, y_test),
-        "machine": machine.score(z_test, y_test),
+        "machine": accuracy,
+        "machine_se": (accuracy * (1 - accuracy) / len(y_test)) ** 0.5,
         "chance": shares.max(),
         "information": entropy - log_loss(y_test, linear.predict_proba(z_test)),
     }
@@ -140,21 +143,29 @@ MACHINE = "measures.nuisance.machine"
 
 
 def less_told(runs):
-    """The predictor's accuracy with the plain decoder and the conditional one."""
+    """The predictor's accuracy with the plain decoder and the conditional one.
+
+    Judged where the information is least, at the highest beta.
+    """
     lower, here = [], []
+    highest = max(run["config"]["beta"] for run in runs)
     for same in group(runs, ("method", "beta")):
         plain, conditional = (
-            mean_and_error([r for r in same if r["config"]["decoder"] == d], MACHINE)
-            for d in DECODERS
+            mean_and_error(
+                [run for run in same if run["config"]["decoder"] == decoder],
+                *(MACHINE, f"{MACHINE}_se"),
+            )
+            for decoder in DECODERS
         )
         if plain and conditional:
             config = same[0]["config"]
-            lower.append(differ(conditional, plain))
+            if config["beta"] == highest:
+                lower.append(differ(conditional, plain))
             here.append(
                 f"{CHANNELS[config['method']]} at beta {config['beta']:g} "
                 f"{conditional[0]:.1%} against {plain[0]:.1%}"
             )
-    return (", ".join(here), all(lower)) if here else None
+    return (", ".join(here), all_of(lower)) if lower else None
 
 
 def note(runs):
