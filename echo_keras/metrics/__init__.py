@@ -49,6 +49,7 @@ from .information import (
     total_correlation,
 )
 from .manifold import manifold_score
+from .noise import noise_sensitivity
 from .novelty import (
     combined_score,
     learned_score,
@@ -113,6 +114,7 @@ __all__ = [
     "mig",
     "modularity",
     "nearest_neighbours",
+    "noise_sensitivity",
     "novelty",
     "pareto_front",
     "parzen_log_likelihood",

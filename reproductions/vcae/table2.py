@@ -20,6 +20,7 @@ from vcae_paper import (
     STUDY,
     between_constraints,
     capacity,
+    draw_codes,
     features,
     pixels,
     second_stage,
@@ -108,9 +109,10 @@ TABLE = Table(
 
 
 def draw(results):
-    """Generated images of each model, and their nearest training images."""
-    rows, x_train = {}, results.dataset.x_train
+    """Generated images and their nearest training images; traversals, histograms."""
+    rows, x_train, models = {}, results.dataset.x_train, []
     for config, model in results.models():
+        models.append((config, model))
         folder = STUDY.folder(results.out, config)
         sampler = second_stage(model, results.dataset, config, folder)
         if sampler is None:
@@ -123,6 +125,7 @@ def draw(results):
         rows[f"{METHODS[config['method']]}: nearest"] = x_train[nearest[:, 0]]
     if rows:
         plots.image_rows(rows, results.path("generated.png"))
+    draw_codes(results, METHODS, models, results.dataset.x_test[:5000])
 
 
 main = Script(

@@ -11,7 +11,8 @@ all. The errors that the paper reports, some 3,500, are too large for squared er
 whose set-up the paper follows.
 """
 
-from vcae_paper import PUBLISHED
+import numpy as np
+from vcae_paper import PUBLISHED, draw_codes
 
 from echo_keras import networks, objectives
 from echo_keras.layers import TotalCorrelationPenalty
@@ -27,6 +28,7 @@ from echo_keras.studies import (
 
 LATENT_DIM, GAMMA, NOISE_VARIANCE = 6, 7.0, 0.1
 NAMES = {"tc-vcae": "TC-VCAE", "tc-cwae": "TC-cWAE", "factorvae": "FactorVAE"}
+IMAGES = 5000  # whose codes are drawn
 SCORE = "measures.scores.factor_vae"
 
 
@@ -94,9 +96,19 @@ def table(number, of_paper, **arguments):
     return Table(STUDY, columns, title=title, name=name, note=note, **arguments)
 
 
+def draw(results):
+    """Traversals (Fig. 4, 9), histograms (Fig. 10 to 12) of each method's best run."""
+    groups = records.group(results.runs, ("method",))
+    configs = [best(group)[0]["config"] for group in groups]
+    dataset = results.dataset
+    x = dataset.images(dataset.sample(IMAGES, np.random.RandomState(0)))
+    draw_codes(results, NAMES, STUDY.models(results.out, configs), x)
+
+
 main = Script(
     STUDY,
     [table(3, paper_best, rows=("method",), keep=best), table(10, paper)],
+    draw,
     datasets=["shapes3d", "shapes3d_rendered"],
 )
 

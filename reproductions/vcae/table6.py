@@ -50,6 +50,8 @@ def table(method, number):
             Column("Test", "test.bank.distortion"),
             Column(features, "measures.fid.prior"),
             Column("sum of Var(z)", "measures.posterior.summed_variance"),
+            Column("log p(z) of the flow, training", "measures.flow.train"),
+            Column("test", "measures.flow.test"),
             Column("paper's Train", paper(0)),
             Column("paper's Test", paper(1)),
             Column("paper's FID N(0, I)", paper(2)),
@@ -60,7 +62,8 @@ def table(method, number):
         rows=("method", "weight"),
         sort=lambda run: (run["config"]["weight"], run["config"]["seed"]),
         select=lambda run: run["config"]["method"] == method,
-        note="Squared error summed over pixels, with noise on the code.",
+        note="Squared error summed over pixels, with noise on the code; log p(z) in "
+        "nats per code.",
     )
 
 

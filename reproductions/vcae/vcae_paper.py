@@ -8,7 +8,7 @@ import pathlib
 import keras
 import numpy as np
 
-from echo_keras import latent_flow, metrics, networks, objectives
+from echo_keras import latent_flow, metrics, networks, objectives, plots
 from echo_keras.layers import IAFBlock
 from echo_keras.losses import SquaredError
 from echo_keras.metrics.batching import with_standard_error
@@ -322,6 +322,29 @@ def between_constraints(path, name, form=".2f"):
         return "; ".join(said), None if None in below else all(below)
 
     return verdict
+
+
+def draw_codes(results, names, models, x):
+    """Traversals of codes of each model, and histograms: as Figures 4, 9 and 10 to 12.
+
+    Args:
+        results: What the script draws from.
+        names: From a method to its name in figures.
+        models: Pairs of a configuration and its model.
+        x: Images.
+    """
+    panels = {}
+    for config, model in models:
+        method = config["method"]
+        # Without noise: that the code has peaks is what the figures show.
+        codes = encode(model, x, noisy=False)
+        values = np.quantile(codes, np.linspace(0.025, 0.975, 9), axis=0)
+        shown = list(range(min(codes.shape[1], 6)))
+        path = results.path(f"{method}-traversal.png")
+        plots.latent_traversal(model, codes[len(x) // 2], values, path, shown)
+        panels[names[method]] = codes[:, shown]
+    if panels:
+        plots.code_histograms(panels, results.path("histograms.png"))
 
 
 def features(runs):

@@ -11,6 +11,7 @@ import pathlib
 
 import keras
 import numpy as np
+import vimae_information
 
 from echo_keras import metrics, networks, objectives, training
 from echo_keras.layers import Logistic
@@ -23,7 +24,9 @@ from echo_keras.studies import (
     differ,
     mean,
     mean_and_error,
+    plus_minus,
     published,
+    records,
     spread,
 )
 from echo_keras.studies.measures import FEATURES, feature_network, frechet
@@ -178,6 +181,10 @@ def fid(run):
     return frechet(run, real, {"prior": images})
 
 
+def information(run):
+    return vimae_information.information(run, prior_codes)
+
+
 def parzen(run):
     few = metrics.evenly_spaced(run.dataset.x_test, 2 * PARZEN_IMAGES)
     _, images = generated(run)
@@ -246,7 +253,7 @@ STUDY = Study(
     optimizer=optimizer,
     transform=with_rotations,
     measures={"test_mean": test_mean, "posterior": posterior, "fid": fid}
-    | {"parzen": parzen, "accuracy": accuracy},
+    | {"parzen": parzen, "accuracy": accuracy, "information": information},
     prepare=feature_network,
     described=DESCRIBED,
     choices=CHOICES,
@@ -254,14 +261,22 @@ STUDY = Study(
 )
 
 
-def label(config):
-    """A method, and in what it departs from the defaults."""
-    changed = [
+def changed(config):
+    """In what a method departs from the defaults."""
+    betas = {"beta-h": ["beta_high"], "beta-a": ["beta_low"]}
+    return [
         f"{key.replace('_', ' ')} {config[key]}"
-        for key in OF_VIMAE
+        for key in [*betas.get(config["method"], ()), *OF_VIMAE]
         if key in config and config[key] != STUDY.protocol_of(config).get(key)
     ]
-    return ", ".join([METHODS[config["method"]], *changed])
+
+
+def as_in_paper(config):
+    return not changed(config)
+
+
+def label(config):
+    return ", ".join([METHODS[config["method"]], *changed(config)])
 
 
 def table(name, columns, note, study=STUDY, claims=()):
@@ -274,15 +289,17 @@ def table(name, columns, note, study=STUDY, claims=()):
         [*first, *columns],
         title,
         name,
-        rows=("method", *OF_VIMAE),
+        rows=("method", "beta_low", *OF_VIMAE),
         note=note,
         claims=claims,
     )
 
 
 def of_paper(number, column=None):
-    """Function from runs to the paper's number."""
-    return published(PUBLISHED[f"table{number}"], "dataset", "method", column=column)
+    """Function from runs to the paper's number, which is of its beta and lambda."""
+    numbers = PUBLISHED[f"table{number}"]
+    found = published(numbers, "dataset", "method", column=column)
+    return lambda runs: found(runs) if as_in_paper(runs[0]["config"]) else None
 
 
 def percent(codes, label, runs):
@@ -298,6 +315,17 @@ def percent(codes, label, runs):
     # The mean over labelled sets of a run varies by sd / sqrt(sets) on its own.
     error = [e for e in (over_sets, over_runs) if e is not None]
     return f"{100 * value:.1f}" + (f" ± {100 * max(error):.1f}" if error else "")
+
+
+def with_information(runs):
+    """The runs whose records have entropies: older ones do not."""
+    return [run for run in runs if records.get(run, "measures.information")]
+
+
+def information_of(name):
+    """A column of an entropy or what follows from it, over the runs that have it."""
+    of = plus_minus(f"measures.information.{name}")
+    return lambda runs: of(with_information(runs))
 
 
 def accuracy_table(number, corrupted, note="", claims=()):
@@ -328,14 +356,15 @@ def accuracy_table(number, corrupted, note="", claims=()):
     )
 
 
+def of_method(runs, method):
+    """The runs of a method at the paper's beta and lambda: those that claims are of."""
+    runs = [run for run in runs if run["config"]["method"] == method]
+    return [run for run in runs if as_in_paper(run["config"])]
+
+
 def by_method(runs, path, error=None):
     """Of each method the mean of a number over runs, and its error."""
-    return {
-        method: mean_and_error(
-            [run for run in runs if run["config"]["method"] == method], path, error
-        )
-        for method in METHODS
-    }
+    return {m: mean_and_error(of_method(runs, m), path, error) for m in METHODS}
 
 
 def leads(*columns, codes="sampled"):
@@ -374,9 +403,8 @@ def lowest(path, *methods, sign=1, form=".2f"):
 
 def collapse_of_beta_a(runs):
     """Whether the codes of beta_A-VAE tell little more than chance at noise .4."""
-    of_method = [run for run in runs if run["config"]["method"] == "beta-a"]
     path = ("measures", "accuracy", "sampled", "gaussian 0.4")
-    found = mean_and_error(of_method, path)
+    found = mean_and_error(of_method(runs, "beta-a"), path)
     if found is None:
         return None
     return f"{100 * found[0]:.1f} percent", differ(found, (0.3, 0.0))

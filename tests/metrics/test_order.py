@@ -113,6 +113,9 @@ MEASURES = {
     "squared_error": lambda m, x, y: exact(
         metrics.squared_error(m["vae"], x, noisy=False)
     ),
+    "noise_sensitivity": lambda m, x, y: exact(
+        metrics.noise_sensitivity(m["vae"], x, step=0.5)
+    ),
     "evaluate": lambda m, x, y: (
         of_model(metrics.evaluate(m["vae"], x), "rate", "distortion")
         | {

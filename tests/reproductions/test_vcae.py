@@ -1,6 +1,6 @@
 """The scripts of Variance Constrained Autoencoding."""
 
-import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +10,12 @@ from echo_keras import data
 from echo_keras.studies import Results, parse, records
 from echo_keras.training.schedules import learning_rates
 
-table1, table2, table3, table6, toy, figure8 = (
+table1, table2, table3, table6, toy, figure8, proposition1 = (
     script("vcae", name)
-    for name in ("table1", "table2", "table3", "table6", "toy", "figure8")
+    for name in (
+        *("table1", "table2", "table3", "table6", "toy", "figure8"),
+        "proposition1",
+    )
 )
 vcae_paper = vars(__import__("vcae_paper"))
 TINY = ["--epochs=1", "--train_limit=60", "--batch_size=30", "--filters=2"]
@@ -139,16 +142,76 @@ def test_the_flow_is_fitted_once_and_kept(out, monkeypatch):
     assert vcae_paper["second_stage"](model, digits, iaf, folder) is None
 
 
-def test_figure_8_draws_codes_and_what_the_flow_makes_of_them(tmp_path):
-    # Without the quality of images, which Table 2 measures.
-    study = dataclasses.replace(figure8.STUDY, measures={}, prepare=None)
+def test_table_2_draws_traversals_and_histograms(out):
+    names = [path.name for path in out.glob("*.png")]
+    for ending in ("vcae-traversal.png", "histograms.png"):
+        assert sum(name.endswith(ending) for name in names) == 1
+
+
+def test_figure_8_measures_codes_and_what_the_flow_makes_of_them(tmp_path):
     options = parse(figure8.main.flags(), [*TINY, "--flow_epochs=1"])
     (config, _) = figure8.main.configs(options)
-    runs = study.run([config], tmp_path)
-    figure8.draw(Results(study, [config], runs, tmp_path, options))
-    text = (tmp_path / "figure8.md").read_text()
-    assert text.count("| VCAE") == 2 and text.count("inverse of the flow") == 1
+    runs = figure8.STUDY.run([config], tmp_path)
+    # Of nothing generated, so that no classifier is trained.
+    assert not (tmp_path / "features").exists()
+    found = runs[0]["measures"]
+    assert found["clouds"]["codes"]["mmd"] != found["clouds"]["inverse"]["mmd"]
+    assert f"{found['flow']['test']:.2f} |" in figure8.TABLE.render(runs)
+    figure8.draw(Results(figure8.STUDY, [config], runs, tmp_path, options))
     assert list(tmp_path.glob("*-figure8.png"))
+
+
+def test_the_inverse_of_a_flow_is_nearer_to_the_normal_law_or_not():
+    def run(before, after):
+        clouds = {
+            name: {"mmd": mmd, "mmd_se": 0.01}
+            for name, mmd in (("codes", before), ("inverse", after))
+        }
+        return {"config": {"method": "vcae"}, "measures": {"clouds": clouds}}
+
+    assert figure8.nearer([run(0.2, 0.1)]) == ("MMD VCAE 0.2000 to 0.1000", True)
+    assert figure8.nearer([run(0.2, 0.1), run(0.1, 0.2)])[1] is False
+    assert figure8.nearer([run(0.2, 0.1), run(0.11, 0.1)])[1] is None
+
+
+# Proposition 1
+
+
+def test_noise_on_the_code_costs_what_eq_5_says(tmp_path):
+    arguments = ["--epochs=2", "--train_limit=300", "--noises=0.05"]
+    proposition1.main(["proposition1", f"--out_dir={tmp_path}", *arguments])
+    (run,) = records.read(tmp_path)
+    found = {
+        part["config"]["added"]: part["of_eq5"]
+        for part in proposition1.by_variance(run)
+    }
+    assert list(found) == proposition1.ADDED
+    # Networks that have hardly learned are nearly linear within so little noise.
+    assert found[0.01] == pytest.approx(1, abs=0.1)
+    share = proposition1.share([run])
+    assert 1 / 8 < share < 1
+    text = (tmp_path / "proposition1.md").read_text()
+    assert "over Eq. 5, at variance 0.0001" in text and text.count("| 0.05 |") >= 6
+
+
+def test_claims_of_proposition_1():
+    def run(noise, jacobian, seed, curvature=0.0):
+        config = {"noise": noise, "seed": seed}
+        slopes = {"jacobian": jacobian, "curvature": curvature}
+        added = {f"{v:g}": {"error": v * 5.0} for v in proposition1.ADDED}
+        measures = {"jacobian": slopes, "added": {"by_variance": added}}
+        return {"config": config, "measures": measures}
+
+    runs = [run(n, j + s / 10, s) for n, j in ((0.01, 9), (0.2, 4.9)) for s in (0, 1)]
+    assert proposition1.smooths(runs) == ("9.1 at 0.01, 5.0 at 0.2", True)
+    assert proposition1.smooths(runs[:1]) is None
+    parts = [part for one in runs[2:] for part in proposition1.by_variance(one)]
+    here, agrees = proposition1.eq5(parts)
+    assert agrees is True and here.endswith("1.010 and 1.010 trained at 0.2")
+    parts += [part for one in runs[:2] for part in proposition1.by_variance(one)]
+    assert proposition1.eq5(parts)[1] is False
+    (first, *_) = proposition1.by_variance(run(0.2, 6.0, 0, curvature=1.0))
+    assert first["of_bent"] == pytest.approx(1.0)
 
 
 def record(method, weight, error, variance, seed=0):
@@ -217,6 +280,14 @@ def test_the_toy_trains_on_the_mixture(tmp_path):
     assert len(list(tmp_path.glob("*.png"))) == 3
 
 
+def test_filters_are_of_images_alone():
+    image, *_ = configs(toy, "--dataset=mnist", "--filters=8")
+    assert image["filters"] == 8
+    assert "filters" not in configs(toy)[0]
+    with pytest.raises(ValueError, match="filters must be left alone"):
+        configs(toy, "--filters=8")
+
+
 def test_the_mixture_heeds_the_train_limit():
     config, *_ = configs(toy, "--examples=50", "--train_limit=20")
     assert len(toy.STUDY.load(config).x_train) == 20
@@ -246,6 +317,21 @@ def test_table_3_has_the_best_run_and_table_10_all():
     assert best.count("| TC-VCAE |") == 1
     assert "| TC-VCAE | 0 | 10.0 | 3538.5 | 0.50 | 0.93 |" in every
     assert "| TC-VCAE | 1 | 20.0 | 3578.9 | 0.70 | 0.69 |" in every
+
+
+def test_table_3_draws_the_codes_of_the_best_runs(monkeypatch, tmp_path):
+    runs = [shapes("tc-vcae", 0, 0.5), shapes("tc-vcae", 1, 0.7)]
+    drawn = []
+    monkeypatch.setattr(
+        table3, "draw_codes", lambda results, names, models, x: drawn.extend(models)
+    )
+    monkeypatch.setattr(
+        type(table3.STUDY), "models", lambda study, out, configs: configs
+    )
+    images = SimpleNamespace(sample=lambda n, random: None, images=lambda rows: None)
+    results = SimpleNamespace(runs=runs, out=tmp_path, dataset=images)
+    table3.draw(results)
+    assert [config["seed"] for config in drawn] == [1]
 
 
 @pytest.mark.parametrize("method", ["tc-vcae", "tc-cwae", "factorvae"])

@@ -6,16 +6,18 @@ import pathlib
 import keras
 import numpy as np
 import pytest
+from scipy import stats
 from tools import script
 
-from echo_keras import data, metrics
+from echo_keras import data, metrics, objectives
 from echo_keras.layers import DeterministicBottleneck, Logistic
-from echo_keras.studies import records
+from echo_keras.studies import parse, records
 from echo_keras.studies.study import Run
 
 RESULTS = pathlib.Path(__file__).parents[2] / "reproductions" / "results"
 tables = {n: script("vimae", f"table{n}") for n in range(1, 6)}
-figure1 = script("vimae", "figure1")
+figure1, frontier = script("vimae", "figure1"), script("vimae", "frontier")
+import vimae_information  # noqa: E402
 import vimae_paper  # noqa: E402 (the scripts' folder is on the path now)
 
 tensorflow_only = pytest.mark.skipif(
@@ -135,6 +137,94 @@ def test_a_tiny_run_has_all_measures(tmp_path, monkeypatch):
     assert found["accuracy"]["sampled"] == found["accuracy"]["mean"]
     assert np.isfinite(found["parzen"]["log_likelihood_parzen"])
     assert found["posterior"]["mmd"] > 0
+    said = found["information"]
+    assert said["information"] == said["entropy"] - said["conditional"]
+    assert said["capacity"] == said["prior"] - said["conditional"]
+
+
+# Entropies
+
+
+@pytest.mark.parametrize("method", ["vae", "vimae-l"])
+def test_the_priors_entropy_is_that_of_its_codes(method):
+    chosen = config(method=method) | {"latent_dim": 2}
+    h, error = metrics.differential_entropy(vimae_paper.prior_codes(chosen, 4000))
+    assert vimae_information.prior_entropy(chosen) == pytest.approx(h, abs=4 * error)
+
+
+def test_the_entropy_of_a_channel_of_fixed_noise():
+    encoder, decoder = networks()
+    model = objectives.wae(encoder, decoder, 3, noise_variance=0.1)
+    x = np.random.RandomState(0).normal(size=(40, 8)).astype("float32")
+    found, error = vimae_information.conditional_entropy(model, x, images=40)
+    exact = 1.5 * np.log(2 * np.pi * np.e * 0.1)
+    # Of 99 degrees: without its correction it would be off by .03, 3 errors.
+    assert found == pytest.approx(exact, abs=4 * error) and error < 0.03
+
+
+def test_the_entropy_that_noise_on_the_input_leaves_in_a_linear_code():
+    inputs = keras.Sequential([keras.Input((400,)), keras.layers.Identity()])
+    model = objectives.vim(
+        inputs, lambda n: keras.layers.Dense(400), 2, input_noise=0.02
+    )
+    weights = model.get_layer("bottleneck").heads[0].get_weights()[0]
+    x = np.random.RandomState(0).normal(size=(40, 400)).astype("float32")
+    found, error = vimae_information.conditional_entropy(model, x, images=40)
+    # Of a normal law cut at two deviations, which are the bound.
+    variance = 0.01**2 * stats.truncnorm(-2, 2).var()
+    covariance = variance * weights.T.astype("float64") @ weights
+    exact = 0.5 * np.linalg.slogdet(2 * np.pi * np.e * covariance)[1]
+    assert found == pytest.approx(exact, abs=4 * error) and error < 0.03
+
+
+def test_entropies_are_of_the_records_that_have_them():
+    runs = [{"measures": {"information": {"entropy": h}}} for h in (2.0, 3.0)]
+    runs.append({"measures": {}})
+    assert vimae_paper.information_of("entropy")(runs) == "2.50 ± 0.71"
+    assert vimae_paper.information_of("entropy")(runs[2:]) is None
+
+
+# Other betas and lambdas than the paper's
+
+
+def test_the_frontier_shares_the_papers_runs():
+    options = parse(frontier.main.flags(), ["--dataset=mnist"])
+    found = {
+        (frontier.kind(c), frontier.value(c)): frontier.STUDY.run_name(c)
+        for c in frontier.main.configs(options)
+    }
+    names = {method: vimae_paper.STUDY.run_name(paper(method)) for method in TABLES_OF}
+    assert {found["VAE, beta", beta] for beta in (0.2, 1.0, 10.0)} == {
+        names[method] for method in ("beta-a", "vae", "beta-h")
+    }
+    assert found["VIMAE-n, lambda", 10.0] == names["vimae-n"]
+    assert found["VAE, beta", 3.0] == "mnist-beta-a-beta_low3-seed0"
+    assert len(found) == len(frontier.BETAS) + len(frontier.LAMBDAS)
+
+
+TABLES_OF = ("vae", "beta-h", "beta-a", "vimae-n")
+
+
+def paper(method):
+    (found,) = vimae_paper.STUDY.configs("mnist", method=[method])
+    return found
+
+
+def test_the_best_beta_is_compared_with_the_best_lambda():
+    def record(distance, method, **changes):
+        fid = {"prior": distance, "prior_se": 0.5}
+        return {"config": paper(method) | changes, "measures": {"fid": fid}}
+
+    runs = [record(9.0, "vae"), record(20.0, "beta-a"), record(30.0, "vimae-n")]
+    path = "measures.fid.prior"
+    here, agrees = frontier.below(path)(runs)
+    assert (here, agrees) == ("VAE, beta 1: 9.0, VIMAE-n, lambda 10: 30.0", False)
+    runs.append(record(6.0, "vimae-n", weight=100.0))
+    here, agrees = frontier.below(path)(runs)
+    assert agrees is True and here.endswith("lambda 100: 6.0")
+    # The paper's claims are of its own lambda.
+    assert vimae_paper.by_method(runs, path)["vimae-n"][0] == 30.0
+    assert vimae_paper.label(runs[-1]["config"]) == "VIMAE-n, weight 100.0"
 
 
 def test_figure1_has_dense_networks():
