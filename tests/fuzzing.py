@@ -405,6 +405,7 @@ MODULES = (
     *("layers", "losses", "networks", "objectives", "model", "metrics", "training"),
     *("metrics.novelty", "metrics.disentanglement", "metrics.classification"),
     *("data", "codec", "latent_flow", "probe", "plots", "studies", "data.factors"),
+    "data.blocks",
     "reports",
     "interop.tfp",
 )
