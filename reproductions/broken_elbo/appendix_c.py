@@ -29,7 +29,9 @@ ERRORS = 3.0  # standard errors by which an estimate of a gap may be below 0
 def build(config, dataset):
     shape, hidden = dataset.x_train.shape[1:], [config["units"]] * 2
     make = getattr(objectives, "vae" if config["channel"] == "gaussian" else "echo")
-    more = {} if config["channel"] == "gaussian" else {"d_max": config["batch_size"] - 1}
+    more = (
+        {} if config["channel"] == "gaussian" else {"d_max": config["batch_size"] - 1}
+    )
     return make(
         networks.dense_encoder(shape, hidden),
         networks.dense_decoder(LATENT_DIM, shape, hidden),
@@ -195,7 +197,7 @@ CLAIMS = [
 NOTE = (
     "Nats per test image, means over seeds. H - D from the exact log-probability of "
     "the test images, where H is known; sd over seeds beside R. E and G from images "
-    "that the model draws, their log-densities importance-weighted; \"G, q = p*\" with "
+    'that the model draws, their log-densities importance-weighted; "G, q = p*" with '
     "the data's own law for q(x): it exceeds G by how far generated images are from "
     "the data, KL[p_d || p*]. U and S with the model's density for q(x): U - S = "
     "H - D. Training -ELBO - H, whose target is 0 (Eq. 16 puts S of n images at "

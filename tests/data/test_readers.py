@@ -109,7 +109,9 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("name", [n for n, entry in data.DATASETS.items() if entry.embedded is None])
+@pytest.mark.parametrize(
+    "name", [n for n, entry in data.DATASETS.items() if entry.embedded is None]
+)
 def test_missing_files_are_named(tmp_path, name):
     (tmp_path / "cifar.npz").touch()
     with pytest.raises(
