@@ -50,10 +50,11 @@ class Window(GatedConv2D):
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
-        if self.code_dim is not None:  # without a bias: the convolution has one
-            self.code_kernel = self.add_weight(
-                shape=(self.code_dim, self.filters), name="code_kernel"
+        if self.code_dim is not None:  # a convolution saves no weights but its own
+            self.of_code = keras.layers.Dense(
+                self.filters, use_bias=False, dtype=self.dtype_policy, name="of_code"
             )
+            self.of_code.build((None, self.code_dim))
 
     def call(self, x: Tensor, code: Tensor | None = None) -> Tensor:
         after = [
@@ -65,7 +66,7 @@ class Window(GatedConv2D):
         x = keras.layers.Conv2D.call(self, ops.pad(x, [(0, 0), *pads, (0, 0)]))
         x = x[:, :height, :width]
         if code is not None:
-            x = x + ops.matmul(code, self.code_kernel)[:, None, None]
+            x = x + self.of_code(code)[:, None, None]
         return self.gate(x)
 
     def compute_output_shape(self, input_shape):

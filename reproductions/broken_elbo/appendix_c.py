@@ -28,10 +28,9 @@ ERRORS = 3.0  # standard errors by which an estimate of a gap may be below 0
 
 def build(config, dataset):
     shape, hidden = dataset.x_train.shape[1:], [config["units"]] * 2
-    make = getattr(objectives, "vae" if config["channel"] == "gaussian" else "echo")
-    more = (
-        {} if config["channel"] == "gaussian" else {"d_max": config["batch_size"] - 1}
-    )
+    make, more = objectives.vae, {}
+    if config["channel"] == "echo":
+        make, more = objectives.echo, {"d_max": config["batch_size"] - 1}
     return make(
         networks.dense_encoder(shape, hidden),
         networks.dense_decoder(LATENT_DIM, shape, hidden),
@@ -48,7 +47,7 @@ def log_density(run, x):
 
 
 def representational(run):
-    """R - (H - D) and H - D of the same test images: paired, so that little is noise."""
+    """H - D and what R has beyond it, of the same test images: little is noise."""
     x = run.dataset.x_test
     known = log_density(run, x)
     if known is None:

@@ -110,7 +110,7 @@ FILES = {
 
 
 @pytest.mark.parametrize(
-    "name", [n for n, entry in data.DATASETS.items() if entry.embedded is None]
+    "name", [n for n, e in data.DATASETS.items() if not e.embedded]
 )
 def test_missing_files_are_named(tmp_path, name):
     (tmp_path / "cifar.npz").touch()
