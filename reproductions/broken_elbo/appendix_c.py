@@ -257,6 +257,9 @@ def draw(results):
             middle = [values[betas == beta].mean() for beta in each]
             one.plot(each, middle, lw=1, color=line.get_color())
         one.set(xscale="log", title=f"{results.configs[0]['dataset']}, {channel}")
+    # E falls far below the others at a low beta, where these could not be told apart.
+    rest = [get(run, path) for run in runs for path in (R, LOWER, G)]
+    axes[0].set_ylim(bottom=min(0.0, *(v for v in rest if v is not None)) - 5.0)
     figure.savefig(results.path("appendix_c.png"), dpi=120)
 
 

@@ -20,6 +20,7 @@ SCRIPTS = [
     ("bib_ae", "objectives", "bib_ae_objectives"),
     ("bib_ae", "supervised", "bib_ae_supervised"),
     ("broken_elbo", "figure3", "broken_elbo"),
+    ("broken_elbo", "appendix_c", "broken_elbo_appendix_c"),
     ("vcae", "table1", "vcae_table1"),
     ("vcae", "table2", "vcae_table2"),
     ("vcae", "table3", "vcae_table3"),
