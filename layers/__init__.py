@@ -34,6 +34,7 @@ from .scaled_dense import ScaledDense
 from .shuffled_codes import ShuffledCodes
 from .spectral_normalization import SpectralNormalization
 from .standardize import Standardize
+from .target_distortion import TargetDistortion
 from .total_correlation_penalty import TotalCorrelationPenalty
 from .vamp_prior import PseudoInputs, VampPrior
 from .variance_penalty import VariancePenalty
@@ -84,6 +85,7 @@ __all__ = [
     "SpectralNormalization",
     "StandardNormal",
     "Standardize",
+    "TargetDistortion",
     "TargetRate",
     "TargetRateL1",
     "TotalCorrelationPenalty",

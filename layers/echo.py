@@ -300,6 +300,18 @@ class EchoSample(EchoBank):
         return ops.exp(z) if self.multiplicative else z
 
     @symbolic
+    def noise_scale(self, inputs: Tensors) -> Tensor:
+        """S(x), what the noise is multiplied with, in float32.
+
+        Its diagonal s(x), (batch, dims), or a triangular S, (batch, dims, dims). See
+        `echo_keras.metrics.conditional_total_correlation`.
+        """
+        _, *scale = self._bounded(inputs)
+        if self.scale == "triangular":
+            return triangular_scale(*scale, self.r)
+        return ops.exp(*scale)
+
+    @symbolic
     def rate(self, inputs: Tensors) -> Tensor:
         """Pointwise information -sum_j log s_j(x) in nats, shape (batch,).
 

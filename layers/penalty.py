@@ -74,12 +74,16 @@ class Penalty(MethodCalls, LossTerm):
     ) -> Tensor:
         if method is not None:
             return self.call_method(method, inputs)
+        self.check_no_mask(mask)
+        return self.add_terms(inputs)
+
+    def check_no_mask(self, mask: Tensors | None) -> None:
+        """Raises a ValueError if the inputs have one."""
         if first_mask(mask) is not None:
             raise ValueError(
                 f"The inputs of {type(self).__name__} must have no mask: it compares "
                 f"whole codes. Received: inputs with a mask"
             )
-        return self.add_terms(inputs)
 
     def add_terms(self, inputs: Tensors) -> Tensor:
         """Adds the penalty to the loss; returns what the layer's call returns."""

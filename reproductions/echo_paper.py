@@ -14,7 +14,7 @@ from echo_keras.layers import (
     PseudoInputs,
     VampPrior,
 )
-from echo_keras.layers.echo import SAMPLINGS
+from echo_keras.layers.echo import SAMPLINGS, SCALES
 from echo_keras.layers.echo_bottleneck import PARAMETRIZATIONS
 from echo_keras.studies import Study
 
@@ -33,12 +33,16 @@ METHODS = {
 PUBLISHED_OTHERWISE = ("vae-vamp", "iaf-vamp", "iaf-mmd")
 # The Echo channel's arguments that are flags of the scripts, with their defaults.
 ECHO = {"parametrization": "scaled", "sampling": "cyclic", "d_max": None}
+ECHO |= {"scale": "diagonal", "multiplicative": False}
 ECHO_DESCRIBED = {
     "parametrization": "Of Echo's f and s; see echo_keras.layers.EchoBottleneck.",
     "sampling": "How a batch provides Echo's echoes; see echo_keras.layers.EchoSample.",
     "d_max": "Echoes that are summed. Default: batch size - 1, the paper's choice.",
+    "scale": "Form of Echo's S(x), which App. C leaves to the future if not diagonal.",
+    "multiplicative": "Echo's z is exp(f + S e) (footnote 1).",
 }
 ECHO_CHOICES = {"parametrization": list(PARAMETRIZATIONS), "sampling": list(SAMPLINGS)}
+ECHO_CHOICES["scale"] = list(SCALES)
 LATENT_DIM = 32
 PSEUDO_INPUTS = 750
 PUBLISHED = json.loads(
@@ -87,13 +91,17 @@ def echo_arguments(config):
     """Those of `objectives.echo` that ECHO makes flags of."""
     # The paper's choice of d_max, so that the batch provides all echoes.
     d_max = config["d_max"] or config["batch_size"] - 1
-    return {**{key: config[key] for key in ECHO}, "d_max": d_max}
+    return {**{key: config[key] for key in ECHO if key in config}, "d_max": d_max}
 
 
 def of_echo(config):
-    """The configuration, without ECHO's keys if the method is another."""
-    echo = config["method"] == "echo"
-    return {key: value for key, value in config.items() if echo or key not in ECHO}
+    """The configuration, without ECHO's keys if the method is another.
+
+    Nor with what App. C and footnote 1 only mention, where it is not asked for.
+    """
+    unused = [key for key in ("scale", "multiplicative") if config[key] == ECHO[key]]
+    unused = unused if config["method"] == "echo" else ECHO
+    return {key: value for key, value in config.items() if key not in unused}
 
 
 def configure(config):
@@ -112,6 +120,9 @@ def label(config):
         text += f" ({kind.replace('_', ' ')})"
     if config.get("sampling", ECHO["sampling"]) != ECHO["sampling"]:
         text += f" ({config['sampling'].replace('_', ' ')})"
+    if config.get("scale", ECHO["scale"]) != ECHO["scale"]:
+        text += f" ({config['scale']} S)"
+    text += " (multiplicative)" * config.get("multiplicative", False)
     published = config.get("variant") == "published_code"
     return text + " (published code)" * published
 

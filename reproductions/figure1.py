@@ -17,10 +17,11 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from echo_keras import plots
 from echo_keras.layers import EchoSample
-from echo_keras.studies import Command, Option, markdown, start
+from echo_keras.studies import Claim, Command, Option, markdown, start
 
 SCALE = 0.5
 D_MAX = 99
+LEVEL = 0.01  # of the test that tells noise from output
 
 
 def source(n, seed):
@@ -48,7 +49,7 @@ def draws(n, seed):
 
 def report(noise, others):
     """Whether a classifier of neighbours can tell noise from independent outputs."""
-    body = []
+    body, chances = [], {}
     for name, (e, _) in noise.items():
         points = np.concatenate([e, others[name][1]])
         labels = np.repeat([0, 1], len(e))
@@ -56,14 +57,24 @@ def report(noise, others):
         neighbours = KNeighborsClassifier(15).fit(points[train], labels[train])
         right = neighbours.predict(points[~train]) == labels[~train]
         chance = stats.binomtest(int(right.sum()), len(right)).pvalue
+        chances[name] = float(chance)
         body.append([name, f"{right.mean():.3f}", f"{chance:.2g}"])
+    apart = {name: chance < LEVEL for name, chance in chances.items()}
+    claim = Claim(
+        "Echo noise has the law of the output, Gaussian noise has not (Fig. 1)",
+        lambda _: (
+            ", ".join(f"{name} p = {chance:.2g}" for name, chance in chances.items()),
+            apart == {"Gaussian": True, "Echo": False},
+        ),
+    )
     return (
         f"# Figure 1: noise and output at s = {SCALE}\n\n"
         f"{markdown(['Noise', 'classification accuracy', 'p-value'], body)}\n\n"
         f"Share of {len(right)} points, half of them noise and half output, that a "
         "classifier of 15 neighbours assigns rightly, and the two-sided p-value for "
         "one half, which is what one distribution would give.\n\n"
-        f"Echo's rate is -2 log s = {-2 * math.log(SCALE):.4f} nats.\n"
+        f"Echo's rate is -2 log s = {-2 * math.log(SCALE):.4f} nats.\n\n"
+        f"- {claim.line([])}\n"
     )
 
 

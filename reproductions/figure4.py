@@ -21,14 +21,15 @@ from echo_keras.data import factors
 from echo_keras.studies import Command, Option, records, start
 
 
-def best_echo(out):
-    """The model of the highest MIG, and its run's name."""
+def best_echo(out, setting=None):
+    """The model of the highest MIG, of (beta, gamma) or all, and its run's name."""
     configs = [
         run["config"]
         for run in sorted(
             records.read(out), key=lambda run: -run["measures"]["scores"]["mig"]
         )
         if (run["config"]["method"], run["config"]["dataset"]) == ("echo", "dsprites")
+        and setting in (None, (run["config"]["beta"], run["config"]["gamma"]))
     ]
     for config, model in table2.STUDY.models(out, configs):
         return model, table2.STUDY.run_name(config)
@@ -41,7 +42,8 @@ def best_echo(out):
 def draw(options):
     out = pathlib.Path(options.out_dir)
     if options.model is None:
-        model, name = best_echo(out)
+        (setting,) = table2.pairs([options.setting]) if options.setting else [None]
+        model, name = best_echo(out, setting)
     elif not pathlib.Path(options.model).is_file():
         raise SystemExit(f"--model must be a .keras file. Received: {options.model}")
     else:
@@ -61,6 +63,7 @@ main = Command(
     draw,
     [
         Option("model", None, "A saved model, .keras.", str),
+        Option("setting", None, "A pair beta:gamma. Default: that of most MIG.", str),
         Option("images", "dsprites", "What it encodes.", str, factors.names()),
         Option("drawn", 100_000, "Images over which means are taken.", least=1),
         Option("seed", 0, "Seed of the images drawn.", least=0),

@@ -195,6 +195,8 @@ VALID = {
     "distortion": 3.0,
     "entropy": 5.0,
     "samples": CODES,
+    "noise": CODES,
+    "scales": uniform(5, 2) + 0.1,
     "novel": uniform(9),
     "known": uniform(9),
     "learning_rate": 1e-3,
@@ -373,6 +375,7 @@ LEFT_OUT = {
     *("Dataset", "Entry", "Files", "Raw", "Draw", "Claim", "Column", "Command", "Run"),
     *("FactorStudy", "Study", "Results", "Script", "Table", "Option", "RunsFailed"),
     *("every_number", "write_numbers", "markdown", "mean", "spread", "start", "scores"),
+    "sampled_scores",
     *(
         "published",
         "points",
@@ -516,6 +519,10 @@ CALLED = {
     "Permutation": (lambda: layers.Permutation(), CODES),
     "MMDPenalty": (lambda: layers.MMDPenalty(), CODES),
     "VariancePenalty": (lambda: layers.VariancePenalty(), CODES),
+    "TargetDistortion": (
+        lambda: layers.TargetDistortion(3.0, losses.SquaredError()),
+        [CODES, CODES],
+    ),
     "TotalCorrelationPenalty": (
         lambda: layers.TotalCorrelationPenalty(1.0, layers.dense_discriminator((4,))),
         CODES,

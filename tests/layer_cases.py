@@ -40,6 +40,7 @@ from echo_keras.layers import (
     SpectralNormalization,
     Standardize,
     StandardNormal,
+    TargetDistortion,
     TargetRate,
     TotalCorrelationPenalty,
     VampPrior,
@@ -47,6 +48,7 @@ from echo_keras.layers import (
     VectorQuantizer,
     dense_discriminator,
 )
+from echo_keras.losses import SquaredError
 
 ROWS, PSEUDO = 5, 3
 B = None  # the batch, whose size is not known
@@ -173,6 +175,10 @@ CASES = {
     ),
     "StandardNormal": (lambda s: StandardNormal(seed=s), (B, 2, 3)),
     "Standardize": (lambda s: Standardize(), (B, 4)),
+    "TargetDistortion": (
+        lambda s: TargetDistortion(3.0, SquaredError()),
+        *((B, 3), (B, 3)),
+    ),
     "TotalCorrelationPenalty": (
         lambda s: TotalCorrelationPenalty(2.0, dense_discriminator((4,)), seed=s),
         (B, 3),

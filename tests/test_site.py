@@ -108,6 +108,7 @@ def test_a_papers_page_shows_tables_claims_and_figures(docs):
     readme = "../../reproductions/README.md"
     section = expand(f"[Fixing a Broken ELBO]({readme}#f)", "papers/broken_elbo")
     assert "(broken_elbo.md#figure-2-of-fixing-a-broken-elbo-the-toy-model)" in section
+    assert "`broken_elbo/figure2.py`" in section and ".py)" not in section
     with pytest.raises(ValueError, match="must have a section 'No such'"):
         expand(f"[No such]({readme}#no-such)", "papers/echo")
 

@@ -94,8 +94,9 @@ def section(heading: str) -> str:
     found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
     if found is None:
         raise ValueError(f"reproductions/README.md must have a section {heading!r}")
-    # A table stands below, under its own heading; so do figures.
-    return re.sub(r"\[([^]]+)\]\((results/[^)]+)\)", _link, found[1])
+    # A table stands below, under its own heading; so do figures. Scripts have no page.
+    text = re.sub(r"\[[^]]+\]\((?:\.\./)?([\w/]+\.py)\)", r"`\1`", found[1])
+    return re.sub(r"\[([^]]+)\]\((results/[^)]+)\)", _link, text)
 
 
 def _link(found: re.Match) -> str:

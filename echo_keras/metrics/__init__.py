@@ -43,6 +43,7 @@ from .fronts import (
 )
 from .information import (
     aggregate_posterior,
+    conditional_total_correlation,
     generative_information,
     information_bounds,
     total_correlation,
@@ -69,6 +70,7 @@ __all__ = [
     "classifier_features",
     "combined_score",
     "common_interval",
+    "conditional_total_correlation",
     "convex_front",
     "corrupt",
     "dci",

@@ -98,6 +98,68 @@ def total_correlation(samples: np.ndarray, variant: str | None = None) -> float:
     return max(0.0, float(-log_det if variant == "paper" else -0.5 * log_det))
 
 
+def conditional_total_correlation(noise: np.ndarray, scales: np.ndarray) -> float:
+    r"""TC(Z|X) to second order, of a channel z = f(x) + S(x) e that scales its noise.
+
+    `TC(Z|X) = mean over x of 1/2 log prod_j [S C S^T]_jj / |S C S^T|`
+
+    where C is the covariance of the noise e, which is the same for every x. A diagonal
+    S changes no correlation, so that TC(Z|X) is the total correlation of e; and Echo
+    noise has the law of z, hence `TC(Z|X) = TC(Z)`. For any other S they differ by
+
+    `TC(Z) - TC(Z|X) = sum_j I(X; Z_j) - I(X; Z)`,
+
+    what the dimensions tell one by one beyond what they tell together.
+
+    Args:
+        noise: Array (n, d), n > d: draws of e. For an `EchoSample`, `sample(n)`.
+        scales: Array (m, d), the diagonals of S(x) of m examples, or (m, d, d), as
+            `EchoSample.noise_scale` returns them. None may be singular.
+
+    Returns:
+        Float >= 0, in nats; infinity if one dimension of the noise is a linear function
+        of others.
+
+    Raises:
+        ValueError: the noise is none that `total_correlation` measures, or the shape of
+            scales is another, or one is singular.
+
+    Example:
+
+    >>> e = np.random.default_rng(0).normal(size=(10_000, 2))  # independent
+    >>> diagonal, mixing = np.ones((1, 2)), np.array([[[0.8, 0.0], [0.48, 0.64]]])
+    >>> round(conditional_total_correlation(e, diagonal), 2)
+    0.0
+    >>> round(conditional_total_correlation(e, mixing), 2)  # -1/2 log(1 - .6^2)
+    0.22
+
+    References:
+        Echo paper, App. C.
+    """
+    of_noise = total_correlation(noise)
+    e = np.asarray(noise, "float64")
+    scales = arguments.array("scales", scales, "(m, d) or (m, d, d)").astype("float64")
+    d = e.shape[1]
+    if e.ndim != 2 or scales.shape[1:] not in ((d,), (d, d)) or not len(scales):
+        raise ValueError(
+            "scales must be of shape (m, d) or (m, d, d), m >= 1, for noise of shape "
+            f"(n, d). Received: shapes {scales.shape} and {e.shape}"
+        )
+    # In units of the noise's deviations, so that C is its correlation matrix.
+    unit = e.std(axis=0)
+    correlation = np.corrcoef(e, rowvar=False).reshape(d, d)
+    if scales.ndim == 2:
+        variances, log_det = scales**2, np.log(np.abs(scales)).sum(axis=1)
+    else:
+        mixed = scales * unit / unit[:, None]
+        variances = np.einsum("mij,jk,mik->mi", mixed, correlation, mixed)
+        log_det = np.linalg.slogdet(scales).logabsdet  # units cancel
+    if not np.isfinite(log_det).all():
+        raise ValueError("scales must not be singular. Received: a determinant of 0")
+    added = 0.5 * np.log(variances).sum(axis=1) - log_det
+    return max(0.0, float(of_noise + added.mean()))
+
+
 def generative_information(
     model: keras.Model,
     n: int,

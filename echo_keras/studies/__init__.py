@@ -5,7 +5,7 @@ from .claim import Claim, all_of, compare, differ, mean_and_error
 from .curve import CurvePoint, RateDistortionCurve
 from .curve_study import rate_distortion_curve
 from .evaluation import evaluated
-from .factor_study import FactorStudy, scores
+from .factor_study import FactorStudy, sampled_scores, scores
 from .numbers import every_number, write_numbers
 from .runners import RunsFailed, run_all
 from .script import Command, Option, Results, Script, parse, start
@@ -54,6 +54,7 @@ __all__ = [
     "records",
     "run_all",
     "runners",
+    "sampled_scores",
     "scores",
     "spread",
     "start",

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 import numpy as np
 
 from echo_keras import metrics
@@ -53,6 +54,28 @@ def scores(run: Run) -> dict[str, Any]:
     if used is not None:
         found |= {"factor_vae_used": factor_vae(used), "used": int(used.sum())}
     return found
+
+
+def sampled_scores(run: Run) -> dict[str, float]:
+    """`factor_vae` and `mig` of codes with their noise, as the Echo paper's code has.
+
+    Echoes come from the bank: from a batch whose images share a factor, a dimension
+    that encodes it would have noise without variance.
+    """
+    seed, points = run.config["seed"], run.config["points"]
+    votes = run.config["votes"]
+    encoder = metrics.representation(run.model, noisy=True, seed=seed)
+    return {
+        "factor_vae": disentanglement.factor_vae_score(
+            encoder,
+            run.dataset,
+            votes=votes,
+            test_votes=max(1, votes // 2),
+            points=points,
+            seed=seed,
+        ),
+        "mig": disentanglement.mig(encoder, run.dataset, points=points, seed=seed),
+    }
 
 
 def used_dimensions(run: Run) -> np.ndarray | None:
@@ -140,6 +163,14 @@ class FactorStudy(Study):
             "x": dataset.batches(config["batch_size"], steps, config["seed"]),
             "epochs": config["steps"] // steps,
         }
+
+    def watch(self, config: Config, dataset: Any, model: keras.Model) -> dict[str, Any]:
+        """The MIG of the code's mean, for a curve over `measure_every` epochs."""
+        encoder, points = metrics.representation(model), config["points"]
+        found = disentanglement.mig(
+            encoder, dataset, points=points, seed=config["seed"]
+        )
+        return {"mig": found}
 
     def test(self, run: Run) -> dict[str, Any]:
         size = run.config["batch_size"]

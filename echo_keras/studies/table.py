@@ -253,7 +253,7 @@ class Table:
     claims: Sequence[Claim] = ()
 
     def sections(self, runs: Runs) -> list[list[Runs]]:
-        """Runs by section, and in each by row."""
+        """Runs by section, and in each by row; of a data set the longest runs first."""
         runs = [run for run in runs if self.select is None or self.select(run)]
         if self.split is not None:
             runs = [part for run in runs for part in self.split(run)]
@@ -265,7 +265,15 @@ class Table:
             rows = records.group(section, self.rows)
             order = self.sort or self.study.order
             found.append(sorted(rows, key=lambda row: order(row[0])))
-        return found
+        names = [section[0][0]["config"].get("dataset") for section in found]
+        place = {name: names.index(name) for name in names}
+        return sorted(
+            found,
+            key=lambda section: (
+                place[section[0][0]["config"].get("dataset")],
+                -(self.study.share_of_updates(section[0][0]) or 0.0),
+            ),
+        )
 
     def render(self, runs: Runs) -> str:
         """The table in Markdown.

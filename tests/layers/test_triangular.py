@@ -380,6 +380,22 @@ def test_closed_forms(kind):
         assert abs(gap) > 0.1
 
 
+@pytest.mark.parametrize("scale", ["diagonal", "triangular"])
+def test_the_rate_is_of_the_scale_of_the_noise(scale):
+    rng = np.random.default_rng(0)
+    f, log_s, lower = (np.float32(rng.normal(size=(4, 3))) for _ in range(3))
+    inputs = [f, log_s] + [lower] * (scale == "triangular")
+    channel = EchoSample(d_max=9, scale=scale)
+    channel(inputs, training=True)
+    s = array(channel.noise_scale(inputs))
+    log_det = np.log(s).sum(1) if scale == "diagonal" else np.linalg.slogdet(s)[1]
+    np.testing.assert_allclose(array(channel.rate(inputs)), -log_det, rtol=1e-5)
+    # And the mean of z is f + S mu of one mu for all.
+    mu = array(channel.mean(inputs)) - array(channel.code(f))
+    mu = mu / s if scale == "diagonal" else np.linalg.solve(s, mu[..., None])[..., 0]
+    np.testing.assert_allclose(mu, np.tile(mu[:1], (4, 1)), rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", GAUSSIAN)
 def test_samples_have_the_closed_forms(kind):
     calls, rows = 40, 2000

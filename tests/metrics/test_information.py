@@ -7,6 +7,7 @@ import pytest
 from echo_keras.layers.marginals import Logistic
 from echo_keras.metrics import (
     aggregate_posterior,
+    conditional_total_correlation,
     entropy_bound,
     information_bounds,
     total_correlation,
@@ -50,6 +51,28 @@ def test_scales_and_means_do_not_matter():
     expected = total_correlation(z)
     moved = z * [1e-12, -1.0, 1e9] + [0.0, 3.0, -1e9]
     np.testing.assert_allclose(total_correlation(moved), expected, rtol=1e-6)
+
+
+def test_the_total_correlation_given_x_is_that_of_scaled_noise():
+    covariance = np.array([[2.0, 1.0, 0.3], [1.0, 5.0, -1.0], [0.3, -1.0, 0.5]])
+    noise, random = exactly(200, covariance), np.random.RandomState(1)
+    matrices = random.normal(size=(7, 3, 3))
+    expected = np.mean([total_correlation(noise @ s.T) for s in matrices])
+    found = conditional_total_correlation(noise, matrices)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    # A diagonal S changes no correlation, App. C: TC(Z|X) is TC of the noise.
+    diagonals = random.normal(size=(7, 3))
+    for scales in (diagonals, diagonals[:, None] * np.eye(3)):
+        found = conditional_total_correlation(noise, scales)
+        np.testing.assert_allclose(found, total_correlation(noise), rtol=1e-9)
+
+
+@pytest.mark.parametrize("scales", [np.ones((2, 4)), np.ones((2, 3, 4)), np.ones(3)])
+def test_scales_of_other_shapes_are_refused(scales):
+    with pytest.raises(ValueError, match=r"scales must be of shape \(m, d\)"):
+        conditional_total_correlation(exactly(50, np.eye(3)), scales)
+    with pytest.raises(ValueError, match="scales must not be singular"):
+        conditional_total_correlation(exactly(50, np.eye(3)), np.ones((2, 3, 3)))
 
 
 def test_all_axes_but_the_first_are_dimensions():

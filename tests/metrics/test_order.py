@@ -98,6 +98,9 @@ MEASURES = {
     "total_correlation": lambda m, x, y: exact(
         {"tc": metrics.total_correlation(codes(x))}
     ),
+    "conditional_total_correlation": lambda m, x, y: exact(
+        {"tc": metrics.conditional_total_correlation(codes(x), 1 + np.square(codes(x)))}
+    ),
     "differential_entropy": lambda m, x, y: exact(
         {"h": metrics.differential_entropy(codes(x))[0]}
     ),

@@ -1,5 +1,6 @@
 """The Echo paper's scripts."""
 
+import contextlib
 import json
 import math
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 import traceback
+import types
 
 import echo_paper
 import figure1
@@ -25,7 +27,7 @@ import table2
 import table3
 from echo_paper import METHODS, STUDY
 
-from echo_keras import data
+from echo_keras import data, plots
 from echo_keras.studies import parse, records
 
 TINY = ["--epochs=2", "--train_limit=100", "--batch_size=50"]
@@ -361,6 +363,38 @@ def test_figure_4_draws_the_echo_model_of_the_highest_mig_that_is_left(monkeypat
     monkeypatch.setattr(type(table2.STUDY), "models", models)
     model, name = figure4.best_echo(None)
     assert model == "model" and "steps30" in name
+    seen = []
+    monkeypatch.setattr(
+        type(table2.STUDY), "models", lambda self, out, configs: seen.extend(configs)
+    )
+    setting = runs[0]["config"]["beta"], runs[0]["config"]["gamma"]
+    with contextlib.suppress(TypeError):  # there are no models to go through
+        figure4.best_echo(None, setting)
+    assert len(seen) == 3
+    with contextlib.suppress(TypeError):
+        figure4.best_echo(None, (0.0, 1.0))
+    assert len(seen) == 3
+
+
+def test_the_curve_of_table_2_is_over_thousands_of_steps(monkeypatch, tmp_path):
+    def run(seed, *migs):
+        (config,) = table2.STUDY.configs(
+            ["dsprites"], method=["echo"], seed=seed, steps=9000
+        )[:1]
+        history = [{} if mig is None else {"measured": {"mig": mig}} for mig in migs]
+        return {"config": config, "history": history}
+
+    runs = [run(0, None, None, 0.1, None, None, 0.2), run(1), run(2, None, None, 0.3)]
+    seen = {}
+    monkeypatch.setattr(
+        plots, "scatter", lambda groups, *axes: seen.update(groups, axes=axes)
+    )
+    results = types.SimpleNamespace(runs=runs, path=lambda name: tmp_path / name)
+    table2.draw(results)
+    assert seen.pop("axes")[0] == "thousands of steps"
+    (label,) = seen
+    assert label == "Echo, independent, beta 1, gamma 0"
+    assert seen[label] == [(3.0, 0.1), (6.0, 0.2), (3.0, 0.3)]
 
 
 def test_gaussian_noise_in_figure_1_has_the_power_of_echo_noise():

@@ -13,6 +13,7 @@ from echo_keras.studies.outcome import reference
 SCRIPTS = [
     ("", "table1", "echo_paper"),
     ("", "multi_rate", "multi_rate"),
+    ("", "invariant", "invariant"),
     ("", "table2", "table2"),
     ("", "table3", "echo_paper/table3"),
     ("bib_ae", "compression", "bib_ae_compression"),

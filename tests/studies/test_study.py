@@ -477,6 +477,37 @@ def test_scores_of_factors_follow_votes_and_points(monkeypatch):
     ]
 
 
+def test_noisy_codes_and_the_curve_of_training_have_scores_too(monkeypatch):
+    given = []
+
+    def score(name, value):
+        def of(encoder, dataset, **sizes):
+            given.append((encoder, name, sizes))
+            return value
+
+        return of
+
+    for name, value in (("factor_vae_score", 0.25), ("mig", 0.75)):
+        monkeypatch.setattr(metrics.disentanglement, name, score(name, value))
+    monkeypatch.setattr(
+        metrics, "representation", lambda model, noisy=False, seed=0: (noisy, seed)
+    )
+    study = FactorStudy("factors", None, {}, measure_every=3)
+    (config,) = study.configs("dsprites", seed=3, votes=200, points=40)
+    run = Run(study, config, None, None, None, None)
+    found = factor_study.sampled_scores(run)
+    assert found == {"factor_vae": 0.25, "mig": 0.75}
+    sizes = {"points": 40, "seed": 3}
+    votes = {"votes": 200, "test_votes": 100}
+    assert given == [
+        ((True, 3), "factor_vae_score", {**votes, **sizes}),
+        ((True, 3), "mig", sizes),
+    ]
+    given.clear()
+    assert study.watch(config, None, None) == {"mig": 0.75}
+    assert given == [((False, 0), "mig", sizes)]
+
+
 def test_a_dimension_is_used_above_the_least_rate_of_its_channel(monkeypatch):
     # An Echo dimension at its lowest rate is as idle as a Gaussian one at 0 nats.
     monkeypatch.setattr(factor_study, "test_images", lambda run: None)
