@@ -87,7 +87,7 @@ def draw(n: int, seed: int = 0) -> np.ndarray:
     Example:
 
     >>> x = draw(1000, seed=1)
-    >>> x.shape, abs(-log_prob(x).mean() - entropy()) < 0.5
+    >>> x.shape, bool(abs(-log_prob(x).mean() - entropy()) < 0.5)
     ((1000, 8, 8, 1), True)
     """
     n = arguments.integer("n", n)
