@@ -196,12 +196,13 @@ CLAIMS = [
 NOTE = (
     "Nats per test image, means over seeds. H - D from the exact log-probability of "
     "the test images, where H is known; sd over seeds beside R. E and G from images "
-    'that the model draws, their log-densities importance-weighted; "G, q = p*" with '
-    "the data's own law for q(x): it exceeds G by how far generated images are from "
-    "the data, KL[p_d || p*]. U and S with the model's density for q(x): U - S = "
-    "H - D. Training -ELBO - H, whose target is 0 (Eq. 16 puts S of n images at "
-    "H - log n, -log q of them at H): below 0 the model knows its training images "
-    "better than their law does."
+    "that the model draws. Both columns of G are upper bounds: the first, with the "
+    "model's own density for q(x), is too high where the codes that weigh it are too "
+    'few, at high rates; "G, q = p*", with the law of the data, by how far generated '
+    "images are from the data, KL[p_d || p*]. U and S with the model's density: "
+    "U - S = H - D. Training -ELBO - H, of which 0 is the target (Eq. 16 puts S of n "
+    "images at H - log n, and so -log q of them at H): below 0 the model knows its "
+    "training images better than their law does."
 )
 TABLE = Table(
     STUDY,
