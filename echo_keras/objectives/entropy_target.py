@@ -40,6 +40,7 @@ class EntropyTargetModel(RateDistortionModel):
 
     Example:
 
+    >>> import numpy as np
     >>> from echo_keras import losses, objectives
     >>> plain = objectives.vae(encoder, decoder, 2)
     >>> model = EntropyTargetModel(plain.inputs, plain.outputs, entropy=10.0)
