@@ -32,7 +32,8 @@ def activations(model, images, codes):
     bottleneck = model.get_layer("bottleneck")
     # As the channel gives them: means and variances of dimensions differ there.
     inputs = bottleneck.encode(features)
-    drawn = [np.asarray(bottleneck.channel(inputs)) for _ in range(codes)]
+    # Codes may be of half precision, in which means of thousands of them are wrong.
+    drawn = [np.float32(bottleneck.channel(inputs)) for _ in range(codes)]
     rates = np.mean(bottleneck.rate_by_dimension(features), axis=0)
     return np.concatenate(drawn), rates
 

@@ -90,12 +90,12 @@ def test_numbers_stand_beside_the_papers(report):
 
 
 def test_what_a_line_repeats_is_left_out(report):
-    listed = [Item("Table 1", "a.py", report), Item("Table 2", "a.py", why="no data")]
+    listed = [Item("Table 1", "a.py", report), Item("Table 2", "a.py", why="p(x|z)")]
     rows = items.table(listed).splitlines()
     assert rows[2].startswith("| Table 1 | [a.py](a.py) | [mnist]")
     assert rows[3].startswith("|  |  |  | C is last")
     assert rows[4].startswith("|  |  | [digits]")
-    assert rows[5] == "| Table 2 | [a.py](a.py) |  |  | no data |  |"
+    assert rows[5] == "| Table 2 | [a.py](a.py) |  |  | p(x\\|z) |  |"
 
 
 def test_the_readme_has_every_item(repository):
