@@ -16,7 +16,11 @@ class Gated:
     """
 
     def call(self, inputs: Tensor) -> Tensor:
-        a, b = ops.split(super().call(inputs), 2, axis=self.channel_axis)
+        return self.gate(super().call(inputs))
+
+    def gate(self, x: Tensor) -> Tensor:
+        """The first half of the channels, gated by the second."""
+        a, b = ops.split(x, 2, axis=self.channel_axis)
         return a * ops.sigmoid(b)
 
     @property

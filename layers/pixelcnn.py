@@ -21,6 +21,8 @@ from .pixelcnn_sampling import (
 from .typing import Shape, Tensor, Tensors
 
 SIZES = 3  # of the feature maps, each half as large as the one before
+CONDITIONING = ("image", "layers")
+SHORTCUTS = ("distinct", "repeated")
 
 
 # Each layer has its twin in NumPy as `at`, for some pixels of a row.
@@ -30,6 +32,7 @@ class Window(GatedConv2D):
     """Gated convolution whose window begins at an offset from the pixel it is for.
 
     Zeros stand beyond the border; the output has the input's size over the strides.
+    With a code, its projection is added to every pixel before the gate.
     """
 
     at = window_at
@@ -39,19 +42,32 @@ class Window(GatedConv2D):
         filters: int,
         kernel_size: tuple[int, int],
         offset: tuple[int, int] = (-1, -1),
+        code_dim: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(filters, kernel_size, padding="valid", **kwargs)
-        self.offset = offset
+        self.offset, self.code_dim = offset, code_dim
 
-    def call(self, x: Tensor) -> Tensor:
+    def build(self, input_shape: Shape) -> None:
+        super().build(input_shape)
+        if self.code_dim is not None:  # a convolution saves no weights but its own
+            self.of_code = keras.layers.Dense(
+                self.filters, use_bias=False, dtype=self.dtype_policy, name="of_code"
+            )
+            self.of_code.build((None, self.code_dim))
+
+    def call(self, x: Tensor, code: Tensor | None = None) -> Tensor:
         after = [
             max(0, size - 1 + offset)
             for size, offset in zip(self.kernel_size, self.offset, strict=True)
         ]
         pads = [(-offset, end) for offset, end in zip(self.offset, after, strict=True)]
         _, height, width, _ = self.compute_output_shape(x.shape)
-        return super().call(ops.pad(x, [(0, 0), *pads, (0, 0)]))[:, :height, :width]
+        x = keras.layers.Conv2D.call(self, ops.pad(x, [(0, 0), *pads, (0, 0)]))
+        x = x[:, :height, :width]
+        if code is not None:
+            x = x + self.of_code(code)[:, None, None]
+        return self.gate(x)
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape
@@ -92,11 +108,26 @@ class PixelCNN(Seeded):
     The network is that of PixelCNN++ with gated layers: two stacks of shifted
     convolutions, one that sees the rows above and one that sees the pixels to the left
     too, at three sizes. There are six blocks (28 x 28, 14 x 14, 7 x 7 and back), each
-    of `layers_per_block` residual layers, with shortcuts between maps of one size.
+    of `layers_per_block` residual layers. Those on the way back also see, through a
+    gated dense layer, maps of their size from the way there: the k-th of a block, the
+    map after the k-th layer from the end; at 7 x 7, the map before it, since there the
+    last layer's map is their own input. All gates are linear, `a sigmoid(b)`.
 
-    z passes a gated dense layer with one output per pixel, which stands beside the
-    image as a second channel. Windows see both alike: the first pixel's logit depends
-    on neither.
+    Unlike PixelCNN++ it has two residual layers at each size on the way back, as the
+    paper says, not one more at the two larger ones: two maps of each of these sizes
+    have no shortcut, there the first convolution's and the one that was made coarser.
+    It has no weight normalization, and so no initialization by data; no dropout; finer
+    maps come from 2 x 2 kernels that do not overlap, in both stacks; and no channel of
+    ones marks the border.
+
+    z reaches the network in one of two ways:
+
+    - `conditioning="image"` (App. F.2): through a gated dense layer with one output per
+      pixel, which stands beside the image as a second channel. Windows see both alike:
+      the first pixel's logit depends on neither.
+    - `conditioning="layers"` (PixelCNN++, its h): a linear map of z is added in every
+      residual layer, before the gate of its second convolution, the same at each pixel.
+      Every logit depends on all of z.
 
     The logits of an image are those of each pixel given the image's own pixels before
     it, which is what a likelihood needs and no reconstruction: that is `sample(z)`.
@@ -108,6 +139,10 @@ class PixelCNN(Seeded):
         features: Int >= 1, channels of all feature maps.
         layers_per_block: Int >= 1, residual layers in each of the six blocks.
         seed: Int or None, for `sample`.
+        conditioning: "image" or "layers", how z reaches the network.
+        shortcuts: "distinct", as above; or "repeated", where those at 7 x 7 begin with
+            the map that the layer has already. Files of models that were saved without
+            this argument have and keep "repeated".
 
     Inputs:
         `[x, z]`, images (batch, height, width, 1) in [0, 1], height and width
@@ -136,11 +171,15 @@ class PixelCNN(Seeded):
         features: int = 64,
         layers_per_block: int = 2,
         seed: int | None = None,
+        conditioning: str = "image",
+        shortcuts: str = "distinct",
         **kwargs: Any,
     ) -> None:
         super().__init__(seed=seed, **kwargs)
         self.features = arguments.integer("features", features)
         self.layers_per_block = arguments.integer("layers_per_block", layers_per_block)
+        self.conditioning = arguments.choice("conditioning", conditioning, CONDITIONING)
+        self.shortcuts = arguments.choice("shortcuts", shortcuts, SHORTCUTS)
 
     def build(self, input_shape: Shape) -> None:
         shapes = shape_list(input_shape)
@@ -155,7 +194,9 @@ class PixelCNN(Seeded):
                 f"(batch, d). Received: input_shape={input_shape}"
             )
         self.image_shape, self.conditional = image[1:], bool(code)
-        if code:
+        self.code_dim = code[1] if code and self.conditioning == "layers" else None
+        self.beside = bool(code) and self.code_dim is None  # z as a channel
+        if self.beside:
             pixels = self.image_shape[0] * self.image_shape[1]
             self.condition = self._layer(GatedDense, pixels, name="condition")
             self.condition.build(code)
@@ -171,7 +212,7 @@ class PixelCNN(Seeded):
             by_row = above or all(source.by_row for source in inputs)
             return Map(layer, inputs, layer.compute_output_shape(shape)[1:], by_row)
 
-        self.source = Map(None, (), (*self.image_shape[:2], 1 + bool(code)), False)
+        self.source = Map(None, (), (*self.image_shape[:2], 1 + self.beside), False)
         self.logits = self._network(self.source, add)
 
     def _layer(self, kind, *arguments, **named):
@@ -186,7 +227,8 @@ class PixelCNN(Seeded):
             h = run(Window, x, filters=n, **streams[stream])
             if shortcuts:
                 h = h + run(Pointwise, *shortcuts, units=n)
-            return x + run(Window, h, filters=n, **streams[stream])
+            code = {"code_dim": self.code_dim}
+            return x + run(Window, h, filters=n, **code, **streams[stream])
 
         # The two rows above; the row above and the pixel to the left.
         rows = run(Window, x, filters=n, kernel_size=(2, 3), offset=(-2, -1))
@@ -200,9 +242,11 @@ class PixelCNN(Seeded):
                     for x, stream in zip((rows, pixels), streams, strict=True)
                 )
             for _ in range(self.layers_per_block):
+                before = rows, pixels
                 rows = residual(0, rows)
                 pixels = residual(1, pixels, rows)
-                kept.append((rows, pixels))
+                own = size == SIZES - 1 and self.shortcuts == "distinct"
+                kept.append(before if own else (rows, pixels))
         for size in reversed(range(SIZES)):
             if size < SIZES - 1:
                 rows, pixels = (run(Finer, x, filters=n) for x in (rows, pixels))
@@ -215,13 +259,15 @@ class PixelCNN(Seeded):
     def call(self, inputs: Tensors) -> Tensor:
         x, z = inputs if self.conditional else (inputs, None)
         x = 2.0 * ops.cast(x, self.compute_dtype) - 1.0
-        if self.conditional:
+        if self.beside:
             beside = ops.reshape(self.condition(z), (-1, *self.image_shape))
             x = ops.concatenate([x, beside], axis=-1)
         parts = iter(self.parts)
 
         def run(kind, *inputs, **arguments):
             joined = ops.concatenate(inputs, axis=-1) if len(inputs) > 1 else inputs[0]
+            if arguments.get("code_dim") is not None:
+                return next(parts)(joined, z)
             return next(parts)(joined)
 
         return ops.cast(self._network(x, run), "float32")
@@ -259,17 +305,24 @@ class PixelCNN(Seeded):
             )
         n = len(z) if n is None else arguments.integer("n", n)
         condition = None
-        if self.conditional:
+        if self.beside:
             condition = ops.convert_to_numpy(self.condition(ops.convert_to_tensor(z)))
             condition = condition.reshape(n, *self.image_shape[:2])
+        code = None if self.code_dim is None else ops.convert_to_numpy(z)
         generator = np.random.RandomState(
             ops.convert_to_numpy(self.seed_generator.next())
         )
-        return draw_images(self.source, self.logits, n, condition, generator)
+        return draw_images(self.source, self.logits, n, condition, code, generator)
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "features": self.features,
             "layers_per_block": self.layers_per_block,
+            "conditioning": self.conditioning,
+            "shortcuts": self.shortcuts,
         }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "PixelCNN":
+        return super().from_config({"shortcuts": "repeated", **config})

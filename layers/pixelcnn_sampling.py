@@ -109,13 +109,17 @@ class Map:
         visit(self)
         return found
 
-    def start(self, n: int) -> None:
-        """Empty values for n images."""
+    def start(self, n: int, code: np.ndarray | None = None) -> None:
+        """Empty values for n images, whose codes are (n, d) where layers see them."""
         size = self.height + MARGIN, self.width + MARGIN + 1
         self.values = np.zeros((n, *size, self.channels), "float32")
         if self.layer is not None:
             self.arrays = [ops.convert_to_numpy(w) for w in self.layer.weights]
             self.arrays = [w.astype("float32") for w in self.arrays]
+            if getattr(self.layer, "code_dim", None) is not None:
+                # The same at each pixel: a bias of each image's own.
+                kernel, bias, of_code = self.arrays
+                self.arrays = [kernel, bias + (code @ of_code)[:, None]]
 
     def fill(self, row: int, columns: np.ndarray) -> None:
         """Computes the values at some pixels of a row, whose inputs are known."""
@@ -132,6 +136,7 @@ def draw_images(
     logits: Map,
     n: int,
     condition: np.ndarray | None,
+    code: np.ndarray | None,
     generator: np.random.RandomState,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws n images pixel by pixel.
@@ -141,6 +146,7 @@ def draw_images(
         logits: The last map, of one channel.
         n: Int, the number of images.
         condition: Array (n, height, width) or None, the second channel of the source.
+        code: Array (n, d) or None, what residual layers see.
         generator: Where the pixels come from.
 
     Returns:
@@ -148,7 +154,7 @@ def draw_images(
     """
     nodes = logits.ancestors()
     for node in nodes:
-        node.start(n)
+        node.start(n, code)
     height, width = source.height, source.width
     if condition is not None:
         source.values[:, MARGIN:, MARGIN : MARGIN + width, 1] = condition

@@ -190,6 +190,8 @@ PAPERS = {
         Item("App. E, the source", "../tests/reproductions/test_broken_elbo_figure2.py",
              why="half a nat about its class: met at sigma .0997, H = 3.0184"),
         Item("Figure 2", "broken_elbo/figure2.py", "broken_elbo_figure2/figure2.md"),
+        Item("App. C", "broken_elbo/appendix_c.py",
+             "broken_elbo_appendix_c/appendix_c.md"),
         Item("Figures 3 to 6", "broken_elbo/figure3.py", "broken_elbo/figure3.md"),
         Item("Figures 7 to 9", "broken_elbo/figure3.py",
              why="Omniglot: not run"),

@@ -401,7 +401,14 @@ LEFT_OUT = {
         "cell",
     ),
     *("write_json", "NormalizedAdam", "StopOnNaN", "NegativeLogProb", "find_layers"),
-    *("inception_features", "discrete_channels", "law", "RateDistortionModel", "names"),
+    *(
+        "inception_features",
+        "discrete_channels",
+        "law",
+        "RateDistortionModel",
+        "EntropyTargetModel",
+        "names",
+    ),
     *("Penalty", "Marginal", "Flow", "Channel", "BetaRule", "Distortion", "AnyLayer"),
     *("Audit", "Finding", "push_to_hub"),
     *("made", "RunFolderError", "UnwritableFolderError", "CurvePoint"),
@@ -420,6 +427,7 @@ MODULES = (
     *("layers", "losses", "networks", "objectives", "model", "metrics", "training"),
     *("metrics.novelty", "metrics.disentanglement", "metrics.classification"),
     *("data", "codec", "latent_flow", "probe", "plots", "studies", "data.factors"),
+    "data.blocks",
     "reports",
     "interop.tfp",
 )

@@ -163,6 +163,11 @@ CASES = {
     "MaskedDense": (lambda s: MaskedDense([1, 2, 3], [0, 2], strict=True), (B, 3)),
     "Permutation": (lambda s: Permutation("random"), (B, 6)),
     "PixelCNN": (lambda s: PixelCNN(2, 1, seed=s), (B, 4, 4, 1), (B, 3)),
+    "PixelCNN, code in layers": (
+        lambda s: PixelCNN(2, 1, seed=s, conditioning="layers"),
+        (B, 4, 4, 1),
+        (B, 3),
+    ),
     "PriorSamples": (lambda s: PriorSamples(2, seed=s), (B, 3, 3)),
     "PseudoInputs": (lambda s: PseudoInputs(PSEUDO, low=-1.0), (B, 2, 2)),
     "QuantizedBottleneck": (

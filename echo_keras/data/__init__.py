@@ -1,6 +1,6 @@
 """Image data sets as the papers treat them, and data sets with known factors."""
 
-from . import dsprites, factors, shapes3d
+from . import blocks, dsprites, factors, shapes3d
 from .checks import check_images
 from .dataset import Dataset
 from .entry import Entry, Files, Raw
@@ -15,6 +15,7 @@ __all__ = [
     "Entry",
     "Files",
     "Raw",
+    "blocks",
     "check_images",
     "dsprites",
     "factors",

@@ -43,6 +43,7 @@ def load(
     | name | training / validation / test | pixels by default |
     | --- | --- | --- |
     | `digits` | 1,297 / - / 500 | Bernoulli samples, fixed for good |
+    | `blocks` | 10,000 / - / 10,000 | binary as drawn, 8x8 |
     | `binary_mnist` | 50,000 / 10,000 / 10,000 | binary as published |
     | `mnist`, `fashion_mnist` | 50,000 / 10,000 / 10,000 | grey |
     | `omniglot` | as its source splits it | grey |
@@ -57,11 +58,11 @@ def load(
     the other 20 for test. What else belongs to a data set stands in its entry of
     `data.DATASETS`, to which a program may add its own.
 
-    `digits` is embedded in scikit-learn and never looks at `data_dir`. The others are
-    read from `data_dir` where it is given: first `<name>.npz` (keys `x_train`,
-    `x_test`, for `binary_mnist` also `x_valid`, and optional `y_train`, `y_test`, or
-    for `celeba` `x_valid`), then the authors' own files, in `data_dir/<name>` and then
-    in `data_dir`:
+    `digits` is embedded in scikit-learn, `blocks` drawn from a law that is known (see
+    `data.blocks`); neither looks at `data_dir`. The others are read from `data_dir`
+    where it is given: first `<name>.npz` (keys `x_train`, `x_test`, for `binary_mnist`
+    also `x_valid`, and optional `y_train`, `y_test`, or for `celeba` `x_valid`), then
+    the authors' own files, in `data_dir/<name>` and then in `data_dir`:
 
     - `mnist`, `fashion_mnist`: MNIST's idx files, gzipped or not,
     - `binary_mnist`: `binarized_mnist_{train,valid,test}.amat`,
@@ -91,7 +92,7 @@ def load(
             8 GB, and no more than `limit` of them are decoded; its validation and
             test images always come whole, 1 GB each.
         seed: integer in [0, 2^32 - 1] of the Bernoulli samples drawn here. It has
-            no effect on `digits`, which is the same data set for everybody, and
+            no effect on `digits` and `blocks`, which are the same for everybody, and
             on `binary_mnist`.
 
     Returns:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from . import blocks
 from .celeba import LIST, faces, read_celeba
 from .downloads import KerasDataset, KerasFiles, TensorFlowDataset
 from .entry import Entry, Files, Raw
@@ -15,7 +16,7 @@ from .readers import (
     read_idx_files,
 )
 
-_DIGITS_SEED = 1797
+_DIGITS_SEED, _BLOCKS_SEED = 1797, 1711
 
 
 def _digits() -> Raw:
@@ -32,6 +33,11 @@ def _digits() -> Raw:
         y_train=digits.target[train],
         y_test=digits.target[test],
     )
+
+
+def _blocks() -> Raw:
+    x = blocks.draw(20_000, seed=_BLOCKS_SEED)
+    return Raw(x[:10_000], x[10_000:], "drawn from its law")
 
 
 _IDX = Files(("train-images-idx3-ubyte", "t10k-images-idx3-ubyte"), read_idx_files)
@@ -73,6 +79,15 @@ DATASETS: dict[str, Entry] = {
         embedded=_digits,
         binarize="static",
         seed=_DIGITS_SEED,
+    ),
+    "blocks": Entry(
+        "four independent blocks of 4x4 pixels, of which the entropy is known",
+        embedded=_blocks,
+        shape=(8, 8, 1),
+        binary=True,
+        binarize="static",
+        counts=(10_000, 10_000),
+        fingerprint="a3ad82719449386253338ad66e0696b2a7ee39ce676088295b5714007acf3b81",
     ),
     "binary_mnist": Entry(
         "MNIST as binarised by Larochelle and Murray",

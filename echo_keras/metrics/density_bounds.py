@@ -58,7 +58,8 @@ def expected_divergence(entropy: float, examples: int) -> float:
 
     The law of a finite sample lies `KL[p^(x) || p*(x)]` from that of the data. A
     density that comes closer to the sample than the truth does has learned its
-    accidents: the value is a target for S against overfitting.
+    accidents: the value is a target for S against overfitting, with which
+    `objectives.EntropyTargetModel` trains.
 
     Args:
         entropy: H >= 0 of the data, nats per example.

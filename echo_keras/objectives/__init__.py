@@ -53,10 +53,12 @@ References:
 
 from .adversarial import IMAGES, aae, bib_ae, gan, vae_gan
 from .compression import generative_compression, shannon_ae
+from .entropy_target import EntropyTargetModel
 from .matching import PRIORS, UNIT_LOGISTIC, vcae, vim, wae
 from .rate import echo, info_vae, information_bottleneck, vae
 
 __all__ = [
+    "EntropyTargetModel",
     "IMAGES",
     "PRIORS",
     "UNIT_LOGISTIC",

@@ -32,6 +32,7 @@ import numpy as np
 from echo_keras import data, layers, metrics, networks, objectives, training
 from echo_keras.layers.echo_bottleneck import PARAMETRIZATIONS
 from echo_keras.layers.echo_noise import max_scale
+from echo_keras.layers.pixelcnn import CONDITIONING, SHORTCUTS
 from echo_keras.model import RateDistortionModel
 from echo_keras.studies import Study, mean
 from echo_keras.studies.records import get
@@ -49,6 +50,7 @@ FAMILIES = [*TWELVE, "e-", "e+", "+"]
 FLOWS = ["conditional", "fixed"]
 DATASETS = [name for name, of in data.DATASETS.items() if of.shape == (28, 28, 1)]
 OURS = {"parametrization": "scaled", "binarize": "static", "generated": 0}
+PIXELCNN = {"conditioning": "image", "shortcuts": "distinct"}  # arguments of the layer
 POINT = ("test.bank.rate", "test.bank.distortion")
 
 
@@ -76,6 +78,11 @@ def configure(config):
         unused.append("flow")
     if decoder != "PixelCNN++":
         unused.append("features")
+    for key, usual in PIXELCNN.items():
+        if decoder != "PixelCNN++" or config[key] == usual:
+            unused.append(key)
+    if encoder == "none":
+        unused.append("conditioning")
     if marginal != "VampPrior":
         unused.append("pseudo_inputs")
     if data.DATASETS[config["dataset"]].binary:
@@ -94,10 +101,14 @@ def build(config, dataset):
     marginal like any other, under which the rate remains an upper bound.
     """
     encoder, decoder, marginal = parts(config)
+
+    def pixelcnn(_=None):
+        how = {key: config[key] for key in PIXELCNN if key in config}
+        return layers.PixelCNN(config["features"], name="decoder", **how)
+
     if encoder == "none":
         inputs = keras.Input(dataset.x_train.shape[1:])
-        decoder = layers.PixelCNN(config["features"], name="decoder")
-        return RateDistortionModel(inputs, decoder(inputs))
+        return RateDistortionModel(inputs, pixelcnn()(inputs))
     if "target" in config:
         beta = layers.TargetRateL1(config["target"])
     elif config["annealing"]:
@@ -109,7 +120,7 @@ def build(config, dataset):
         networks.conv_encoder(gated=True),
         functools.partial(networks.conv_decoder, gated=True)
         if decoder == "deconvolutions"
-        else lambda _: layers.PixelCNN(config["features"], name="decoder"),
+        else pixelcnn,
         LATENT_DIM,
         beta,
     )
@@ -185,7 +196,9 @@ def generative(run):
 STUDY = FamilyStudy(
     "broken_elbo",
     build,
-    {"schedule": "paper", "features": 64, "pseudo_inputs": 500, "annealing": 0} | OURS,
+    {"schedule": "paper", "features": 64, "pseudo_inputs": 500, "annealing": 0}
+    | OURS
+    | PIXELCNN,
     quick={"digits": {"epochs": 20, "learning_rate": 1e-3, "features": 16}},
     vary={"family": FAMILIES, "flow": FLOWS}
     | {"beta": [0.1, 0.15, 0.5, 0.9, 1.0, 1.1, 2.0, 10.0], "target": [None]},
@@ -196,7 +209,7 @@ STUDY = FamilyStudy(
         "mean_image": mean_image,
         "generative": generative,
     },
-    unstated=["batch_size", "pseudo_inputs", *OURS],
+    unstated=["batch_size", "pseudo_inputs", *OURS, *PIXELCNN],
     described={
         "flow": "Of conditional, which sees the image, and fixed; or all.",
         "features": "Channels of PixelCNN++.",
@@ -205,9 +218,12 @@ STUDY = FamilyStudy(
         "parametrization": "Of Echo; see echo_keras.layers.EchoBottleneck.",
         "target": "Rates to aim at, in nats, instead of betas.",
         "binarize": "How grey pixels are made binary.",
+        "conditioning": "How the code reaches PixelCNN++; see echo_keras.layers.",
+        "shortcuts": "Of PixelCNN++; repeated in models of earlier versions.",
         "generated": "Images drawn from each model for E and G (App. C); 0 for none.",
     },
     choices={"parametrization": list(PARAMETRIZATIONS)}
+    | {"conditioning": CONDITIONING, "shortcuts": SHORTCUTS}
     | {"binarize": ["static", "dynamic", "threshold"]},
 )
 
@@ -260,6 +276,8 @@ def label(config):
     named = [text.format(config[k]) for k, text in ends.items() if k in config]
     annealed = ", annealed" if config.get("annealing") else ""
     flow = ", fixed flow" if config.get("flow") == "fixed" else ""
+    if config.get("conditioning") == "layers":
+        flow += ", code in layers"
     if config.get("parametrization", "scaled") != "scaled":
-        flow = f", {config['parametrization'].replace('_', ' ')}"
+        flow += f", {config['parametrization'].replace('_', ' ')}"
     return config["family"] + flow + (named[0] if named else ", alone") + annealed

@@ -109,7 +109,9 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("name", [n for n in data.names() if n != "digits"])
+@pytest.mark.parametrize(
+    "name", [n for n, e in data.DATASETS.items() if not e.embedded]
+)
 def test_missing_files_are_named(tmp_path, name):
     (tmp_path / "cifar.npz").touch()
     with pytest.raises(

@@ -9,6 +9,7 @@ from tools import array, gradients
 
 from echo_keras import losses
 from echo_keras.layers import PixelCNN
+from echo_keras.layers.pixelcnn import Pointwise, Window
 
 # What the sums and the reach of windows are does not depend on the backend.
 core = pytest.mark.core
@@ -51,12 +52,13 @@ def derivatives(decoder, size, seed):
 
 
 @core
-def test_a_logit_depends_on_earlier_pixels_alone_and_on_the_code():
+@pytest.mark.parametrize("conditioning", ["image", "layers"])
+def test_a_logit_depends_on_earlier_pixels_alone_and_on_the_code(conditioning):
     # For every pixel. Zero is exactly zero: no path leads there.
     size = 8
-    of_x, of_z = derivatives(wild(), size, seed=0)
+    of_x, of_z = derivatives(wild(conditioning=conditioning), size, seed=0)
     assert (of_x[np.triu_indices(size * size)] == 0).all()
-    assert of_z[0] == 0 and (of_z[1:] > 0).all()
+    assert (of_z[0] == 0) == (conditioning == "image") and (of_z[1:] > 0).all()
     for i, j in itertools.product(range(size), range(size)):
         pixel = size * i + j
         if j:
@@ -75,9 +77,16 @@ def test_all_rows_but_the_one_above_are_in_sight_as_a_whole():
 
 
 @core
-@pytest.mark.parametrize("conditional, size, layers", [(True, 8, 1), (False, 12, 2)])
-def test_samples_are_drawn_from_the_logits_of_one_pass(conditional, size, layers):
-    decoder = wild(conditional, size, layers_per_block=layers)
+@pytest.mark.parametrize(
+    "conditional, size, layers, conditioning",
+    [(True, 8, 1, "image"), (False, 12, 2, "image"), (True, 8, 2, "layers")],
+)
+def test_samples_are_drawn_from_the_logits_of_one_pass(
+    conditional, size, layers, conditioning
+):
+    decoder = wild(
+        conditional, size, layers_per_block=layers, conditioning=conditioning
+    )
     z = codes(4)
     x, logits = decoder.draw(z) if conditional else decoder.draw(n=4)
     assert x.shape == (4, size, size, 1) and set(np.unique(x)) == {0.0, 1.0}
@@ -104,16 +113,25 @@ def test_samples_have_the_probabilities_of_the_model():
     assert ((counts - n * p) ** 2 / (n * p)).sum() < 37.7
 
 
-def test_the_likelihood_sums_to_one():
-    # All 2^16 images of 4 x 4 pixels.
-    decoder = wild(conditional=False, size=4, features=2)
+@pytest.mark.parametrize("conditional", [False, True])
+def test_the_likelihood_sums_to_one(conditional):
+    # All 2^16 images of 4 x 4 pixels, of one code.
+    decoder = wild(conditional, size=4, features=2, conditioning="layers")
     bits = (np.arange(2**16)[:, None] >> np.arange(16)) & 1
     x = bits.reshape(-1, 4, 4, 1).astype("float32")
     loss = losses.Bernoulli()
+    z = codes(1).repeat(2**12, axis=0)
     log_p = np.concatenate(
-        [-array(loss.call(part, decoder(part))) for part in np.split(x, 16)]
+        [
+            -array(loss.call(part, decoder([part, z] if conditional else part)))
+            for part in np.split(x, 16)
+        ]
     )
     assert np.exp(log_p.astype("float64")).sum() == pytest.approx(1, abs=1e-4)
+
+
+def weights(decoder):
+    return sum(int(np.prod(w.shape)) for w in decoder.trainable_weights)
 
 
 def test_parameters():
@@ -131,8 +149,40 @@ def test_parameters():
     between = 2 * (conv(6, n) + conv(4, n)) + 2 * 2 * conv(4, n)
     going = 6 * (2 * conv(6, n) + 2 * conv(4, n) + conv(1, n))
     coming = 6 * (2 * conv(6, n) + 2 * conv(4, n) + conv(1, n) + conv(1, 2 * n))
-    found = sum(int(np.prod(w.shape)) for w in decoder.trainable_weights)
-    assert found == condition + first + between + going + coming + n + 1
+    rest = between + going + coming + n + 1
+    assert weights(decoder) == condition + first + rest
+    # The code in every residual layer, not beside the image: 24 of them, no biases.
+    decoder = PixelCNN(conditioning="layers")
+    decoder.build([(None, 28, 28, 1), (None, 64)])
+    first = conv(6, 1) + conv(3, 1) + conv(2, 1)
+    assert weights(decoder) == first + 24 * 64 * 2 * n + rest
+
+
+def shortcuts_to_itself(decoder):
+    """How many residual layers join a map that is their own input."""
+    found = []
+    for node in decoder.logits.ancestors():
+        if node.layer is None and len(node.inputs) == 2:
+            x, h = node.inputs
+            if type(h.layer) is Window and h.inputs[0].layer is None:
+                parts = h.inputs[0].inputs
+                found += [x in p.inputs for p in parts if type(p.layer) is Pointwise]
+    return sum(found)
+
+
+@core
+def test_shortcuts_join_other_maps_and_old_files_keep_theirs():
+    # The same weights, another network.
+    new = wild(size=4, layers_per_block=2)
+    config = new.get_config()
+    assert PixelCNN.from_config(config).shortcuts == "distinct"
+    del config["shortcuts"], config["conditioning"]  # as they were saved before
+    old = PixelCNN.from_config(config)
+    x, z = images(3, 4), codes(3)
+    old([x, z])
+    old.set_weights(new.get_weights())
+    assert shortcuts_to_itself(new) == 0 and shortcuts_to_itself(old) == 2
+    assert np.abs(array(old([x, z])) - array(new([x, z]))).max() > 1e-3
 
 
 @core

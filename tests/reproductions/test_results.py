@@ -22,6 +22,7 @@ SCRIPTS = [
     ("bib_ae", "supervised", "bib_ae_supervised"),
     ("broken_elbo", "figure3", "broken_elbo"),
     ("vcae", "proposition1", "vcae_proposition1"),
+    ("broken_elbo", "appendix_c", "broken_elbo_appendix_c"),
     ("vcae", "table1", "vcae_table1"),
     ("vcae", "table2", "vcae_table2"),
     ("vcae", "table6", "vcae_table2"),
