@@ -18,6 +18,7 @@ from echo_keras.layers import (
     PriorSamples,
     PseudoInputs,
     ShuffledCodes,
+    TargetDistortion,
     arguments,
 )
 from echo_keras.layers.backend import replicas_in_sync
@@ -255,6 +256,12 @@ class RateDistortionModel(keras.Model):
             shape = tuple(weights.shape)
             if len(shape) == 1 or shape[1:] == (1,) and len(shape) == 2:
                 return data, ops.reshape(weights, (-1,))
+        if weights is not None and find_layers(self, TargetDistortion):
+            raise ValueError(
+                "sample_weight must have the shape (batch,) for a model with a "
+                "TargetDistortion, whose distortion is that of whole examples. "
+                f"Received: {tree.map_structure(lambda w: tuple(w.shape), weights)}"
+            )
         return data, None
 
     def compute_loss(

@@ -43,7 +43,10 @@ class TargetDistortion(Penalty):
         `[x, x_hat]`: the data, and what the decoder makes of its code.
 
     Output:
-        x_hat.
+        x_hat, of its own dtype.
+
+    Sample weights (batch,) weigh the distortion here as in the compiled loss. Weights of
+    the data's shape do not reach the layer, and `RateDistortionModel` refuses them.
 
     Raises:
         ValueError: an argument is out of range, or loss does not give one number of
@@ -79,7 +82,8 @@ class TargetDistortion(Penalty):
         distortion = arguments.number("distortion", distortion, above=0)
         # The control loop is that of a target rate.
         rule = TargetRate(distortion, step_size, initial, smoothing, low, high)
-        super().__init__(weight=initial, **kwargs)
+        # No autocast: half precision would round the data, and the model's output.
+        super().__init__(weight=initial, autocast=False, **kwargs)
         self.distortion, self.rule = distortion, rule
         self.loss = arguments.restored(loss)
         own = type(self.loss).__module__.split(".")[0] != "keras"

@@ -107,3 +107,37 @@ def test_it_goes_on_where_it_was_saved(tmp_path):
 def test_what_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         TargetDistortion(*arguments)
+
+
+def test_half_precision_does_not_round_the_output_nor_the_data():
+    layer = TargetDistortion(4.0, SquaredError(), dtype="mixed_bfloat16")
+    x, x_hat = (ops.full((2, 3), value) for value in (0.0, 1.001))  # 1 in bfloat16
+    np.testing.assert_array_equal(array(layer([x, x_hat])), array(x_hat))
+    assert float(array(layer.last_value)) == pytest.approx(3 * 1.001**2, rel=1e-6)
+
+
+def small_model():
+    inputs = keras.Input((3,))
+    x_hat = keras.layers.Dense(3)(GaussianSample()([inputs, ops.zeros_like(inputs)]))
+    layer = TargetDistortion(2.0, SquaredError(), initial=3.0, name="lambda")
+    model = RateDistortionModel(inputs, layer([inputs, x_hat]))
+    model.compile("sgd", loss=SquaredError())
+    return model
+
+
+def test_sample_weights_are_those_of_the_compiled_loss():
+    model, weights = small_model(), np.array([0.0, 2.0, 1.0, 3.0])
+    x = normal(4, 3)
+    log = model.evaluate(x, sample_weight=weights, verbose=0, return_dict=True)
+    assert log["loss"] != pytest.approx(log["neg_elbo"], rel=0.1)
+    rate = np.mean(weights * np.square(x).sum(axis=1) / 2)
+    expected = log["distortion"] * 3.0 + rate
+    assert log["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_weights_of_values_are_refused():
+    model, x = small_model(), normal(4, 3)
+    message = r"sample_weight must have the shape \(batch,\) .* Received: \(.*, 3\)"
+    for function in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match=message):
+            function(x, sample_weight=np.ones((4, 3)), verbose=0)
