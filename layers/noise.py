@@ -28,7 +28,7 @@ class InputNoise(Seeded):
         x, any shape.
 
     Output:
-        x with noise, of the same shape and dtype.
+        x with noise, of the same shape, in the layer's compute dtype.
 
     Raises:
         ValueError: bound is negative or not finite.
@@ -50,11 +50,14 @@ class InputNoise(Seeded):
     ) -> None:
         super().__init__(seed=seed, **kwargs)
         self.bound = arguments.number("bound", bound, low=0)
+        self.supports_masking = True
 
     def build(self, input_shape: Shape) -> None:
         pass
 
     def call(self, inputs: Tensor, training: bool | None = False) -> Tensor:
+        # Integers, which Keras leaves as they are, have no room for noise.
+        inputs = ops.cast(inputs, self.compute_dtype)
         if not training or self.bound == 0.0:
             return inputs
         noise = keras.random.truncated_normal(
@@ -92,7 +95,7 @@ class AppendNoise(Seeded):
         x, shape (batch, ..., channels).
 
     Output:
-        [x, e], shape (batch, ..., channels + units), of the dtype of x.
+        [x, e], shape (batch, ..., channels + units), in the layer's compute dtype.
 
     Raises:
         ValueError: units is not an integer >= 1.
@@ -111,11 +114,13 @@ class AppendNoise(Seeded):
     def __init__(self, units: int, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(seed=seed, **kwargs)
         self.units = arguments.integer("units", units)
+        self.supports_masking = True
 
     def build(self, input_shape: Shape) -> None:
         pass
 
     def call(self, inputs: Tensor) -> Tensor:
+        inputs = ops.cast(inputs, self.compute_dtype)  # as above
         shape = (*ops.shape(inputs)[:-1], self.units)
         noise = keras.random.normal(shape, dtype="float32", seed=self.seed_generator)
         return ops.concatenate([inputs, ops.cast(noise, inputs.dtype)], axis=-1)

@@ -1,5 +1,6 @@
 """Tests of the noise on an encoder's input."""
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given
@@ -42,3 +43,17 @@ def test_appended_noise_is_normal_and_leaves_inputs_as_they_are(training):
     assert stats.kstest(noise.ravel(), stats.norm.cdf).pvalue > 1e-3
     # Independent: each correlation has the standard error 1 / sqrt(5,000).
     assert np.abs(np.corrcoef(noise.T) - np.eye(4)).max() < 4.5 / np.sqrt(5_000)
+
+
+@pytest.mark.parametrize("layer", [InputNoise(0.5, seed=0), AppendNoise(2, seed=0)])
+def test_integers_have_noise_that_is_not_rounded(layer):
+    found = array(layer(np.ones((50, 2), "uint8"), training=True))
+    noise = found[:, -2:]
+    assert found.dtype == "float32" and np.unique(noise).size > 90
+
+
+@pytest.mark.parametrize("layer", [InputNoise(0.5), AppendNoise(2)])
+def test_a_mask_passes_on(layer):
+    x = np.array([[[1.0, 2.0], [0.0, 0.0]]])
+    masked = keras.layers.Masking()(x)
+    assert array(layer(masked)._keras_mask).tolist() == [[True, False]]
