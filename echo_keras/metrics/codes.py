@@ -1,5 +1,6 @@
 """Codes: how they are read from a model, decoded, and drawn."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -7,10 +8,11 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from echo_keras.layers import arguments
+from echo_keras.layers import AppendNoise, arguments
 from echo_keras.layers.backend import no_gradients
 from echo_keras.layers.bottleneck import bottleneck_of, called_on
 from echo_keras.losses import Distortion
+from echo_keras.model import find_layers
 
 from .batching import check_finite, check_numbers, map_batches, with_standard_error
 
@@ -23,7 +25,8 @@ def representation(
     The code is its mean E[z|x], through the flow or `exp` that the channel applies to
     z: the mean of a Gaussian channel, and f(x) + S(x) mu of an Echo channel, whose
     noise has the mean mu (see `EchoSample.mean`). With `signal=True` it is f(x) alone,
-    which is off-centre and lacks what S(x) tells of x.
+    which is off-centre and lacks what S(x) tells of x. Of an implicit encoder, with
+    `AppendNoise`, the code is always a sample: it has no mean to compute.
 
     With `noisy=True` it is a sample of z. Its Echo noise then comes from the bank of
     training rows, never from the batch. The images of a vote share the value of a
@@ -76,29 +79,56 @@ def representation(
             )
     if not noisy or bottleneck.channel is None:
         encoder = keras.Model(model.input, called_on(bottleneck))
+        own_noise = _own_noise(_implicit(encoder), seed)
         code = bottleneck.signal if signal else bottleneck.code
 
         def represent(images):
-            features = encoder.predict_on_batch(check_finite("images", images))
+            check_finite("images", images)
+            with own_noise():
+                features = encoder.predict_on_batch(images)
             with no_gradients():
                 z = code(tree.map_structure(ops.convert_to_tensor, features))
             return ops.convert_to_numpy(z)
 
         return represent
     encoder = keras.Model(model.input, bottleneck.output)
-    generator, own = bottleneck.channel.seed_generator, keras.random.SeedGenerator(seed)
+    generators = [bottleneck.channel.seed_generator, *_implicit(encoder)]
+    own_noise = _own_noise(generators, seed)
 
     def represent(images):
         check_finite("images", images)
-        before = np.array(ops.convert_to_numpy(generator.state))  # no view of it
-        generator.state.assign(ops.convert_to_numpy(own.state))
-        try:
+        with own_noise():
             return encoder.predict_on_batch(images)
-        finally:
-            own.state.assign(ops.convert_to_numpy(generator.state))
-            generator.state.assign(before)
 
     return represent
+
+
+def _implicit(encoder):
+    """The seed generators of an implicit encoder."""
+    return [layer.seed_generator for layer in find_layers(encoder, AppendNoise)]
+
+
+def _own_noise(generators, seed):
+    """A context in which generators go on from a seed, and after which they are back."""
+    seeds = [(seed + i) % 2**32 for i in range(len(generators))]
+    own = [keras.random.SeedGenerator(seed) for seed in seeds]
+
+    def state(generator):
+        return np.array(ops.convert_to_numpy(generator.state))  # no view of it
+
+    @contextlib.contextmanager
+    def own_noise():
+        before = [state(generator) for generator in generators]
+        for generator, its_own in zip(generators, own, strict=True):
+            generator.state.assign(state(its_own))
+        try:
+            yield
+        finally:
+            for generator, its_own, old in zip(generators, own, before, strict=True):
+                its_own.state.assign(state(generator))
+                generator.state.assign(old)
+
+    return own_noise
 
 
 def encode(

@@ -9,6 +9,7 @@ from keras import layers, ops
 from tools import array
 
 from echo_keras.layers import (
+    AppendNoise,
     DeterministicBottleneck,
     EchoBottleneck,
     GaussianBottleneck,
@@ -243,3 +244,20 @@ def test_matched_gaussian_has_means_and_variances_and_no_covariance():
     np.testing.assert_allclose(drawn.mean(axis=0), [1.0, -3.0], atol=0.12)
     np.testing.assert_allclose(drawn.std(axis=0), [2.0, 0.5], rtol=0.05)
     assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.06  # of the codes: 1
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+@pytest.mark.parametrize("kind", [DeterministicBottleneck, GaussianBottleneck])
+def test_noise_of_an_implicit_encoder_follows_the_seed(kind, noisy):
+    encoder = keras.Sequential([keras.Input((3,)), AppendNoise(2, seed=0)])
+    decoder = keras.Sequential([keras.Input((2,)), layers.Dense(3)])
+    model, x = chained(encoder, kind(2), decoder), np.ones((5, 3), "float32")
+    state = encoder.layers[-1].seed_generator.state
+    before = array(state).copy()
+    represent = representation(model, noisy, seed=3)
+    first, second = represent(x), represent(x)
+    np.testing.assert_array_equal(array(state), before)
+    assert np.abs(first - second).max() > 1e-3
+    again, other = (representation(model, noisy, seed=s)(x) for s in (3, 4))
+    np.testing.assert_array_equal(again, first)
+    assert np.abs(other - first).max() > 1e-3
