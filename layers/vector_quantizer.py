@@ -57,7 +57,8 @@ class VectorQuantizer(Channel):
     rate. A codeword that is rare is chosen where it is much nearer, becomes rarer, and
     the entropy falls: to 0 at last, where all codes share one. (Here too choose
     `dead_code_threshold` None.) Codes are pulled to what was chosen, and
-    `set_frequencies` moves the borders between codewords.
+    `set_frequencies` moves the borders between codewords. A soft assignment, below,
+    counts lengths too: it is the softmax of `-1 / T` times what is minimized here.
 
     The assignment is hard, and so the rate has no gradient by default: the number
     of codewords bounds it. With a `temperature` T it has the gradient of the rate of

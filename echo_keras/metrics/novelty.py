@@ -173,7 +173,8 @@ def mahalanobis_score(scores: Scores, reference: Scores) -> np.ndarray:
         terms.
 
     Raises:
-        ValueError: as `combined_score`.
+        ValueError: as `combined_score`, or a term of the reference is a linear function
+            of others.
 
     Example:
 
@@ -185,6 +186,12 @@ def mahalanobis_score(scores: Scores, reference: Scores) -> np.ndarray:
     [5.0, 20.0]
     """
     x, known = _standardised(scores, reference=reference)
+    rank = np.linalg.matrix_rank(known - known.mean(axis=0))
+    if rank < known.shape[1]:
+        raise ValueError(
+            "reference must have terms of which none is a linear function of others. "
+            f"Received: {known.shape[1]} terms of {len(known)} images, of rank {rank}"
+        )
     return EmpiricalCovariance().fit(known).mahalanobis(_cut(x))
 
 

@@ -319,3 +319,14 @@ def test_areas_of_each_score_by_kind_of_novelty():
         novelty.roc_areas(model, novel, x, x, pseudo_novel=x)
     one, other = (novelty.scores(model, images)["rate"] for images in (x[:30], x[30:]))
     assert areas["same"]["rate"] == pytest.approx(novelty.roc_auc(one, other), abs=0.02)
+
+
+def test_mahalanobis_refuses_terms_that_go_together():
+    """A direction of no variance would count for nothing."""
+    a = np.arange(10.0)
+    x, message = {"distortion": a, "rate": 3 * a}, "2 terms of 10 images, of rank 1"
+    with pytest.raises(ValueError, match=message):
+        novelty.mahalanobis_score(x, x)
+    few = {"distortion": np.array([0.0, 1.0]), "rate": np.array([1.0, 0.0])}
+    with pytest.raises(ValueError, match="of 2 images, of rank 1"):
+        novelty.mahalanobis_score(x, few)
