@@ -141,3 +141,23 @@ def test_weights_of_values_are_refused():
     for function in (model.fit, model.evaluate):
         with pytest.raises(ValueError, match=message):
             function(x, sample_weight=np.ones((4, 3)), verbose=0)
+
+
+def test_a_second_call_of_a_step_adds_to_the_distortion_of_the_first():
+    layer = TargetDistortion(4.0, SquaredError(), step_size=0.2, smoothing=0.0)
+    x, a, b = (keras.Input((1,)) for _ in range(3))
+    outputs = [layer([x, a]), layer([x, b])]
+    model = RateDistortionModel([x, a, b], outputs)
+    model.compile("sgd", loss=[SquaredError(), SquaredError()])
+    zeros, ones = np.zeros((4, 1)), np.ones((4, 1))
+    model([zeros, ones, 2 * ones], training=True)  # D = 1 + 4, one step of lambda
+    expected = np.exp(0.2 * (5.0 - 4.0) / 4.0)
+    np.testing.assert_allclose(array(layer.weight), expected, rtol=1e-5)
+    total = sum(float(array(term)) for term in model.losses)
+    assert total == pytest.approx((expected - 1) * 5.0, rel=1e-4)
+
+
+def test_lambda_of_a_frozen_layer_stays():
+    layer = TargetDistortion(4.0, SquaredError(), initial=2.0, trainable=False)
+    layer(pair(9.0), training=True)
+    assert float(array(layer.weight)) == 2.0 and float(array(layer.average)) == 4.0

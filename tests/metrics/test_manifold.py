@@ -99,3 +99,29 @@ def test_models_whose_images_have_no_manifold_raise():
     model, _, _ = linear_model()
     with pytest.raises(ValueError, match="codes that differ in each dimension"):
         manifold_score(model, np.ones((5, PIXELS), "float32"))
+
+
+def test_images_are_the_means_of_the_law():
+    """Logits under a Bernoulli law are what their sigmoids are under a Gaussian."""
+    found = []
+    for loss, activation in ((losses.Bernoulli(), None), (losses.SquaredError(), True)):
+        model, columns, centre = linear_model()
+        if activation:
+            model.get_layer("decoder").layers[-1].activation = keras.ops.sigmoid
+        model.compile(loss=loss)
+        x = draws(columns, centre, 300)
+        found.append(manifold_score(model, x)(x))
+    np.testing.assert_allclose(*found, rtol=1e-3)
+
+
+def test_below_the_floor_all_directions_count_alike():
+    found = []
+    for length in (0.0, 1e-10):
+        model, columns, centre = linear_model()
+        x = draws(columns, centre, 500)
+        kernel, bias = model.get_layer("decoder").get_weights()
+        model.get_layer("decoder").set_weights([kernel * [[1.0], [length]], bias])
+        found.append(manifold_score(model, x)(x))
+    np.testing.assert_allclose(*found, atol=0.05)
+    # 1e-7 of the longest: as much denser as images move less.
+    assert np.median(manifold_score(linear_model()[0], x)(x) - found[0]) > 10

@@ -330,3 +330,40 @@ def test_mahalanobis_refuses_terms_that_go_together():
     few = {"distortion": np.array([0.0, 1.0]), "rate": np.array([1.0, 0.0])}
     with pytest.raises(ValueError, match="of 2 images, of rank 1"):
         novelty.mahalanobis_score(x, few)
+
+
+def test_learned_odds_do_not_depend_on_how_many_images_are_novel():
+    generator = np.random.RandomState(0)
+    known = {"rate": generator.normal(size=200)}
+    novel = {"rate": 2.0 + generator.normal(size=4_000)}
+    (between,) = novelty.learned_score({"rate": np.array([1.0])}, known, novel)
+    assert abs(between) < 0.5  # not log 20
+
+
+def test_images_of_density_0_may_stand_for_novel_ones():
+    known = {"rate": np.arange(5.0)}
+    novel = {"rate": np.array([np.inf, 9.0])}
+    low, high = novelty.learned_score({"rate": np.array([0.0, 20.0])}, known, novel)
+    assert low < high < np.inf
+
+
+def test_scores_that_are_fitted_take_the_images_held_out(monkeypatch):
+    seen = {}
+
+    def recording(name):
+        def score(found, *others):
+            seen[name] = [other["rate"][0] for other in others]
+            return found["rate"]
+
+        return score
+
+    monkeypatch.setattr(novelty, "scores", lambda model, x, *_: {"rate": x})
+    names = "combined_score", "mahalanobis_score", "learned_score"
+    for name in names:
+        monkeypatch.setattr(novelty, name, recording(name))
+    x, reference, held_out, pseudo_novel = np.arange(12.0).reshape(4, 3)
+    novelty.roc_areas(
+        None, {"a": x}, x, reference, held_out=held_out, pseudo_novel=pseudo_novel
+    )
+    expected = [reference[0]], [held_out[0]], [held_out[0], pseudo_novel[0]]
+    assert seen == dict(zip(names, expected, strict=True))
