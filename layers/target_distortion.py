@@ -45,8 +45,8 @@ class TargetDistortion(Penalty):
     Output:
         x_hat, of its own dtype.
 
-    Sample weights (batch,) weigh the distortion here as in the compiled loss. Weights of
-    the data's shape do not reach the layer, and `RateDistortionModel` refuses them.
+    Sample weights (batch,) weigh the distortion here as in the compiled loss. Weights
+    of the data's shape do not reach the layer: `RateDistortionModel` refuses them.
 
     Raises:
         ValueError: an argument is out of range, or loss does not give one number of

@@ -109,7 +109,7 @@ def _implicit(encoder):
 
 
 def _own_noise(generators, seed):
-    """A context in which generators go on from a seed, and after which they are back."""
+    """A context in which generators go on from a seed; after it they are as before."""
     seeds = [(seed + i) % 2**32 for i in range(len(generators))]
     own = [keras.random.SeedGenerator(seed) for seed in seeds]
 
