@@ -291,7 +291,7 @@ def with_choice(columns):
 
 
 def between_constraints(path, name, form=".2f", part=1.0):
-    """A verdict on VCAE's error below this part of cWAE's at equal measured variance."""
+    """A verdict: VCAE's error is below this part of cWAE's at equal variance."""
 
     def verdict(runs):
         found = chosen(runs)
