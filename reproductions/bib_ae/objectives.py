@@ -187,7 +187,7 @@ def term_b(runs):
     if len(values) > 1:
         error = np.std(values, ddof=1) / len(values) ** 0.5
     bound = any(b["lower_bound"] for b in found)
-    return {"kl": np.mean(values), "kl_se": error, "lower_bound": bound}
+    return {"kl": float(np.mean(values)), "kl_se": float(error), "lower_bound": bound}
 
 
 def nearer_to_normal(runs):
