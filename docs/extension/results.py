@@ -24,6 +24,7 @@ RESULTS_LINK = re.compile(r"^\[.*\]\(\S*/reproductions/results/(\w+)\)$", re.M)
 
 # What a figure shows, by the last word of its name, unless its folder says more.
 SHOWS = {
+    "appendix_c": "Bounds of information over beta",
     "by_decoder": "Rate against distortion, by decoder",
     "by_encoder": "Rate against distortion, by encoder",
     "by_marginal": "Rate against distortion, by marginal",
@@ -34,6 +35,7 @@ SHOWS = {
     "frontier": "What beta and lambda trade",
     "generated": "Generated images, and the training images nearest to them",
     "generations": "Generated images",
+    "invariant": "Accuracy on the class against the rate",
     "histograms": "Histograms of the dimensions of codes",
     "reconstructions": "Test images and their reconstructions",
     "supervised": "Information of the image and of the class",

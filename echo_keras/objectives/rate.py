@@ -87,6 +87,7 @@ def echo(
     seed: int | None = None,
     max_magnitude: float | None = None,
     free_bits: float = 0.0,
+    multiplicative: bool = False,
 ) -> RateDistortionModel:
     """Echo autoencoder: `C + beta I(X; Z)`, without a prior.
 
@@ -97,7 +98,7 @@ def echo(
         encoder, decoder, latent_dim, penalties: See `echo_keras.objectives`.
         beta: Float >= 0, or a rule; see `EchoSample`.
         d_max, sampling, parametrization, scale, bank_size, seed, max_magnitude,
-            free_bits: See `EchoBottleneck` and `EchoSample`.
+            free_bits, multiplicative: See `EchoBottleneck` and `EchoSample`.
 
     Returns:
         A `RateDistortionModel` with the layers "encoder", "bottleneck" and "decoder".
@@ -122,6 +123,7 @@ def echo(
         max_magnitude=max_magnitude,
         seed=seed,
         free_bits=free_bits,
+        multiplicative=multiplicative,
         name="bottleneck",
     )
     return autoencoder(encoder, bottleneck, decoder, penalties)

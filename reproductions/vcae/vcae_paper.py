@@ -290,8 +290,8 @@ def with_choice(columns):
     return of
 
 
-def between_constraints(path, name, form=".2f"):
-    """A verdict on VCAE's error below cWAE's at equal measured variance."""
+def between_constraints(path, name, form=".2f", part=1.0):
+    """A verdict: VCAE's error is below this part of cWAE's at equal variance."""
 
     def verdict(runs):
         found = chosen(runs)
@@ -312,10 +312,11 @@ def between_constraints(path, name, form=".2f"):
                 below.append(None)
             else:
                 sizes = len(ours), len(theirs)
-                error = math.hypot(
-                    *(s / n**0.5 for s, n in zip(spreads, sizes, strict=True))
+                ours_error, theirs_error = (
+                    s / n**0.5 for s, n in zip(spreads, sizes, strict=True)
                 )
-                gap = values[1] - values[0]
+                error = math.hypot(ours_error, part * theirs_error)
+                gap = part * values[1] - values[0]
                 below.append(None if abs(gap) < 2 * error else gap > 0)
         if not said:
             return None

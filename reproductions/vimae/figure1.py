@@ -62,8 +62,14 @@ TABLE = table(
     STUDY,
     claims=[
         Claim(
-            "the codes of VIMAE lie closest to their prior (Fig. 1)",
-            lowest("measures.posterior.mmd", "vimae-n", "vimae-l", form=".4f"),
+            "VIMAE's codes lie closer to their prior than those of the ELBO's models, "
+            "but for beta_H-VAE (Sec. 5.1, Fig. 1)",
+            lowest(
+                "measures.posterior.mmd",
+                *("vimae-n", "vimae-l"),
+                but=["beta-h"],
+                form=".4f",
+            ),
         )
     ],
 )

@@ -83,6 +83,13 @@ def best(path, sign=1):
     return of
 
 
+def bracketed(runs, found):
+    """Whether a beta on either side of the VAE's best was tried; None if not."""
+    name = NAMES["vae"]
+    tried = [value(run["config"]) for run in runs if kind(run["config"]) == name]
+    return min(tried) < found[name][0] < max(tried) or None
+
+
 def below(path, form=".1f"):
     """A verdict on the best lambda having less of a number than the best beta."""
 
@@ -92,7 +99,7 @@ def below(path, form=".1f"):
             return None
         said = ", ".join(f"{n} {v:g}: {x[0]:{form}}" for n, (v, x) in found.items())
         ours, theirs = (found[NAMES[name]][1] for name in ("vimae-n", "vae"))
-        return said, differ(ours, theirs)
+        return said, bracketed(runs, found) and differ(ours, theirs)
 
     return verdict
 
@@ -107,7 +114,7 @@ def ahead(label):
             return None
         said = ", ".join(f"{n} {v:g}: {100 * x[0]:.1f}" for n, (v, x) in found.items())
         ours, theirs = (found[NAMES[name]][1] for name in ("vimae-n", "vae"))
-        return f"{said} percent", differ(theirs, ours)
+        return f"{said} percent", bracketed(runs, found) and differ(theirs, ours)
 
     return verdict
 

@@ -73,6 +73,12 @@ def test_what_a_method_does_not_have_is_not_in_its_configuration():
     }
     assert not {"d_max", "parametrization", "variant"} & set(vae)
     assert vamp["variant"] == "paper" and "variant" not in echo
+    # What App. C and footnote 1 mention is named where it is asked for alone.
+    assert not {"scale", "multiplicative"} & {*echo, *vae}
+    other = config("echo", scale="triangular", multiplicative=True)
+    assert echo_paper.label(other) == "Echo (triangular S) (multiplicative)"
+    channel = STUDY.build(other, data.load("digits", limit=9)).get_layer("bottleneck")
+    assert channel.channel.scale == "triangular" and channel.channel.multiplicative
     published = STUDY.configs(method=["vae", "iaf-mmd"], variant="published_code")
     assert [echo_paper.label(c) for c in published] == [
         "VAE",

@@ -68,6 +68,8 @@ def test_protocols_of_our_own_are_all_shown():
     ours = "mnist: a protocol of our own, the paper gives none (epochs {})\n\nText.\n"
     found = items.sections("# T\n\n## " + "\n## ".join(map(ours.format, (1, 2))))
     assert [s.extent for s in found] == ["a protocol of our own"] * 2
+    assert [items.apart(s, found) for s in found] == [["epochs 1"], ["epochs 2"]]
+    assert items.apart(found[0], found[:1]) == []
 
 
 def test_the_title_of_a_report_of_one_part_has_its_protocol():

@@ -217,6 +217,9 @@ def test_the_best_beta_is_compared_with_the_best_lambda():
 
     runs = [record(9.0, "vae"), record(20.0, "beta-a"), record(30.0, "vimae-n")]
     path = "measures.fid.prior"
+    # Of the VAE's best beta none on the other side was tried.
+    assert frontier.below(path)(runs)[1] is None
+    runs.append(record(40.0, "beta-h"))
     here, agrees = frontier.below(path)(runs)
     assert (here, agrees) == ("VAE, beta 1: 9.0, VIMAE-n, lambda 10: 30.0", False)
     runs.append(record(6.0, "vimae-n", weight=100.0))
