@@ -144,14 +144,14 @@ def test_weights_of_values_are_refused():
 
 
 def test_a_second_call_of_a_step_adds_to_the_distortion_of_the_first():
-    layer = TargetDistortion(4.0, SquaredError(), step_size=0.2, smoothing=0.0)
+    layer = TargetDistortion(10.0, SquaredError(), step_size=0.2, smoothing=0.0)
     x, a, b = (keras.Input((1,)) for _ in range(3))
     outputs = [layer([x, a]), layer([x, b])]
     model = RateDistortionModel([x, a, b], outputs)
     model.compile("sgd", loss=[SquaredError(), SquaredError()])
     zeros, ones = np.zeros((4, 1)), np.ones((4, 1))
     model([zeros, ones, 2 * ones], training=True)  # D = 1 + 4, one step of lambda
-    expected = np.exp(0.2 * (5.0 - 4.0) / 4.0)
+    expected = np.exp(0.2 * (5.0 - 10.0) / 10.0)
     np.testing.assert_allclose(array(layer.weight), expected, rtol=1e-5)
     total = sum(float(array(term)) for term in model.losses)
     assert total == pytest.approx((expected - 1) * 5.0, rel=1e-4)
