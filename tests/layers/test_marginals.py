@@ -585,3 +585,9 @@ def test_bad_arguments_of_pseudo_inputs_raise(arguments, sentence):
 def test_pseudo_inputs_of_unknown_shape_raise():
     with pytest.raises(ValueError, match=r"^Every axis but the batch.*\(None, None\)$"):
         PseudoInputs(3).build((None, None))
+
+
+def test_a_mixture_keeps_its_weights_in_its_config():
+    mixture = GaussianMixture([[0.0], [1.0]], [0.5, 2.0], weights=[0.2, 0.8])
+    config = GaussianMixture.from_config(mixture.get_config()).get_config()
+    assert config["weights"] == [0.2, 0.8] and config["scale"] == [0.5, 2.0]
