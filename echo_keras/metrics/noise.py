@@ -63,7 +63,7 @@ def noise_sensitivity(
     """
     step = arguments.number("step", step, above=0)
     x = arguments.array("x", x)
-    mean, z = law(model).mean, encode(model, x, noisy=False)
+    mean, z = law(model).mean, encode(model, x, noisy=False, batch_size=batch_size)
     decoder, d = model.get_layer("decoder"), z.shape[1]
 
     def images(codes):

@@ -386,7 +386,12 @@ def roc_areas(
             more["mahalanobis"] = mahalanobis_score(found, of_held_out)
         if of_pseudo_novel is not None:
             more["learned"] = learned_score(found, of_held_out, of_pseudo_novel)
-        return {**found, **more, **{name: f(x) for name, f in further.items()}}
+        found |= more
+        if taken := sorted(further.keys() & found.keys()):
+            raise ValueError(
+                f"further must name scores that there are not. Received: {taken[0]!r}"
+            )
+        return {**found, **{name: f(x) for name, f in further.items()}}
 
     of_known = all_scores(known)
     return {

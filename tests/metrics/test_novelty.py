@@ -315,6 +315,8 @@ def test_areas_of_each_score_by_kind_of_novelty():
     assert set(more["far"]) - set(areas["far"]) == {"mahalanobis", "learned", "mean"}
     assert more["far"]["learned"] == more["far"]["mahalanobis"] == 1.0
     assert more["same"]["mean"] == novelty.roc_auc(x[:30].mean(1), x[30:].mean(1))
+    with pytest.raises(ValueError, match="further must name scores.*Received: 'rate'"):
+        novelty.roc_areas(model, novel, x, x, further={"rate": np.ravel})
     with pytest.raises(ValueError, match="^held_out must be images where"):
         novelty.roc_areas(model, novel, x, x, pseudo_novel=x)
     one, other = (novelty.scores(model, images)["rate"] for images in (x[:30], x[30:]))
