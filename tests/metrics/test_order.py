@@ -80,6 +80,11 @@ def exact(found):
     return {k: (v, 1e-9 + 1e-5 * abs(float(v))) for k, v in found.items()}
 
 
+def terms(x):
+    """Scores of images that are no function of each other."""
+    return {"distortion": codes(x)[:, 0], "rate": codes(x)[:, 1]}
+
+
 def rates(model, x):
     return np.ravel(metrics.rate_by_dimension(model, x))
 
@@ -101,6 +106,15 @@ MEASURES = {
     "conditional_total_correlation": lambda m, x, y: exact(
         {"tc": metrics.conditional_total_correlation(codes(x), 1 + np.square(codes(x)))}
     ),
+    "mahalanobis_score": lambda m, x, y: exact(
+        {"mean": metrics.mahalanobis_score(terms(x), terms(x)).mean()}
+    ),
+    "learned_score": lambda m, x, y: {
+        "mean": (metrics.learned_score(terms(x), terms(x), terms(x + 1)).mean(), 1e-3)
+    },
+    "manifold_score": lambda m, x, y: {
+        "mean": (metrics.manifold_score(m["vae"], x)(x).mean(), 0.05)
+    },
     "differential_entropy": lambda m, x, y: exact(
         {"h": metrics.differential_entropy(codes(x))[0]}
     ),
