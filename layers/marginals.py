@@ -128,8 +128,21 @@ class StandardNormal(Marginal):
         return ops.cast(z, self.compute_dtype)
 
 
+class _Scaled(Marginal):
+    """Base class of laws that have a scale alone."""
+
+    def __init__(
+        self, scale: float = 1.0, seed: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(seed=seed, **kwargs)
+        self.scale = arguments.number("scale", scale, above=0)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "scale": self.scale}
+
+
 @keras.saving.register_keras_serializable(package="echo_keras")
-class Logistic(Marginal):
+class Logistic(_Scaled):
     """Independent logistic variables: `m(z_j) = sigma'(z_j / c) / c`, scale c.
 
     Its tails fall off like `e^(-|z| / c)`, and its variance is
@@ -158,12 +171,6 @@ class Logistic(Marginal):
         variance 1).
     """
 
-    def __init__(
-        self, scale: float = 1.0, seed: int | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(seed=seed, **kwargs)
-        self.scale = arguments.number("scale", scale, above=0)
-
     @symbolic
     def log_prob(self, z: Tensor) -> Tensor:
         """log m(z) in nats, (batch, ...) -> (batch,)."""
@@ -181,13 +188,10 @@ class Logistic(Marginal):
         z = self.scale * (ops.log(u) - ops.log1p(-u))
         return ops.cast(z, self.compute_dtype)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "scale": self.scale}
-
 
 # The name: a loss of the library is called Laplace too.
 @keras.saving.register_keras_serializable(package="echo_keras", name="LaplaceMarginal")
-class Laplace(Marginal):
+class Laplace(_Scaled):
     """Independent Laplace variables: `m(z_j) = e^(-|z_j| / b) / 2b`.
 
     More codes near 0 than a Gaussian has, and more far from it. Its variance is
@@ -214,12 +218,6 @@ class Laplace(Marginal):
         BIB-AE paper, Sec. 3 and Fig. 4.
     """
 
-    def __init__(
-        self, scale: float = 1.0, seed: int | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(seed=seed, **kwargs)
-        self.scale = arguments.number("scale", scale, above=0)
-
     @symbolic
     def log_prob(self, z: Tensor) -> Tensor:
         """log m(z) in nats, (batch, ...) -> (batch,)."""
@@ -236,9 +234,6 @@ class Laplace(Marginal):
         # The difference of two exponential variables; 1 - u is never 0.
         z = self.scale * (ops.log1p(-v) - ops.log1p(-u))
         return ops.cast(z, self.compute_dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "scale": self.scale}
 
 
 @keras.saving.register_keras_serializable(package="echo_keras")

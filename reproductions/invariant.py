@@ -19,6 +19,7 @@ import dataclasses
 import keras
 import numpy as np
 from keras import ops
+from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
@@ -47,11 +48,15 @@ LATENT_DIM, HIDDEN = 16, (256, 256)
 LABELLED = 5000  # codes that train the predictors
 
 
+def classes_of(dataset):
+    return 1 + int(max(dataset.y_train.max(), dataset.y_test.max()))
+
+
 def with_classes(dataset, config):
     """Images as vectors, with their class one-hot behind the pixels."""
     if dataset.y_train is None:
         raise ValueError(f"dataset must have classes. Received: {dataset.name}")
-    classes = 1 + int(max(dataset.y_train.max(), dataset.y_test.max()))
+    classes = classes_of(dataset)
 
     def joined(x, y):
         one_hot = keras.utils.to_categorical(y, classes)
@@ -67,7 +72,7 @@ def with_classes(dataset, config):
 
 def pixels(dataset, x):
     """The images in such vectors."""
-    return x[:, : x.shape[1] - 1 - int(dataset.y_train.max())]
+    return x[:, : x.shape[1] - classes_of(dataset)]
 
 
 def build(config, dataset):
@@ -115,14 +120,14 @@ def predict(run):
     linear.fit(z, y)
     machine = make_pipeline(StandardScaler(), SVC()).fit(z, y)
     shares = np.bincount(y_test) / len(y_test)
-    entropy = -np.sum(shares * np.log(np.maximum(shares, 1e-30)))
     accuracy = machine.score(z_test, y_test)
     return {
         "linear": linear.score(z_test, y_test),
         "machine": accuracy,
         "machine_se": (accuracy * (1 - accuracy) / len(y_test)) ** 0.5,
         "chance": shares.max(),
-        "information": entropy - log_loss(y_test, linear.predict_proba(z_test)),
+        "information": stats.entropy(shares)
+        - log_loss(y_test, linear.predict_proba(z_test)),
     }
 
 

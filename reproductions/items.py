@@ -40,7 +40,6 @@ class Item:
         script: What makes it, below reproductions/; a test, where nothing is trained.
         report: The Markdown file in results/ that is rendered from its records.
         numbers: From a column of the report's table to that of the paper's numbers.
-        about: Text in which a claim of the report belongs to this item; all, if empty.
         why: Why there is no report, or of what it is silent.
     """
 
@@ -48,7 +47,6 @@ class Item:
     script: str
     report: str = ""
     numbers: dict[str, str] = dataclasses.field(default_factory=dict)
-    about: str = ""
     why: str = ""
 
 
@@ -150,9 +148,8 @@ def lines(item):
     found = []
     shown = sections((HERE / "results" / item.report).read_text())
     for section in shown:
-        told = [claim for claim in section.claims if item.about in claim[0]]
         pairs = (beside(section, *pair) for pair in item.numbers.items())
-        told = [*filter(None, pairs), *told] or [("", item.why, "")]
+        told = [*filter(None, pairs), *section.claims] or [("", item.why, "")]
         where = f"[{section.data}](results/{item.report}), {section.extent}"
         where = ", ".join([where, *apart(section, shown)])
         found += [[item.name, script, where, *row] for row in told]

@@ -32,27 +32,12 @@ def scores(run: Run) -> dict[str, Any]:
         Gaussian and an Echo channel the same rule drops the dimensions that serve
         nothing, which the standard's threshold on standard deviations does not.
     """
-    encoder, seed = metrics.representation(run.model), run.config["seed"]
-    votes, points = run.config["votes"], run.config["points"]
-    protocol = {
-        "votes": votes,
-        "test_votes": max(1, votes // 2),
-        "points": points,
-        "seed": seed,
-    }
-
-    def factor_vae(used=None):
-        return disentanglement.factor_vae_score(
-            encoder, run.dataset, used=used, **protocol
-        )
-
-    found = {
-        "factor_vae": factor_vae(),
-        "mig": disentanglement.mig(encoder, run.dataset, points=points, seed=seed),
-    }
+    encoder = metrics.representation(run.model)
+    found = {"factor_vae": _factor_vae(run, encoder), "mig": _mig(run, encoder)}
     used = used_dimensions(run)
     if used is not None:
-        found |= {"factor_vae_used": factor_vae(used), "used": int(used.sum())}
+        of_used = _factor_vae(run, encoder, used=used)
+        found |= {"factor_vae_used": of_used, "used": int(used.sum())}
     return found
 
 
@@ -62,20 +47,22 @@ def sampled_scores(run: Run) -> dict[str, float]:
     Echoes come from the bank: from a batch whose images share a factor, a dimension
     that encodes it would have noise without variance.
     """
-    seed, points = run.config["seed"], run.config["points"]
-    votes = run.config["votes"]
+    seed = run.config["seed"]
     encoder = metrics.representation(run.model, noisy=True, seed=seed)
-    return {
-        "factor_vae": disentanglement.factor_vae_score(
-            encoder,
-            run.dataset,
-            votes=votes,
-            test_votes=max(1, votes // 2),
-            points=points,
-            seed=seed,
-        ),
-        "mig": disentanglement.mig(encoder, run.dataset, points=points, seed=seed),
-    }
+    return {"factor_vae": _factor_vae(run, encoder), "mig": _mig(run, encoder)}
+
+
+def _factor_vae(run, encoder, **more):
+    votes, points = run.config["votes"], run.config["points"]
+    sizes = {"votes": votes, "test_votes": max(1, votes // 2), "points": points}
+    return disentanglement.factor_vae_score(
+        encoder, run.dataset, **sizes, seed=run.config["seed"], **more
+    )
+
+
+def _mig(run, encoder):
+    points, seed = run.config["points"], run.config["seed"]
+    return disentanglement.mig(encoder, run.dataset, points=points, seed=seed)
 
 
 def used_dimensions(run: Run) -> np.ndarray | None:

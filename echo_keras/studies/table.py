@@ -266,14 +266,13 @@ class Table:
             order = self.sort or self.study.order
             found.append(sorted(rows, key=lambda row: order(row[0])))
         names = [section[0][0]["config"].get("dataset") for section in found]
-        place = {name: names.index(name) for name in names}
-        return sorted(
-            found,
-            key=lambda section: (
-                place[section[0][0]["config"].get("dataset")],
-                -(self.study.share_of_updates(section[0][0]) or 0.0),
-            ),
-        )
+
+        def place(section: list[Runs]) -> tuple[int, float]:
+            run = section[0][0]
+            share = self.study.share_of_updates(run) or 0.0
+            return names.index(run["config"].get("dataset")), -share
+
+        return sorted(found, key=place)
 
     def render(self, runs: Runs) -> str:
         """The table in Markdown.

@@ -22,6 +22,7 @@ from echo_keras.studies import (
     Table,
     compare,
     mean,
+    mean_and_error,
     published,
     records,
     start,
@@ -179,15 +180,12 @@ def information(runs):
 
 def term_b(runs):
     """B of a method with its error: over runs, or over codes of a single one."""
-    found = [records.get(run, "measures.codes.B") for run in runs]
-    if not found or None in found:
+    path = "measures.codes.B"
+    found = mean_and_error(runs, f"{path}.kl", f"{path}.kl_se")
+    if found is None:
         return None
-    values = [b["kl"] for b in found]
-    error = found[0]["kl_se"]
-    if len(values) > 1:
-        error = np.std(values, ddof=1) / len(values) ** 0.5
-    bound = any(b["lower_bound"] for b in found)
-    return {"kl": float(np.mean(values)), "kl_se": float(error), "lower_bound": bound}
+    bound = any(records.get(run, f"{path}.lower_bound") for run in runs)
+    return {"kl": found[0], "kl_se": found[1], "lower_bound": bound}
 
 
 def nearer_to_normal(runs):

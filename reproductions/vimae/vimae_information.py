@@ -9,7 +9,7 @@ prior's law h(p(z)) - E h(q(z|x)), here called the capacity.
 import math
 
 import numpy as np
-from scipy import special
+from scipy import special, stats
 
 from echo_keras import metrics
 from echo_keras.layers import InputNoise
@@ -22,8 +22,8 @@ IMAGES, DRAWS = 50, 100  # of which h(q(z|x)) is measured
 def prior_entropy(config):
     """Of the method's prior, nats."""
     logistic = config["method"] == "vimae-l"
-    each = math.log(UNIT_LOGISTIC) + 2 if logistic else 0.5 * math.log(2 * math.pi)
-    return config["latent_dim"] * (each if logistic else each + 0.5)
+    law = stats.logistic(scale=UNIT_LOGISTIC) if logistic else stats.norm()
+    return config["latent_dim"] * float(law.entropy())
 
 
 def information(run, prior_codes):

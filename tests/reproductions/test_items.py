@@ -80,8 +80,8 @@ def test_the_title_of_a_report_of_one_part_has_its_protocol():
 
 
 def test_numbers_stand_beside_the_papers(report):
-    item = Item("Table 1", "table1.py", report, {"Error": "paper's"}, about="C is")
-    first, second, third = items.lines(item)
+    item = Item("Table 1", "table1.py", report, {"Error": "paper's"})
+    first, _, second, third = items.lines(item)
     where = f"[mnist](results/{report}), 10 %"
     name, script = "Table 1", "[table1.py](table1.py)"
     # 4 for 8 is 50 % off; a row without one of the two numbers is left out.

@@ -211,19 +211,27 @@ def paper(method):
 
 
 def test_the_best_beta_is_compared_with_the_best_lambda():
-    def record(distance, method, **changes):
-        fid = {"prior": distance, "prior_se": 0.5}
-        return {"config": paper(method) | changes, "measures": {"fid": fid}}
+    def records(distance, method, **changes):
+        config = paper(method) | changes
+        return [
+            {"config": config, "measures": {"fid": {"prior": distance + off}}}
+            for off in (-0.5, 0.5)
+        ]
 
-    runs = [record(9.0, "vae"), record(20.0, "beta-a"), record(30.0, "vimae-n")]
+    runs = records(9.0, "vae") + records(20.0, "beta-a") + records(30.0, "vimae-n")
     path = "measures.fid.prior"
     # Of the VAE's best beta none on the other side was tried.
-    assert frontier.below(path)(runs)[1] is None
-    runs.append(record(40.0, "beta-h"))
-    here, agrees = frontier.below(path)(runs)
+    assert frontier.better(path)(runs)[1] is None
+    runs += records(40.0, "beta-h")
+    here, agrees = frontier.better(path)(runs)
     assert (here, agrees) == ("VAE, beta 1: 9.0, VIMAE-n, lambda 10: 30.0", False)
-    runs.append(record(6.0, "vimae-n", weight=100.0))
-    here, agrees = frontier.below(path)(runs)
+    # Where more is better, the VAE's best beta is the one of 20.
+    most = records(20.0, "vae") + records(9.0, "beta-a") + records(9.0, "beta-h")
+    verdict = frontier.better(path, sign=-1)
+    assert verdict(most + records(30.0, "vimae-n"))[1] is True
+    assert verdict(most + records(10.0, "vimae-n"))[1] is False
+    runs += records(6.0, "vimae-n", weight=100.0)
+    here, agrees = frontier.better(path)(runs)
     assert agrees is True and here.endswith("lambda 100: 6.0")
     # The paper's claims are of its own lambda.
     assert vimae_paper.by_method(runs, path)["vimae-n"][0] == 30.0

@@ -471,7 +471,7 @@ def test_scores_of_factors_follow_votes_and_points(monkeypatch):
     assert factor_study.scores(run) == scores
     sizes = {"votes": 200, "test_votes": 100, "points": 10_000, "seed": 3}
     assert given == [
-        ("factor_vae_score", {"used": None, **sizes}),
+        ("factor_vae_score", sizes),
         ("mig", {"points": 10_000, "seed": 3}),
         ("factor_vae_score", {"used": used, **sizes}),
     ]
