@@ -89,6 +89,11 @@ def split(
     ((None, 2), (None, 2))
     """
     layer, quantizer = _quantizer(model)
+    if isinstance(model, MultiRateModel):
+        raise ValueError(
+            "model must have one beta: see MultiRateModel.at. Received: a "
+            "MultiRateModel"
+        )
     try:
         code = layer.input if layer is quantizer else layer.encode(layer.input)
         encoder = keras.Model(model.inputs, code, name="encoder_part")

@@ -7,6 +7,10 @@ from keras import tree
 
 from echo_keras.layers import Channel, arguments
 from echo_keras.layers.bottleneck import Bottleneck
+from echo_keras.layers.channel import mask_beside_beta
+from echo_keras.layers.numerics import unmasked_positions
+
+from .metrics import map_batches
 
 
 def renew_memories(model: keras.Model, x: Any, batch_size: int = 100) -> None:
@@ -51,9 +55,22 @@ def renew_memories(model: keras.Model, x: Any, batch_size: int = 100) -> None:
             f"layers. Received: {[channel.beta_range for _, channel in found]}"
         )
     for layer, channel in found:
-        features = keras.Model(model.input, layer.input)
         given = tree.map_structure(lambda a, n=channel.memory_rows: a[:n], x)
-        inputs = features.predict(given, batch_size=batch_size, verbose=0)
-        if isinstance(layer, Bottleneck):
-            inputs = layer.encode(inputs)
-        channel.renew_memory(inputs)
+        found = map_batches(_what_receives(layer, model), given, batch_size)
+        inputs, mask = found["inputs"], found.get("mask")
+        with unmasked_positions(mask):
+            if isinstance(layer, Bottleneck):
+                inputs = layer.encode(inputs)
+            channel.renew_memory(inputs)
+
+
+def _what_receives(layer, model):
+    """A function from a batch to a layer's inputs, and their mask if they have one."""
+    features = keras.Model(model.input, layer.input)
+
+    def of_batch(x):
+        inputs = features(x, training=False)
+        mask = mask_beside_beta(None, inputs)
+        return {"inputs": inputs} | ({} if mask is None else {"mask": mask})
+
+    return of_batch

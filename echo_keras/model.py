@@ -256,13 +256,16 @@ class RateDistortionModel(keras.Model):
             shape = tuple(weights.shape)
             if len(shape) == 1 or shape[1:] == (1,) and len(shape) == 2:
                 return data, ops.reshape(weights, (-1,))
-        if weights is not None and find_layers(self, TargetDistortion):
+        if weights is not None and self._weighs_whole_examples():
             raise ValueError(
-                "sample_weight must have the shape (batch,) for a model with a "
-                "TargetDistortion, whose distortion is that of whole examples. "
+                "sample_weight must have the shape (batch,) for a model with a target "
+                "for its distortion or -ELBO, which are those of whole examples. "
                 f"Received: {tree.map_structure(lambda w: tuple(w.shape), weights)}"
             )
         return data, None
+
+    def _weighs_whole_examples(self):
+        return bool(find_layers(self, TargetDistortion))
 
     def compute_loss(
         self,

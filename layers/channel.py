@@ -448,6 +448,15 @@ def mask_beside_beta(mask: Tensors | None, inputs: Tensors) -> Tensor | None:
     return first_mask([mask, attached])
 
 
+def check_built(layer: keras.layers.Layer) -> None:
+    """Raises a ValueError unless a layer knows the shape of its codes."""
+    if not layer.built:
+        raise ValueError(
+            f"{type(layer).__name__} is not built: call it, or its model, on data "
+            f"first."
+        )
+
+
 def check_inputs(layer: keras.layers.Layer, inputs: Tensors, shapes: Any) -> None:
     """Raises a ValueError unless inputs have the shapes that a layer was built for.
 

@@ -10,7 +10,13 @@ from keras import ops
 from . import arguments
 from .base import batch_weights
 from .beta import BetaRange, BetaRule, TargetRate
-from .channel import Draw, check_echoes_from, check_inputs, pair_shape
+from .channel import (
+    Draw,
+    check_built,
+    check_echoes_from,
+    check_inputs,
+    pair_shape,
+)
 from .echo_bank import EchoBank
 from .echo_noise import (
     gathered_noise,
@@ -347,6 +353,7 @@ class EchoSample(EchoBank):
 
     def _bounded(self, inputs):
         """The inputs in float32, each (batch, width), f and log s within bounds."""
+        check_built(self)
         shapes = [self.code_shape] * 2
         if self.scale == "triangular":
             shapes.append(self.widths[2:])

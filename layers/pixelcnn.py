@@ -194,7 +194,8 @@ class PixelCNN(Seeded):
                 f"(batch, d). Received: input_shape={input_shape}"
             )
         self.image_shape, self.conditional = image[1:], bool(code)
-        self.code_dim = code[1] if code and self.conditioning == "layers" else None
+        self.code_width = code[1] if code else None
+        self.code_dim = self.code_width if self.conditioning == "layers" else None
         self.beside = bool(code) and self.code_dim is None  # z as a channel
         if self.beside:
             pixels = self.image_shape[0] * self.image_shape[1]
@@ -303,6 +304,13 @@ class PixelCNN(Seeded):
                 f"This PixelCNN must be given {wanted} to sample. Received: z of shape "
                 f"{z_shape}, n={n}"
             )
+        if z is not None:
+            z = arguments.array("z", z, f"(n, {self.code_width})", (2,))
+            if z.shape[1] != self.code_width:
+                raise ValueError(
+                    f"z must have the width of the codes that the layer was called on, "
+                    f"(n, {self.code_width}). Received: shape {z.shape}"
+                )
         n = len(z) if n is None else arguments.integer("n", n)
         condition = None
         if self.beside:

@@ -12,7 +12,7 @@ from . import arguments
 from .backend import argmin
 from .base import batch_mean, batch_weights
 from .beta import BetaRange, BetaRule
-from .channel import Channel, Draw
+from .channel import Channel, Draw, check_built
 from .codebook import (
     distances,
     divide_frequencies,
@@ -389,6 +389,7 @@ class VectorQuantizer(Channel):
 
     def _vectors(self, inputs):
         """Float32 sub-vectors, (batch x positions, groups, width)."""
+        check_built(self)
         if inputs.shape[-1] != self.groups * self.width:
             raise ValueError(
                 f"The last axis of this VectorQuantizer's input must have the length "
@@ -408,16 +409,9 @@ class VectorQuantizer(Channel):
             return z
         return z + self.dither * (2.0 * self.uniform(ops.shape(z)) - 1.0)
 
-    def _check_built(self):
-        if not self.built:
-            raise ValueError(
-                "VectorQuantizer is not built and has no codewords: call it, or its "
-                "model, on data first."
-            )
-
     def codebook(self) -> Tensor:
         """The codewords, a float32 tensor (groups, codewords, d / groups)."""
-        self._check_built()
+        check_built(self)
         return ops.copy(self.base) if self.shift is None else self.base + self.shift
 
     @symbolic
@@ -470,7 +464,7 @@ class VectorQuantizer(Channel):
 
         The moving frequencies, of which a thousandth is spread over all codewords.
         """
-        self._check_built()
+        check_built(self)
         frequencies = ops.convert_to_numpy(self._law()).astype("float64")
         return with_floor(frequencies)
 
@@ -486,7 +480,7 @@ class VectorQuantizer(Channel):
         Raises:
             ValueError: the indices are not as above, or the layer is not built.
         """
-        self._check_built()
+        check_built(self)
         indices = np.asarray(indices)
         ok = indices.ndim > 1 and indices.shape[-1] == self.groups and indices.size
         if not ok or not 0 <= indices.min() <= indices.max() < self.codewords:
@@ -534,7 +528,7 @@ class VectorQuantizer(Channel):
             ValueError: the layer is not built, or the number of positions is unknown.
         """
         n = arguments.sample_size(n)
-        self._check_built()
+        check_built(self)
         if None in self.positions:
             raise ValueError(
                 f"The number of positions must be known to draw codes. "

@@ -77,3 +77,25 @@ def test_it_saves_and_loads(tmp_path):
 def test_an_entropy_is_a_number():
     with pytest.raises(ValueError, match="entropy must be a finite number. Rec"):
         model_of("much")
+
+
+@pytest.mark.parametrize("entropy", [ABOVE, BELOW])
+def test_weights_weigh_the_entropy_too(entropy):
+    x, found = images(), []
+    for weights in (np.ones(20), np.full(20, 3.0)):
+        model = model_of(entropy)
+        model.compile(loss=losses.Bernoulli())
+        found.append(model.evaluate(x, x, sample_weight=weights, verbose=0)[0])
+    assert found[1] == pytest.approx(3 * found[0], rel=1e-5)
+
+
+def test_weights_of_values_are_refused():
+    model, x = model_of(5.0), images()
+    model.compile(loss=losses.Bernoulli())
+    with pytest.raises(ValueError, match=r"sample_weight must have the shape \(batch,"):
+        model.evaluate(x, x, sample_weight=np.ones_like(x), verbose=0)
+
+
+def test_a_copy_by_its_config():
+    copy = objectives.EntropyTargetModel.from_config(model_of(7.0).get_config())
+    assert type(copy) is objectives.EntropyTargetModel and copy.entropy == 7.0

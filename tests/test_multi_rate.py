@@ -1,5 +1,7 @@
 """One model for every rate: what it begins as, what `at` gives, and what it learns."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -387,9 +389,27 @@ def test_renewed_memories_are_those_of_the_present_weights():
             renew_memories(bad, X)
 
 
+def test_renewed_memories_know_masks():
+    """A masked position has f = 0, and s at its bound."""
+    inputs = keras.Input((4, 3))
+    channel = EchoSample(d_max=4, bank_size=8)
+    shift = layers.Dense(3, kernel_initializer="identity", bias_initializer="ones")
+    f = shift(layers.Masking()(inputs))
+    model = keras.Model(inputs, channel([f, f]))
+    x = np.ones((6, 4, 3), "float32")
+    x[:, 2:] = 0
+    renew_memories(model, x)
+    rows = array(channel.bank)[:6].reshape(6, 2, 4, 3)
+    log_s = math.log(channel.r)
+    np.testing.assert_array_equal(rows[:, 0], x)  # f is clipped at 1
+    np.testing.assert_allclose(rows[:, 1, 2:], log_s, rtol=1e-6)
+
+
 def test_files_at_a_rate_chosen_at_run_time(tmp_path):
     pytest.importorskip("constriction")
     model = trained("quantized", epochs=60)
+    with pytest.raises(ValueError, match="model must have one beta: see MultiRateM"):
+        codec.split(model)
     low, high = model.betas.low, model.betas.high
     sizes = {}
     for beta in (low, high):

@@ -1,6 +1,7 @@
 """Codes: how they are read from a model, decoded, and drawn."""
 
 import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -249,7 +250,8 @@ def squared_error(
 ) -> dict[str, float]:
     """Mean of the squared error of images, summed over pixels.
 
-    Of the means of p(x|z) where the model is compiled, else of the decoder's output.
+    Of the means of p(x|z) where the model is compiled with a loss of
+    `echo_keras.losses`, else of the decoder's output.
 
     Args:
         model: An autoencoder with one bottleneck and a layer "decoder" of pixels.
@@ -272,8 +274,12 @@ def squared_error(
     ['error', 'error_se']
     """
     x = arguments.array("x", x)
+    if isinstance(getattr(model, "loss", None), Distortion):
+        means = functools.partial(images, model)
+    else:
+        means = functools.partial(decode, model.get_layer("decoder"))
     z = encode(model, x, noisy, seed, batch_size)
-    decoded = decode(model.get_layer("decoder"), z)
+    decoded = means(z, batch_size)
     if decoded.shape != x.shape:
         raise ValueError(
             f"x must have the shape of what the decoder makes, {decoded.shape}. "

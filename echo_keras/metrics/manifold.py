@@ -21,6 +21,9 @@ from .codes import law, representation
 
 # A direction in which images move less than this share of the most counts as that much.
 SMALLEST = 1e-7
+# The highest exponent of codes' density. That of few images may be any number, and then
+# a code hardly outside of theirs has no density at all.
+LARGEST = 8.0
 
 
 def manifold_score(
@@ -36,7 +39,8 @@ def manifold_score(
 
     with the surface of a sphere in k dimensions,
     `area(r) = 2 pi^(k/2) r^(k-1) / Gamma(k/2)`. Fitted to training images are the
-    density of codes, a generalized Gaussian in each dimension, and that of `|w|^2`,
+    density of codes, a generalized Gaussian (of an exponent of 8 at most) in each
+    dimension, and that of `|w|^2`,
     a gamma density of its mean and variance: the squared length of Gaussian noise has
     one. (The paper has a histogram of `|w|`, which says nothing beyond its last bin.)
 
@@ -82,7 +86,7 @@ def manifold_score(
                 f"reference must have {what} that differ in each dimension. Received: "
                 f"standard deviations {spread.tolist()} over {len(values)} images"
             )
-    laws = [stats.gennorm(*stats.gennorm.fit(z)) for z in codes.T]
+    laws = [_fitted(z) for z in codes.T]
     mean, variance = squares.mean(), squares.var()
     of_squares = stats.gamma(mean**2 / variance, scale=variance / mean)
 
@@ -96,6 +100,14 @@ def manifold_score(
         return -(along - found["log_volume"] + length + of_sphere)
 
     return score
+
+
+def _fitted(z):
+    """The most likely generalized Gaussian whose exponent is not above LARGEST."""
+    found = stats.gennorm.fit(z)
+    if found[0] > LARGEST:
+        found = stats.gennorm.fit(z, f0=LARGEST)
+    return stats.gennorm(*found)
 
 
 def _surroundings(model, batch_size):

@@ -31,12 +31,17 @@ class EntropyTargetModel(RateDistortionModel):
     H must be known, or bounded from below: the lowest -ELBO of held-out images is an
     upper bound, and stops training too early by what that model lacks.
 
+    Sample weights, (batch,), weigh D + R and H of an example alike. Keras's
+    `clone_model` calls a model without arguments of its own: a copy is
+    `EntropyTargetModel.from_config(model.get_config())`.
+
     Args:
         inputs, outputs: As for `keras.Model`.
         entropy: Number, H of the data, nats per example.
 
     Raises:
-        ValueError: entropy is no finite number.
+        ValueError: entropy is no finite number; in training, sample weights of the
+            data's shape.
 
     Example:
 
@@ -68,7 +73,13 @@ class EntropyTargetModel(RateDistortionModel):
     ) -> Tensor:
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
         n = replicas_in_sync()
-        return (self.entropy + ops.abs(loss * n - self.entropy)) / n
+        # D + R of an example counts as often as its weight says, and so does H.
+        weight = 1.0 if sample_weight is None else ops.mean(sample_weight)
+        entropy = self.entropy * ops.cast(weight, loss.dtype)
+        return (entropy + ops.abs(loss * n - entropy)) / n
+
+    def _weighs_whole_examples(self):
+        return True
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "entropy": self.entropy}

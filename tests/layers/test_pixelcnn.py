@@ -214,6 +214,10 @@ def test_bad_shapes_raise(shape):
 def test_sampling_asks_for_what_it_needs():
     with pytest.raises(ValueError, match="called once before"):
         PixelCNN(2).sample(n=1)
+    conditional = PixelCNN(2)
+    conditional.build([(None, 8, 8, 1), (None, 3)])
+    with pytest.raises(ValueError, match=r"z must have the width .*\(n, 3\). Rec"):
+        conditional.sample(np.zeros((2, 4)))
     with pytest.raises(ValueError, match="given codes z alone to sample. Rec.*n=3"):
         wild(size=4).sample(n=3)
     with pytest.raises(ValueError, match="given a number n alone"):

@@ -8,6 +8,7 @@ import pytest
 from keras import layers, ops
 from tools import array
 
+from echo_keras import losses
 from echo_keras.layers import (
     AppendNoise,
     DeterministicBottleneck,
@@ -228,6 +229,15 @@ def test_squared_error_is_that_of_the_noise_and_none_without_it():
     assert squared_error(noisy, x, noisy=False)["error"] < 1e-10
     exact = identity(DeterministicBottleneck(3))
     assert squared_error(exact, x)["error"] < 1e-10
+
+
+def test_squared_error_is_that_of_the_means_of_the_law():
+    """Logits of a Bernoulli law are compared as probabilities."""
+    model = identity(DeterministicBottleneck(3))
+    x = np.random.RandomState(0).random_sample((50, 3)).astype("float32")
+    model.compile(loss=losses.Bernoulli())
+    expected = np.square(1 / (1 + np.exp(-x)) - x).sum(axis=1).mean()
+    assert squared_error(model, x)["error"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_decoding_is_that_of_the_decoder():

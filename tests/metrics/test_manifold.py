@@ -114,6 +114,15 @@ def test_images_are_the_means_of_the_law():
     np.testing.assert_allclose(*found, rtol=1e-3)
 
 
+def test_few_images_leave_no_code_without_density():
+    """The best exponent for codes at two places is infinite: a uniform density."""
+    model, columns, centre = linear_model()
+    x = draws(columns, centre, 6)
+    x[:3], x[3:] = x[0], x[3]
+    x += np.linspace(0, 0.01, 6, dtype="float32")[:, None]
+    assert np.isfinite(manifold_score(model, x)(draws(columns, centre, 50))).all()
+
+
 def test_below_the_floor_all_directions_count_alike():
     found = []
     for length in (0.0, 1e-10):
