@@ -16,10 +16,10 @@ from absl import app, flags
 from keras import ops
 
 from echo_keras import metrics
+from echo_keras.autoencoders import conv_autoencoder
 from echo_keras.layers import EchoBottleneck, collect_draws
 from echo_keras.layers.backend import no_gradients
 from echo_keras.losses import Bernoulli
-from echo_keras.model import conv_autoencoder
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("images", 10_000, "Images evaluated.", lower_bound=1)

@@ -25,13 +25,13 @@ import timing
 from absl import app, flags
 
 from echo_keras import networks, training
+from echo_keras.autoencoders import autoencoder
 from echo_keras.layers import (
     GaussianBottleneck,
     TotalCorrelationPenalty,
     dense_discriminator,
 )
 from echo_keras.losses import Bernoulli
-from echo_keras.model import autoencoder
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("batch_size", 64, "Images per step.", lower_bound=2)

@@ -34,9 +34,9 @@ def epoch_function(x, jit_compile):
     """A function that trains one epoch on x."""
     import keras
 
+    from echo_keras.autoencoders import conv_autoencoder
     from echo_keras.layers import EchoBottleneck
     from echo_keras.losses import Bernoulli
-    from echo_keras.model import conv_autoencoder
 
     model = conv_autoencoder(EchoBottleneck(32))
     model.compile(

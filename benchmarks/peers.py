@@ -68,9 +68,9 @@ def ours(x, name, precision):
     """The seconds that Keras spends in an epoch."""
     import keras
 
+    from echo_keras.autoencoders import conv_autoencoder
     from echo_keras.layers import EchoBottleneck, GaussianBottleneck
     from echo_keras.losses import Bernoulli
-    from echo_keras.model import conv_autoencoder
     from echo_keras.training import Batches
 
     class Clock(keras.callbacks.Callback):

@@ -16,9 +16,9 @@ import numpy as np
 import timing
 from absl import app, flags
 
+from echo_keras.autoencoders import conv_autoencoder
 from echo_keras.layers import EchoBottleneck, GaussianBottleneck
 from echo_keras.losses import Bernoulli
-from echo_keras.model import conv_autoencoder
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("batch_size", 100, "Images per step.", lower_bound=2)

@@ -30,8 +30,9 @@ if not (_pathlib.Path(__file__).parent / "layers").is_dir():
 
 # Imported here so that Keras finds their classes when it loads a saved model.
 from echo_keras import layers, losses, model, networks, training  # noqa: E402
+from echo_keras.autoencoders import autoencoder  # noqa: E402
 from echo_keras.memories import renew_memories  # noqa: E402
-from echo_keras.model import RateDistortionModel, autoencoder  # noqa: E402
+from echo_keras.model import RateDistortionModel  # noqa: E402
 from echo_keras.multi_rate_model import MultiRateModel, multi_rate  # noqa: E402
 
 _LAZY = ("codec", "data", "interop", "latent_flow", "metrics", "objectives", "plots")

@@ -3,14 +3,13 @@
 from typing import Any
 
 import keras
-from keras import tree
+from keras import ops, tree
 
 from echo_keras.layers import Channel, arguments
+from echo_keras.layers.backend import no_gradients
 from echo_keras.layers.bottleneck import Bottleneck
 from echo_keras.layers.channel import mask_beside_beta
 from echo_keras.layers.numerics import unmasked_positions
-
-from .metrics import map_batches
 
 
 def renew_memories(model: keras.Model, x: Any, batch_size: int = 100) -> None:
@@ -28,7 +27,7 @@ def renew_memories(model: keras.Model, x: Any, batch_size: int = 100) -> None:
         batch_size: Int >= 1, of the encoder's pass.
 
     Raises:
-        ValueError: the model has no channel with a memory among its layers, or one with
+        ValueError: there are no examples, the model has no channel with a memory among its layers, or one with
             a `BetaRange` (see `MultiRateModel.at`).
 
     Example:
@@ -44,6 +43,9 @@ def renew_memories(model: keras.Model, x: Any, batch_size: int = 100) -> None:
     150.0
     """
     arguments.layer("model", model, kind=keras.Model)
+    batch_size = arguments.integer("batch_size", batch_size)
+    for each in tree.flatten(x):
+        arguments.array("x", each, finite=False)
     found = []
     for layer in model.layers:
         channel = layer.channel if isinstance(layer, Bottleneck) else layer
@@ -55,22 +57,24 @@ def renew_memories(model: keras.Model, x: Any, batch_size: int = 100) -> None:
             f"layers. Received: {[channel.beta_range for _, channel in found]}"
         )
     for layer, channel in found:
-        given = tree.map_structure(lambda a, n=channel.memory_rows: a[:n], x)
-        found = map_batches(_what_receives(layer, model), given, batch_size)
-        inputs, mask = found["inputs"], found.get("mask")
+        inputs, mask = _received(layer, model, x, channel.memory_rows, batch_size)
         with unmasked_positions(mask):
             if isinstance(layer, Bottleneck):
                 inputs = layer.encode(inputs)
             channel.renew_memory(inputs)
 
 
-def _what_receives(layer, model):
-    """A function from a batch to a layer's inputs, and their mask if they have one."""
+def _received(layer, model, x, rows, batch_size):
+    """A layer's inputs for the first examples of x, and their mask or None."""
     features = keras.Model(model.input, layer.input)
-
-    def of_batch(x):
-        inputs = features(x, training=False)
+    x = tree.map_structure(lambda a: a[:rows], x)
+    parts = []
+    for start in range(0, len(tree.flatten(x)[0]), batch_size):
+        batch = slice(start, start + batch_size)
+        with no_gradients():
+            part = tree.map_structure(lambda a, b=batch: a[b], x)
+            inputs = features(part, training=False)
         mask = mask_beside_beta(None, inputs)
-        return {"inputs": inputs} | ({} if mask is None else {"mask": mask})
-
-    return of_batch
+        parts.append((inputs,) if mask is None else (inputs, mask))
+    inputs, *mask = tree.map_structure(lambda *p: ops.concatenate(p), *parts)
+    return inputs, mask[0] if mask else None

@@ -12,6 +12,7 @@ from keras import layers, ops
 from tools import BACKEND, array
 
 from echo_keras import losses
+from echo_keras.autoencoders import autoencoder as chained
 from echo_keras.layers import (
     DeterministicBottleneck,
     EchoBottleneck,
@@ -19,7 +20,6 @@ from echo_keras.layers import (
     Penalty,
 )
 from echo_keras.model import RateDistortionModel, find_layers
-from echo_keras.model import autoencoder as chained
 
 pytestmark = pytest.mark.core
 

@@ -6,8 +6,9 @@ import pytest
 from keras import layers
 
 from echo_keras import networks
+from echo_keras.autoencoders import conv_autoencoder
 from echo_keras.layers import EchoBottleneck, GaussianBottleneck
-from echo_keras.model import RateDistortionModel, conv_autoencoder
+from echo_keras.model import RateDistortionModel
 
 # The paper's networks
 

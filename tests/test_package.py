@@ -227,10 +227,15 @@ STOREYS = [
         "probe",
     },
     {"multi_rate_model"},
+    {"autoencoders"},
     {"interop", "model", "losses", "networks", "memories"},
     {"_"},
     {"layers"},
 ]
+
+
+# What the package itself exports.
+DEFINED_IN = {"RateDistortionModel": "model", "autoencoder": "autoencoders"}
 
 
 def storey(room):
@@ -249,9 +254,7 @@ def room_imports(repository):
             if top in ("reproductions", "examples", "benchmarks", "tests", "layers"):
                 yield where, room, top
             elif top == "echo_keras" and room != "__init__" and rest:
-                # What the package itself exports is defined in model.py.
-                is_class = rest[0] in ("RateDistortionModel", "autoencoder")
-                yield where, room, "model" if is_class else rest[0]
+                yield where, room, DEFINED_IN.get(rest[0], rest[0])
 
 
 def test_imports_run_one_way(repository):

@@ -9,6 +9,7 @@ from keras import layers, ops
 from tools import BACKEND, array
 
 from echo_keras import losses, metrics
+from echo_keras.autoencoders import conv_autoencoder
 from echo_keras.layers import (
     BetaSchedule,
     GaussianBottleneck,
@@ -17,7 +18,7 @@ from echo_keras.layers import (
     TargetRate,
     VariancePenalty,
 )
-from echo_keras.model import RateDistortionModel, conv_autoencoder
+from echo_keras.model import RateDistortionModel
 
 pytestmark = pytest.mark.core
 

@@ -12,6 +12,7 @@ PACKAGE = "echo_keras"
 # Modules that list nothing in `__all__`: public is what they define.
 MODULES = (
     "losses",
+    "autoencoders",
     "model",
     "networks",
     "codec",
@@ -20,7 +21,10 @@ MODULES = (
     "interop.tfp",
 )
 # What rooms share among themselves, in modules that list nothing.
-INTERNAL = {"echo_keras.model.made", "echo_keras.metrics.rate_distortion.check_targets"}
+INTERNAL = {
+    "echo_keras.autoencoders.made",
+    "echo_keras.metrics.rate_distortion.check_targets",
+}
 
 
 def public_names() -> dict[str, Any]:

@@ -14,7 +14,8 @@ from echo_keras.layers import (
     arguments,
 )
 
-from ..model import RateDistortionModel, autoencoder, made
+from ..autoencoders import autoencoder, made
+from ..model import RateDistortionModel
 from ..networks import Decoder, Encoder
 
 # What term D compares with the data.

@@ -9,7 +9,8 @@ from echo_keras.layers import (
     arguments,
 )
 
-from ..model import RateDistortionModel, autoencoder
+from ..autoencoders import autoencoder
+from ..model import RateDistortionModel
 from ..networks import Decoder, Encoder
 from .adversarial import with_gan_penalty
 

@@ -16,7 +16,8 @@ from echo_keras.layers import (
 )
 from echo_keras.layers.mmd_penalty import WAE_SCALES
 
-from ..model import RateDistortionModel, autoencoder
+from ..autoencoders import autoencoder
+from ..model import RateDistortionModel
 from ..networks import Decoder, Encoder
 
 # The InfoMax paper's priors, all of variance 1.

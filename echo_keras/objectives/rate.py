@@ -13,7 +13,8 @@ from echo_keras.layers import (
     arguments,
 )
 
-from ..model import RateDistortionModel, autoencoder
+from ..autoencoders import autoencoder
+from ..model import RateDistortionModel
 from ..networks import Decoder, Encoder
 
 

@@ -24,7 +24,7 @@ from bib_ae_paper import (
 )
 
 from echo_keras import data, layers, metrics, objectives
-from echo_keras.model import autoencoder
+from echo_keras.autoencoders import autoencoder
 from echo_keras.studies import (
     Claim,
     Column,

@@ -9,6 +9,7 @@ from keras import layers, ops
 from tools import array
 
 from echo_keras import losses
+from echo_keras.autoencoders import autoencoder as chained
 from echo_keras.layers import (
     AppendNoise,
     DeterministicBottleneck,
@@ -30,7 +31,6 @@ from echo_keras.metrics import (
     squared_error,
 )
 from echo_keras.model import RateDistortionModel
-from echo_keras.model import autoencoder as chained
 
 pytestmark = pytest.mark.core
 

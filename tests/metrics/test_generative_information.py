@@ -18,6 +18,7 @@ from scipy import stats
 from tools import array
 
 from echo_keras import losses
+from echo_keras.autoencoders import autoencoder as chained
 from echo_keras.layers import (
     EchoBottleneck,
     GaussianBottleneck,
@@ -27,7 +28,6 @@ from echo_keras.layers import (
 )
 from echo_keras.metrics import generative_information
 from echo_keras.model import RateDistortionModel
-from echo_keras.model import autoencoder as chained
 
 core = pytest.mark.core
 

@@ -8,10 +8,10 @@ from scipy import stats
 from tools import array
 
 from echo_keras import losses
+from echo_keras.autoencoders import autoencoder
 from echo_keras.layers import DeterministicBottleneck
 from echo_keras.layers.backend import jacobian
 from echo_keras.metrics import manifold_score
-from echo_keras.model import autoencoder
 
 PIXELS, SCALES, NOISE = 7, np.array([2.0, 0.3]), 0.4
 

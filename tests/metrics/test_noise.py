@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from echo_keras.autoencoders import autoencoder
 from echo_keras.layers import DeterministicBottleneck
 from echo_keras.losses import Bernoulli, SquaredError
 from echo_keras.metrics import noise_sensitivity
-from echo_keras.model import autoencoder
 
 pytestmark = pytest.mark.core
 RANDOM = np.random.RandomState(0)

@@ -9,6 +9,7 @@ from keras import layers
 from scipy import stats
 
 from echo_keras import losses
+from echo_keras.autoencoders import autoencoder
 from echo_keras.layers import (
     DeterministicBottleneck,
     GANPenalty,
@@ -16,7 +17,7 @@ from echo_keras.layers import (
     MarginalKLPenalty,
 )
 from echo_keras.metrics import novelty
-from echo_keras.model import RateDistortionModel, autoencoder
+from echo_keras.model import RateDistortionModel
 
 CENTRE = np.array([0.5, -1.0, 2.0])
 VARIANCE = 0.25
