@@ -27,8 +27,8 @@ def renew_memories(model: keras.Model, x: Any, batch_size: int = 100) -> None:
         batch_size: Int >= 1, of the encoder's pass.
 
     Raises:
-        ValueError: there are no examples, the model has no channel with a memory among its layers, or one with
-            a `BetaRange` (see `MultiRateModel.at`).
+        ValueError: there are no examples, or the model has no channel with a memory
+            among its layers, or one with a `BetaRange` (see `MultiRateModel.at`).
 
     Example:
 
