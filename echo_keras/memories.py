@@ -8,7 +8,7 @@ from keras import ops, tree
 from echo_keras.layers import Channel, arguments
 from echo_keras.layers.backend import no_gradients
 from echo_keras.layers.bottleneck import Bottleneck
-from echo_keras.layers.channel import mask_beside_beta
+from echo_keras.layers.channel_inputs import mask_beside_beta
 from echo_keras.layers.numerics import unmasked_positions
 
 

@@ -6,7 +6,8 @@ import keras
 from keras import ops
 
 from . import arguments
-from .channel import Channel, Draw, first_mask, given_beta, mask_beside_beta
+from .channel import Channel, Draw, given_beta
+from .channel_inputs import first_mask, mask_beside_beta
 from .numerics import unmasked_positions
 from .symbolic import MethodCalls, symbolic
 from .typing import Shape, Tensor, Tensors

@@ -10,13 +10,8 @@ from keras import ops
 from . import arguments
 from .base import batch_weights
 from .beta import BetaRange, BetaRule, TargetRate
-from .channel import (
-    Draw,
-    check_built,
-    check_echoes_from,
-    check_inputs,
-    pair_shape,
-)
+from .channel import Draw, check_echoes_from
+from .channel_inputs import check_built, check_inputs, pair_shape
 from .echo_bank import EchoBank
 from .echo_noise import (
     gathered_noise,

@@ -8,7 +8,8 @@ from keras import ops
 
 from . import arguments
 from .beta import BetaRange, BetaRule
-from .channel import Channel, Draw, check_inputs, pair_shape
+from .channel import Channel, Draw
+from .channel_inputs import check_inputs, pair_shape
 from .marginals import DENSITY, Laplace, Logistic, SpikeAndSlab, StandardNormal
 from .numerics import log_normal
 from .symbolic import symbolic

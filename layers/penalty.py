@@ -8,7 +8,7 @@ from keras import ops
 
 from . import arguments
 from .base import LossTerm, batch_mean
-from .channel import first_mask
+from .channel_inputs import first_mask
 from .symbolic import MethodCalls
 from .typing import Shape, Tensor, Tensors
 

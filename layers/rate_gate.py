@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from . import arguments
-from .channel import first_mask
+from .channel_inputs import first_mask
 from .typing import Shape, Tensor, Tensors
 
 SPEED = 5.0

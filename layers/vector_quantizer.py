@@ -12,7 +12,8 @@ from . import arguments
 from .backend import argmin
 from .base import batch_mean, batch_weights
 from .beta import BetaRange, BetaRule
-from .channel import Channel, Draw, check_built
+from .channel import Channel, Draw
+from .channel_inputs import check_built
 from .codebook import (
     distances,
     divide_frequencies,

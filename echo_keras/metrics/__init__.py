@@ -27,6 +27,7 @@ from .codes import (
     squared_error,
 )
 from .density_bounds import density_bounds, expected_divergence
+from .dependence import conditional_total_correlation, total_correlation
 from .dimensions import rate_by_dimension
 from .disentanglement import dci, factor_vae_score, mig, modularity, sap
 from .divergences import divergence
@@ -43,10 +44,8 @@ from .fronts import (
 )
 from .information import (
     aggregate_posterior,
-    conditional_total_correlation,
     generative_information,
     information_bounds,
-    total_correlation,
 )
 from .manifold import manifold_score
 from .noise import noise_sensitivity
