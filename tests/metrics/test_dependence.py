@@ -114,6 +114,3 @@ def test_constant_dimensions_are_named():
 def test_an_unknown_variant_raises():
     with pytest.raises(ValueError, match="Received: variant='printed'"):
         total_correlation(np.ones((3, 2)), variant="printed")
-
-
-# The law of codes
