@@ -28,6 +28,7 @@ SCRIPTS = [
     ("vcae", "table6", "vcae_table2"),
     ("vcae", "table3", "vcae_table3"),
     ("vcae", "toy", "vcae_toy"),
+    ("vcae", "figure8", "vcae_figure8"),
     ("vimae", "table3", "vimae"),
     ("vimae", "figure1", "vimae_figure1"),
     ("vimae", "frontier", "vimae"),
