@@ -230,7 +230,8 @@ PAPERS = {
              {"Test": "paper's Test", "sum of Var(z)": "paper's sum of Var(z)"}),
         Item("Table 7", "vcae/table6.py", "vcae_table2/table7.md",
              {"Test": "paper's Test", "sum of Var(z)": "paper's sum of Var(z)"}),
-        Item("Tables 8 and 9", "vcae/table6.py", why="CelebA: not run, the data are not at hand"),
+        Item("Tables 8 and 9", "vcae/table6.py",
+             why="CelebA: not run, the data are not at hand"),
         Item("Figure 8", "vcae/figure8.py", "vcae_figure8/figure8.md"),
     ],
     "vimae": [

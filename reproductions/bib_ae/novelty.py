@@ -10,6 +10,8 @@ Models know one class, tested on all test images; or the whole data set, tested 
 """
 
 import dataclasses
+import json
+import pathlib
 
 import numpy as np
 from bib_ae_paper import (
@@ -37,6 +39,9 @@ from echo_keras.studies import (
     start,
 )
 
+PUBLISHED = json.loads(
+    (pathlib.Path(__file__).parents[1] / "published" / "bib_ae.json").read_text()
+)
 DETECTORS = {"vae": "VAE", "aae": "AAE", "vae-gan": "VAE/GAN", "bib-ae": "BIB-AE"}
 DETECTORS["gpnd"] = "B + C + D"  # what Sec. 4.3 says of its reference [18]
 SCORES = {"distortion": "C", "rate": "A", "neg_elbo": "A + C", "data": "D"}
@@ -213,9 +218,22 @@ def of_images(section):
     return f"mean areas of D {', '.join(found)}", agrees
 
 
+def elsewhere(section):
+    """What a detector that is no autoencoder has on the same classes."""
+    config = section[0]["config"]
+    areas = PUBLISHED["novelty"].get(config["dataset"])
+    if areas is None or "others" in config:
+        return ""
+    return (
+        " For comparison Deep SVDD (Ruff et al., 2018; all training images of a class, "
+        f"ten runs) has {', '.join(map(str, areas))} %, {np.mean(areas):.1f} in the "
+        "mean."
+    )
+
+
 def note(section):
     of_adam = optimizers(section)
-    return NOTE + (f" {of_adam}" if of_adam else "")
+    return NOTE + elsewhere(section) + (f" {of_adam}" if of_adam else "")
 
 
 NOTE = (
