@@ -1,4 +1,4 @@
-"""What channels ask of their inputs: shapes, and masks of positions."""
+"""What layers of codes ask of their inputs: shapes, and masks of positions."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def mask_beside_beta(mask: Tensors | None, inputs: Tensors) -> Tensor | None:
 
 
 def check_built(layer: keras.layers.Layer) -> None:
-    """Raises a ValueError unless a layer knows the shape of its codes."""
+    """Raises a ValueError unless a layer has been built, and knows its shapes."""
     if not layer.built:
         raise ValueError(
             f"{type(layer).__name__} is not built: call it, or its model, on data "

@@ -9,6 +9,7 @@ from keras import ops
 
 from . import arguments
 from .base import batch_weights
+from .channel_inputs import check_built
 from .marginals import StandardNormal
 from .numerics import scaled_distances
 from .penalty import Penalty
@@ -128,6 +129,7 @@ class MMDPenalty(Penalty):
 
     def penalty(self, z: Tensor) -> Tensor:
         """The estimate of MMD^2, or its root, a scalar."""
+        check_built(self)
         estimate = self._estimate(z)
         if self.squared:
             return estimate

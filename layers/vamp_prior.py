@@ -9,6 +9,7 @@ from keras import ops
 
 from . import arguments
 from .base import LossTerm
+from .channel_inputs import check_built
 from .marginals import Marginal
 from .numerics import project, scaled_distances
 from .typing import Shape, Tensor
@@ -165,6 +166,7 @@ class VampPrior(Marginal, LossTerm):
             components = self._kept()
         else:
             components = ops.stack([ops.cast(x, "float32") for x in (mean, log_var)])
+        check_built(self)
         z = ops.reshape(ops.cast(z, "float32"), (-1, self.dims))
         mean, log_var = ops.unstack(
             ops.reshape(components, (2, -1, self.dims)), 2, axis=0

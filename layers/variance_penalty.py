@@ -8,6 +8,7 @@ from keras import ops
 
 from . import arguments
 from .base import batch_weights
+from .channel_inputs import check_built
 from .penalty import Penalty
 from .replicas import gathered
 from .typing import Shape, Tensor
@@ -76,6 +77,7 @@ class VariancePenalty(Penalty):
 
     def penalty(self, z: Tensor) -> Tensor:
         """The distance, a scalar."""
+        check_built(self)
         z = ops.reshape(ops.cast(z, "float32"), (ops.shape(z)[0], -1))
         weights = batch_weights(z[:, 0])
         z, weights, _ = gathered(self.synchronized, z, weights)
