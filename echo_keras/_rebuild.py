@@ -10,6 +10,8 @@ from keras import ops, tree
 from echo_keras.layers import BetaInput, Channel, RateGate
 from echo_keras.layers.bottleneck import Bottleneck
 
+from ._graph import inputs_of
+
 # Layers whose units are gated, before their activation.
 GATED = (
     keras.layers.Dense,
@@ -73,7 +75,7 @@ class WithGates(Rebuild):
         self.beta_input, self.beta = beta_input, None
 
     def rebuilt(self, model, kind):
-        inputs = tree.map_structure(_like, model.input)
+        inputs = tree.map_structure(_like, inputs_of(model))
         self.beta = self.beta_input(tree.flatten(inputs)[0])
         return self.finished(model, kind(inputs, self.graph(model, inputs)))
 
@@ -140,7 +142,7 @@ class AtBeta(Rebuild):
         self.betas: list[Any] = []  # tensors that are beta
 
     def rebuilt(self, model, kind):
-        inputs = tree.map_structure(_like, model.input)
+        inputs = tree.map_structure(_like, inputs_of(model))
         return self.finished(model, kind(inputs, self.graph(model, inputs)))
 
     def call(self, op, *args, **kwargs):

@@ -54,6 +54,7 @@ from echo_keras.layers import (
     VectorQuantizer,
     arguments,
 )
+from echo_keras.layers.bottleneck import called_on
 from echo_keras.losses import CategoricalNLL, Distortion
 from echo_keras.metrics.batching import map_batches
 from echo_keras.multi_rate_model import MultiRateModel
@@ -95,7 +96,8 @@ def split(
             "MultiRateModel"
         )
     try:
-        code = layer.input if layer is quantizer else layer.encode(layer.input)
+        given = called_on(layer)
+        code = given if layer is quantizer else layer.encode(given)
         encoder = keras.Model(model.inputs, code, name="encoder_part")
         decoder = keras.Model(layer.output, _images(model), name="decoder_part")
     except ValueError as error:

@@ -8,8 +8,9 @@ from keras import ops, tree
 from echo_keras.layers import Channel, arguments
 from echo_keras.layers.backend import no_gradients
 from echo_keras.layers.bottleneck import Bottleneck
-from echo_keras.layers.channel_inputs import mask_beside_beta
 from echo_keras.layers.numerics import unmasked_positions
+
+from ._graph import before
 
 
 def renew_memories(model: keras.Model, x: Any, batch_size: int = 100) -> None:
@@ -65,16 +66,14 @@ def renew_memories(model: keras.Model, x: Any, batch_size: int = 100) -> None:
 
 
 def _received(layer, model, x, rows, batch_size):
-    """A layer's inputs for the first examples of x, and their mask or None."""
-    features = keras.Model(model.input, layer.input)
+    """A layer's inputs for the first examples of x, and their mask."""
+    encoder = before(model, layer)
     x = tree.map_structure(lambda a: a[:rows], x)
     parts = []
     for start in range(0, len(tree.flatten(x)[0]), batch_size):
         batch = slice(start, start + batch_size)
         with no_gradients():
             part = tree.map_structure(lambda a, b=batch: a[b], x)
-            inputs = features(part, training=False)
-        mask = mask_beside_beta(None, inputs)
-        parts.append((inputs,) if mask is None else (inputs, mask))
-    inputs, *mask = tree.map_structure(lambda *p: ops.concatenate(p), *parts)
-    return inputs, mask[0] if mask else None
+            parts.append(encoder(part, training=False))
+    found = tree.map_structure(lambda *p: ops.concatenate(p), *parts)
+    return found["inputs"], found["mask"]

@@ -3,7 +3,7 @@
 from typing import Any
 
 import keras
-from keras import ops
+from keras import ops, tree
 
 from . import arguments
 from .channel import Channel, Draw, given_beta
@@ -142,11 +142,15 @@ class Bottleneck(MethodCalls):
 
 
 def called_on(layer: Bottleneck | Channel) -> Tensors:
-    """The tensors that a layer of a functional model is called on, without beta."""
-    given, channel = layer.input, getattr(layer, "channel", layer)
-    if channel is None or not channel.beta_range:
-        return given
-    *given, _ = given
+    """The tensors that a layer of a functional model is called on.
+
+    Without beta and without masks, which Keras counts among them.
+    """
+    given, channel = tree.flatten(layer.input), getattr(layer, "channel", layer)
+    masks = [getattr(x, "_keras_mask", None) for x in given]
+    given = [x for x in given if not any(x is mask for mask in masks)]
+    if channel is not None and channel.beta_range:
+        *given, _ = given
     return given[0] if len(given) == 1 else given
 
 

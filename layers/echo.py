@@ -328,7 +328,8 @@ class EchoSample(EchoBank):
         For a diagonal S, and a q(z) that has a density, these are the rates I(X; Z_j),
         which add up to I(X; Z) (Echo paper, App. C).
         """
-        return ops.reshape(-self._bounded(inputs)[1], (-1, *self.code_shape))
+        nats = ops.reshape(-self._bounded(inputs)[1], (-1, *self.code_shape))
+        return unmasked(nats)
 
     def sample(self, n: int) -> Tensor:
         """Draws n codes from the marginal q(z), shape (n, ...), from the bank.

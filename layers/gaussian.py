@@ -11,7 +11,7 @@ from .beta import BetaRange, BetaRule
 from .channel import Channel, Draw
 from .channel_inputs import check_inputs, pair_shape
 from .marginals import DENSITY, Laplace, Logistic, SpikeAndSlab, StandardNormal
-from .numerics import log_normal
+from .numerics import log_normal, unmasked
 from .symbolic import symbolic
 from .typing import Shape, Tensor, Tensors
 
@@ -211,7 +211,7 @@ class GaussianSample(Channel):
                 "standard normal marginal."
             )
         mean, log_var, _ = self._moments(inputs)
-        return 0.5 * (ops.square(mean) + ops.exp(log_var) - log_var - 1.0)
+        return unmasked(0.5 * (ops.square(mean) + ops.exp(log_var) - log_var - 1.0))
 
     @symbolic
     def log_prob(self, z: Tensor, inputs: Tensors) -> Tensor:

@@ -16,7 +16,7 @@ from .channel import Draw
 from .channel_inputs import check_built
 from .codebook import distances, take_codes, take_codewords, with_floor
 from .learned_codebook import LearnedCodebook
-from .numerics import sum_over_latent
+from .numerics import sum_over_latent, unmasked
 from .replicas import same_noise
 from .symbolic import symbolic
 from .typing import Shape, Tensor, Tensors
@@ -349,7 +349,7 @@ class VectorQuantizer(LearnedCodebook):
         index = self.indices(inputs)
         log_p = ops.expand_dims(ops.log(with_floor(self._law())), 2)
         length = -take_codewords(log_p, ops.reshape(index, (-1, self.groups)))
-        return ops.reshape(length, ops.shape(index))
+        return unmasked(ops.reshape(length, ops.shape(index)))
 
     @symbolic
     def rate_bits(self, inputs: Tensor) -> Tensor:
@@ -357,7 +357,9 @@ class VectorQuantizer(LearnedCodebook):
         return self.rate(inputs) / math.log(2)
 
     def renew_memory(self, inputs: Tensors) -> None:
-        self.set_frequencies(ops.convert_to_numpy(self.indices(inputs)))
+        index = ops.reshape(self.indices(inputs), (-1, self.groups))
+        usable = ops.convert_to_numpy(self._usable(inputs)) > 0
+        self.set_frequencies(ops.convert_to_numpy(index)[usable])
 
     def entropy(self) -> float:
         """`R_Q = -sum_j p_j log p_j`, summed over groups and positions: nats.

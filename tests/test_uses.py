@@ -8,10 +8,11 @@ import pytest
 from keras import layers, ops
 from tools import BACKEND, array
 
-from echo_keras import losses, metrics
+from echo_keras import audit, losses, metrics, renew_memories
 from echo_keras.autoencoders import conv_autoencoder
 from echo_keras.layers import (
     BetaSchedule,
+    EchoBottleneck,
     GaussianBottleneck,
     GaussianSample,
     QuantizedBottleneck,
@@ -202,6 +203,52 @@ def test_padding_costs_nothing():
         found.append(logs(model, x, x))
     assert found[0] == pytest.approx(found[1], rel=1e-5)
     assert found[0]["rate"] > 0.1
+
+
+KINDS = {
+    "echo": lambda: EchoBottleneck(2),
+    "gaussian": lambda: GaussianBottleneck(2),
+    "quantized": lambda: QuantizedBottleneck(2, 4),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_measured_of_a_model_knows_its_masks(kind):
+    x = np.zeros((24, 5, 3), "float32")
+    x[:, :2] = np.random.RandomState(0).normal(size=(24, 2, 3))
+    inputs = keras.Input((5, 3))
+    bottleneck = KINDS[kind]()
+    z = bottleneck(layers.Masking(0.0)(inputs))
+    model = RateDistortionModel(inputs, layers.Dense(3)(z))
+    model.compile("adam", losses.SquaredError())
+    model.fit(x, x, batch_size=8, verbose=0)
+    rates = metrics.rate_by_dimension(model, x).reshape(5, -1)
+    assert rates.sum() == pytest.approx(logs(model, x, x)["rate"], rel=1e-4)
+    assert rates[:2].min() > 0 and not rates[2:].any()
+    assert metrics.encode(model, x, noisy=False).shape == (24, 5, 2)
+    if kind == "quantized":
+        quantizer = bottleneck.channel
+        index = array(quantizer.indices(bottleneck.encode(x)))[:, :2]
+        renew_memories(model, x)
+        found = quantizer.code_probabilities()
+        quantizer.set_frequencies(index)
+        np.testing.assert_allclose(found, quantizer.code_probabilities(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_measured_of_a_sequential_model(kind):
+    x = np.random.RandomState(0).normal(size=(24, 3)).astype("float32")
+    model = keras.Sequential([layers.Dense(4), KINDS[kind](), layers.Dense(3)])
+    with pytest.raises(ValueError, match="whose layers' inputs are known. Received"):
+        metrics.encode(model, x)
+    model.compile("adam", losses.SquaredError())
+    model.fit(x, x, verbose=0)
+    assert metrics.encode(model, x).shape == (24, 2)
+    rates, found = metrics.rate_by_dimension(model, x), metrics.evaluate(model, x)
+    assert rates.sum() == pytest.approx(found["rate"], rel=1e-4)
+    assert not [found for found in audit(model, x) if found.severity == "error"]
+    if kind != "gaussian":
+        renew_memories(model, x)
 
 
 class PassesMasks(layers.Layer):

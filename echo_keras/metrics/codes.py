@@ -11,10 +11,12 @@ from keras import ops, tree
 
 from echo_keras.layers import AppendNoise, arguments
 from echo_keras.layers.backend import no_gradients
-from echo_keras.layers.bottleneck import bottleneck_of, called_on
+from echo_keras.layers.bottleneck import bottleneck_of
+from echo_keras.layers.numerics import unmasked_positions
 from echo_keras.losses import Distortion
 from echo_keras.model import find_layers
 
+from .._graph import before, inputs_of
 from .batching import check_finite, check_numbers, map_batches, with_standard_error
 
 
@@ -79,20 +81,21 @@ def representation(
                 f"signal=True with {type(bottleneck).__name__}"
             )
     if not noisy or bottleneck.channel is None:
-        encoder = keras.Model(model.input, called_on(bottleneck))
+        encoder = before(model, bottleneck)
         own_noise = _own_noise(_implicit(encoder), seed)
         code = bottleneck.signal if signal else bottleneck.code
 
         def represent(images):
             check_finite("images", images)
             with own_noise():
-                features = encoder.predict_on_batch(images)
-            with no_gradients():
-                z = code(tree.map_structure(ops.convert_to_tensor, features))
+                found = encoder.predict_on_batch(images)
+            found = tree.map_structure(ops.convert_to_tensor, found)
+            with no_gradients(), unmasked_positions(found["mask"]):
+                z = code(found["inputs"])
             return ops.convert_to_numpy(z)
 
         return represent
-    encoder = keras.Model(model.input, bottleneck.output)
+    encoder = keras.Model(inputs_of(model), bottleneck.output)
     generators = [bottleneck.channel.seed_generator, *_implicit(encoder)]
     own_noise = _own_noise(generators, seed)
 

@@ -7,9 +7,11 @@ import numpy as np
 from keras import ops
 
 from echo_keras.layers import Channel, GaussianSample, StandardNormal, arguments
-from echo_keras.layers.bottleneck import Bottleneck, called_on
+from echo_keras.layers.bottleneck import Bottleneck
+from echo_keras.layers.numerics import unmasked_positions
 from echo_keras.model import find_layers
 
+from .._graph import before
 from .batching import check_finite, map_batches
 
 
@@ -50,11 +52,13 @@ def rate_by_dimension(
     (channel,) = find_layers(model, Channel)
     if not _adds_up(channel):
         return None
-    before = keras.Model(model.input, called_on(layer))
+    encoder = before(model, layer)
 
     def of_batch(x):
         check_finite("x", x)
-        parts = layer.rate_by_dimension(before(x, training=False))
+        found = encoder(x, training=False)
+        with unmasked_positions(found["mask"]):
+            parts = layer.rate_by_dimension(found["inputs"])
         return ops.reshape(parts, (ops.shape(parts)[0], -1))
 
     return map_batches(of_batch, x, batch_size).mean(axis=0, dtype="float64")

@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops, tree
 
 from echo_keras import metrics
+from echo_keras._graph import inputs_of
 from echo_keras.layers import (
     Channel,
     EchoSample,
@@ -177,14 +178,15 @@ class Subject:
     @functools.cached_property
     def encoder(self) -> keras.Model:
         """From inputs to what the bottleneck receives."""
-        return keras.Model(self.model.input, called_on(self.layer))
+        return keras.Model(inputs_of(self.model), called_on(self.layer))
 
     @functools.cached_property
     def decoder(self) -> keras.Model:
         """From codes to raw outputs."""
         last = self.model.layers[-1]
         # A GANPenalty hands images on, and looks at the inputs too.
-        outputs = last.input[1] if isinstance(last, GANPenalty) else self.model.output
+        found = last.input[1:2] if isinstance(last, GANPenalty) else self.model.outputs
+        outputs = found[0] if len(found) == 1 else found
         try:
             return keras.Model(self.layer.output, outputs, name="decoder")
         except ValueError:

@@ -6,7 +6,7 @@ import sys
 import pytest
 from tools import script
 
-from echo_keras.studies import records, write_numbers
+from echo_keras.studies import parse, records, write_numbers
 from echo_keras.studies.outcome import reference
 
 # Folder of reproductions/ and script, folder of results/.
@@ -36,6 +36,14 @@ SCRIPTS = [
     ("vimae", "table5", "vimae"),
 ]
 
+# What rate_distortion.py was asked for, by the stem of what it drew.
+CURVES = {
+    "binary_mnist-epochs20-train_limit10000-precisionmixed_bfloat16": (
+        "--dataset=binary_mnist --train_limit=10000 --epochs=20 "
+        "--precision=mixed_bfloat16 --betas=0.1,0.2,0.4,1,2,4"
+    ),
+}
+
 
 @pytest.mark.parametrize(("folder", "name", "results"), SCRIPTS)
 def test_tables_are_rendered_from_their_records(repository, folder, name, results):
@@ -49,6 +57,17 @@ def test_tables_are_rendered_from_their_records(repository, folder, name, result
                 assert table.render(runs) + "\n" == path.read_text()
                 written += 1
     assert written
+
+
+def test_curves_are_rendered_from_the_records_of_one_protocol(repository):
+    main, table = (getattr(script("", "rate_distortion"), x) for x in ("main", "TABLE"))
+    place = repository / "reproductions" / "results" / "echo_paper"
+    for name, flags in CURVES.items():
+        configs = main.configs(parse(main.flags(), flags.split()))
+        stems = [main.study.run_name(config) for config in configs]
+        runs = [records.load(place / f"{stem}.json") for stem in stems]
+        text = (place / f"{name}-rate_distortion.md").read_text()
+        assert table.render(runs) + "\n" == text
 
 
 @pytest.mark.parametrize(("folder", "name", "results"), SCRIPTS)
