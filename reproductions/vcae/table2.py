@@ -125,7 +125,8 @@ def draw(results):
         rows[f"{METHODS[config['method']]}: nearest"] = x_train[nearest[:, 0]]
     if rows:
         plots.image_rows(rows, results.path("generated.png"))
-    draw_codes(results, METHODS, models, results.dataset.x_test[:5000])
+    few = metrics.evenly_spaced(results.dataset.x_test, 5000)
+    draw_codes(results, METHODS, models, few)
 
 
 main = Script(

@@ -227,8 +227,8 @@ def vary(options):
 def draw(results):
     """The codes of each model in the plane, and their histograms."""
     dataset = results.dataset
-    x, classes = dataset.x_test[:5000], dataset.y_test
-    classes = None if classes is None else classes[:5000]
+    x, classes = metrics.evenly_spaced(dataset.x_test, 5000), dataset.y_test
+    classes = None if classes is None else metrics.evenly_spaced(classes, 5000)
     models = results.models()
     codes = {label(c): vcae_paper.encode(model, x) for c, model in models}
     panels = {name: (z, classes) for name, z in codes.items()}

@@ -76,8 +76,9 @@ TABLE = table(
 
 
 def draw(results):
-    x, classes = results.dataset.x_test[:5000], results.dataset.y_test
-    classes = None if classes is None else classes[:5000]
+    dataset = results.dataset
+    x, classes = metrics.evenly_spaced(dataset.x_test, 5000), dataset.y_test
+    classes = None if classes is None else metrics.evenly_spaced(classes, 5000)
     mmd = {run["config"]["method"]: MMD.text([run]) for run in results.runs}
     panels = {
         f"{METHODS[config['method']]}\nMMD {mmd[config['method']]}": (

@@ -100,6 +100,12 @@ def test_workers_find_the_study_of_a_script(monkeypatch, folder, name, results):
     assert reference(module.main.study.train_one)[1].endswith(".train_one")
 
 
+def test_scripts_measure_images_from_all_over_a_file(repository):
+    """Files are sorted: MNIST's first 5,000 test images are the easier half."""
+    for path in (repository / "reproductions").rglob("*.py"):
+        assert not re.search(r"[xy]_(test|valid)\[:", path.read_text()), path.name
+
+
 def test_links_of_the_readmes_lead_somewhere(repository):
     for path in (repository / "README.md", repository / "reproductions" / "README.md"):
         for link in re.findall(r"\]\((?!http|#)([^)#]+)", path.read_text()):
