@@ -39,6 +39,11 @@ def example_weights(weights: Tensor | None) -> AbstractContextManager[None]:
     return setting(_weights, weights)
 
 
+def are_weighted() -> bool:
+    """Whether examples have weights, as inside of `example_weights`."""
+    return _weights.get() is not None
+
+
 def batch_weights(values: Tensor) -> Tensor:
     """The weight of each of `values`, (batch,): 1 but inside `example_weights`."""
     weights = _weights.get()

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from . import arguments
-from .base import batch_weights
+from .base import are_weighted, batch_weights
 from .beta import BetaRange, BetaRule, TargetRate
 from .channel import Draw, check_echoes_from
 from .channel_inputs import check_built, check_inputs, pair_shape
@@ -26,6 +26,7 @@ from .symbolic import symbolic
 from .typing import Shape, Tensor, Tensors
 
 SCALES = ("diagonal", "triangular")
+SAMPLED = 2**24  # numbers that `sample` holds at once: 64 MiB
 SAMPLINGS = ("cyclic", "without_replacement", "with_replacement")
 
 
@@ -88,11 +89,12 @@ class EchoSample(EchoBank):
 
     In training the echoes are the other examples of the batch. At inference they
     come from a memory bank, the newest `bank_size` rows of (f, log s, lower) seen in
-    training, which is saved with the weights: `predict` works on one image, and
-    outputs do not depend on the composition of the batch. A training batch of fewer
-    than d_max + 1 examples is topped up from the bank, which keeps rows that are finite
-    and whose sample weight is not 0. A layer that has never been
-    trained has an empty bank: it adds no noise, z = f(x).
+    training, which is saved with the weights: each example has echoes of its own,
+    drawn with replacement, so that `predict` works on one image, and outputs do not
+    depend on the composition of the batch. The bank keeps rows that are finite and
+    whose sample weight is not 0; in training rows of it stand in for examples of weight
+    0, and for what a batch of fewer than d_max + 1 examples lacks. A layer that has
+    never been trained has an empty bank: it adds no noise, z = f(x).
 
     Gradients are for reverse mode alone. The gradient of the clip depends on the sign
     of the gradient that arrives, which no forward-mode rule can express, and that of
@@ -246,7 +248,7 @@ class EchoSample(EchoBank):
             self.synchronized, rows, batch_weights(rows[:, 0])
         )
         with same_noise(self.synchronized):
-            noise = self._noise_from_batch(rows)
+            noise = self._noise_from_batch(self._that_count(rows, weights))
         # This replica's part of it.
         draw = self._with_echoes(bounded, noise[start : start + batch])
         if self.trainable:
@@ -345,7 +347,12 @@ class EchoSample(EchoBank):
                 "EchoSample.sample draws from the bank, which is empty before "
                 "training: train the layer (or call it with training=True) first."
             )
-        return self._code(self._noise_from_bank(n))
+        # In parts: all echoes of all draws at once may be more than fits into memory.
+        most = max(SAMPLED // (self.d_max * self.dims), 1)
+        sizes = [min(most, n - start) for start in range(0, n, most)] or [0]
+        return self._code(
+            ops.concatenate([self._noise_from_bank(size) for size in sizes])
+        )
 
     def _bounded(self, inputs):
         """The inputs in float32, each (batch, width), f and log s within bounds."""
@@ -385,28 +392,40 @@ class EchoSample(EchoBank):
             index = (me + 1 + self.integers((batch, self.d_max), heard - 1)) % heard
         return self._noise_gathered(rows, index)
 
+    def _that_count(self, rows, weights):
+        """Rows as echoes: in the place of examples of no weight, rows of the bank.
+
+        The bank has none of them either, so that training and inference have one law.
+        """
+        if not are_weighted():
+            return rows
+        bank, count = self._memory()
+        picks = self._rows_of(ops.maximum(count, 1.0), ops.shape(weights))
+        keep = ops.logical_or(weights > 0, count == 0)
+        return ops.where(ops.expand_dims(keep, 1), rows, ops.take(bank, picks, axis=0))
+
     def _noise_from_bank(self, n):
         """Noise (n, dims) from the bank alone."""
         rows, count = self._memory()
         # An empty bank has its first row of zeros, which is no noise.
-        known = ops.maximum(ops.cast(count, "int32"), 1)
-        if self.sampling == "with_replacement":
-            index = self.integers((n, self.d_max), self.bank_size) % known
-            return self._noise_gathered(rows, index)
-        # One ring for all: examples differ in where on it their echoes start.
-        order = ops.argsort(self.uniform((self.bank_size,)))
-        ring = ops.take(rows, order % known, axis=0)
-        # Not compiled: this is what an exported model has.
-        noise = self._noise_on_ring(ring, compiled=False)
-        return ops.take(noise, self.integers((n,), self.bank_size), axis=0)
+        known = ops.maximum(count, 1.0)
+        # Echoes of its own for each: examples that shared a ring would have noise in
+        # common, and a mean over them the error of fewer.
+        index = self._rows_of(known, (n, self.d_max))
+        return self._noise_gathered(rows, index)
 
-    def _noise_on_ring(self, rows, compiled=True):
+    def _rows_of(self, known, shape):
+        """Numbers of rows below known, a float32 >= 1, all equally likely."""
+        index = ops.floor(self.uniform(shape) * known)
+        return ops.cast(ops.minimum(index, known - 1.0), "int32")
+
+    def _noise_on_ring(self, rows):
         f, *scale = self._split(rows)
         if self.scale == "triangular":
             scale = triangular_scale(*scale, self.r)
         else:
             scale = ops.exp(*scale)
-        return ring_noise(f, scale, self.d_max, compiled)
+        return ring_noise(f, scale, self.d_max)
 
     def _noise_gathered(self, rows, index):
         f, *scale = self._split(rows)

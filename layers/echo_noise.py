@@ -60,7 +60,7 @@ def max_scale(
     return math.exp(optimize.brentq(excess, low, high, xtol=1e-15))
 
 
-def ring_noise(f: Tensor, s: Tensor, depth: int, compiled: bool = True) -> Tensor:
+def ring_noise(f: Tensor, s: Tensor, depth: int) -> Tensor:
     """Echo noise of every row of a ring from at least `depth` rows that follow it.
 
     Row k receives `sum_(l >= 1) (prod_(l'=1)^(l-1) S_(k+l')) f_(k+l)`, the
@@ -82,14 +82,12 @@ def ring_noise(f: Tensor, s: Tensor, depth: int, compiled: bool = True) -> Tenso
         s: Tensor of the shape of f, at most `max_scale(depth, M)`; or, for f of shape
             (rows, d), matrices (rows, d, d) of at most that infinity norm.
         depth: Int >= 1, at most rows - 1 for the echoes to be other rows.
-        compiled: Whether `compiled_on_cpu`. Converters of exported models know no
-            compiled functions, and tf2onnx deletes them from the process.
 
     Returns:
         Noise, the shape of f.
     """
     matrices = len(s.shape) > len(f.shape)
-    forward, backward = _ring_maps(depth, matrices, compiled)
+    forward, backward = _ring_maps(depth, matrices)
 
     @ops.custom_gradient
     def noise(f, s):
@@ -104,7 +102,7 @@ def ring_noise(f: Tensor, s: Tensor, depth: int, compiled: bool = True) -> Tenso
 
 
 @functools.cache
-def _ring_maps(depth: int, matrices: bool, compiled: bool) -> tuple[Callable, Callable]:
+def _ring_maps(depth: int, matrices: bool) -> tuple[Callable, Callable]:
     """The two halves of `ring_noise`: f, s to the noise, and its gradient.
 
     A chain of some sixty small operations, and therefore compiled in training.
@@ -132,8 +130,6 @@ def _ring_maps(depth: int, matrices: bool, compiled: bool) -> tuple[Callable, Ca
             grad_f = grad_f + ahead(transposed(scales[k], grad_f), -(2**k))
         return grad_f, pair(grad_f, noise)
 
-    if not compiled:
-        return forward, backward
     return compiled_on_cpu(forward), compiled_on_cpu(backward)
 
 

@@ -142,7 +142,9 @@ def encode(
     seed: int = 0,
     batch_size: int | None = None,
 ) -> np.ndarray:
-    """The codes of images as the decoder receives them, (n, d).
+    """The codes of images as the bottleneck gives them, (n, d).
+
+    So the decoder receives them, unless a layer in between is other than a `Penalty`.
 
     Args:
         model: Model with one bottleneck; see `representation`.
@@ -257,7 +259,8 @@ def squared_error(
     `echo_keras.losses`, else of the decoder's output.
 
     Args:
-        model: An autoencoder with one bottleneck and a layer "decoder" of pixels.
+        model: An autoencoder with one bottleneck, and a layer "decoder" of pixels that
+            receives the code as it is, up to penalties.
         x: Images, (n, ...).
         noisy: If False, codes have no noise.
         seed: Int, of the noise.

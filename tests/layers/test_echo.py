@@ -12,6 +12,7 @@ Two tricks make them exact and fast:
   draws of the noise as there are columns, because the order does not depend on f.
 """
 
+import math
 import os
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from echo_keras.layers import (
     collect_draws,
     max_scale,
 )
+from echo_keras.layers.base import example_weights
 from echo_keras.layers.echo import SAMPLINGS
 from echo_keras.layers.echo_noise import (
     gathered_noise,
@@ -803,11 +805,8 @@ def test_inference_hears_the_bank_uniformly(sampling, batch):
     index = heard(z, 0.0, channel)
     assert_uniform(index[:, 0], 8)
     distinct = np.array([len(set(row)) for row in index])
-    if sampling in DISTINCT:
-        assert (distinct == 4).all()
-    else:
-        # Probability of four distinct rows: 0.41.
-        assert 0.2 < (distinct == 4).mean() < 0.6
+    # Drawn with replacement. Probability of four distinct rows: 0.41.
+    assert 0.2 < (distinct == 4).mean() < 0.6
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
@@ -1175,3 +1174,52 @@ def test_mirrored_strategy_logs_the_same_loss(tmp_path, repository):
         assert run["evaluated"] == pytest.approx(result["expected"], rel=1e-5)
         assert run["last_rate"] == pytest.approx(result["last_batch"][name], rel=1e-5)
         assert run["bank"] and run["predicted"]
+
+
+def bank_of(f, log_s=-0.5, **arguments):
+    """A channel that remembers these rows of f, (n, d)."""
+    channel = EchoSample(seed=0, **arguments)
+    channel.build([f.shape, f.shape])
+    channel.renew_memory([f, np.full(f.shape, log_s, "float32")])
+    return channel
+
+
+def test_draws_from_the_bank_have_echoes_of_their_own():
+    """Of 1,024 rows there are more sums of echoes than draws."""
+    f = np.random.RandomState(0).uniform(-1, 1, (1024, 2)).astype("float32")
+    channel = bank_of(f)
+    assert len(np.unique(array(channel.sample(4000)), axis=0)) == 4000
+    # Of examples that are alike the noise is independent: the deviation of a mean over
+    # 400 is 1/20 of one's, within 5 deviations of an estimate from 100 means.
+    x = [np.zeros((400, 2), "float32"), np.full((400, 2), -0.1, "float32")]
+    z = np.stack([array(channel.draw(x).z) for _ in range(100)])
+    ratio = z.mean(axis=1).std(axis=0) / z.std(axis=(0, 1)) * 20
+    assert np.abs(ratio - 1).max() < 5 * 0.071
+
+
+@pytest.mark.parametrize("rows", [5, 700])
+def test_rows_of_a_bank_that_is_not_full_are_equally_likely(rows):
+    f = np.where(np.arange(rows) < rows * 0.46, 1.0, -1.0)[:, None].astype("float32")
+    channel = bank_of(f, -1.0, d_max=4 if rows == 5 else 99)
+    expected = array(channel.mean([f[:1] * 0, np.full((1, 1), -30.0)]))[0, 0]
+    x = [np.zeros((2000, 1), "float32"), np.zeros((2000, 1), "float32")]
+    mean = array(channel.mean([a[:1] for a in x]))[0, 0]
+    z = np.concatenate([array(channel.draw(x).z) for _ in range(20)])[:, 0]
+    assert abs(expected) < 1e-6
+    assert abs(z.mean() - mean) < 5 * z.std() / len(z) ** 0.5
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_examples_of_no_weight_are_no_echoes(sampling):
+    """Where the others have f = -.9, those that count hear f = .5 alone."""
+    channel = EchoSample(d_max=7, sampling=sampling, seed=0)
+    f = np.full((40, 1), 0.5, "float32")
+    f[20:] = -0.9
+    x = [f, np.full((40, 1), -0.5, "float32")]
+    weights = ops.convert_to_tensor([1.0] * 20 + [0.0] * 20)
+    with example_weights(weights):
+        channel(x, training=True)  # from here on the bank has rows
+        z = array(channel(x, training=True))[:20]
+    s = channel.r * math.exp(-0.5)
+    noise = 0.5 * (1 - s**7) / (1 - s)
+    np.testing.assert_allclose(z, 0.5 + s * noise, atol=2e-3)
