@@ -25,8 +25,8 @@ class EntropyTargetModel(RateDistortionModel):
     The paper writes no objective down. This is the one that follows for the model's own
     density: its C is at most `D + R`, which training computes, and the distance from
     the target is added as in `TargetRateL1`. While D + R is above H the gradient is the
-    ELBO's; below, it has the other sign. D + R is the mean of a batch; with beta 1 and
-    no penalties it is the loss, else the loss takes its place.
+    ELBO's; below, it has the other sign. D + R is the mean of a batch. With beta 1 and
+    no penalties D + R is the loss; otherwise the whole loss is held at H instead.
 
     H must be known, or bounded from below: the lowest -ELBO of held-out images is an
     upper bound, and stops training too early by what that model lacks.
