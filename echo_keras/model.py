@@ -64,7 +64,10 @@ class RateDistortionModel(keras.Model):
 
     An autoencoder's target is its input: `fit(x)` and `evaluate(x)` need no y. Sample
     weights, (batch,), weigh distortion, rate and penalties of an example alike; weights
-    of the data's shape weigh values within the distortion alone (see `Distortion`).
+    of the data's shape weigh values within the distortion alone (see `Distortion`). Of
+    weights for each of several outputs that which all outputs of an example share
+    weighs its rate; where outputs differ, or one has weights of values, they weigh the
+    distortion alone.
 
     Args:
         inputs, outputs: As for `keras.Model`.
@@ -241,18 +244,18 @@ class RateDistortionModel(keras.Model):
         x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
         y = _target(x, y)
         data = keras.utils.pack_x_y_sample_weight(x, y, weights)
-        # Weights of the data's shape are the distortion's alone.
-        if weights is not None and not tree.is_nested(weights):
-            shape = tuple(weights.shape)
-            if len(shape) == 1 or shape[1:] == (1,) and len(shape) == 2:
-                return data, ops.reshape(weights, (-1,))
-        if weights is not None and self._weighs_whole_examples():
+        leaves = tree.flatten(weights)
+        of_examples = _weights_of_examples(leaves)
+        # Outputs with a weight each are not weighed as the whole that a target is of.
+        whole = None if len(leaves) > 1 else of_examples
+        if weights is not None and whole is None and self._weighs_whole_examples():
             raise ValueError(
                 "sample_weight must have the shape (batch,) for a model with a target "
-                "for its distortion or -ELBO, which are those of whole examples. "
-                f"Received: {tree.map_structure(lambda w: tuple(w.shape), weights)}"
+                "for its distortion or -ELBO, which are those of whole examples, and "
+                "the model one output. Received: "
+                f"{[None if w is None else tuple(w.shape) for w in leaves]}"
             )
-        return data, None
+        return data, of_examples
 
     def _weighs_whole_examples(self):
         return bool(find_layers(self, TargetDistortion))
@@ -335,6 +338,22 @@ def _target(x, y):
             f"{len(inputs)} inputs"
         )
     return inputs[0]
+
+
+def _weights_of_examples(leaves):
+    """What weighs rates, (batch,), of the weights of each output; None for 1.
+
+    Keras makes one array into one for each output. An example that has another weight
+    for one output than for the next has none for its code, which is that of all.
+    """
+    shapes = [getattr(w, "shape", None) for w in leaves]  # None has none
+    # Weights of the data's shape are the distortion's alone.
+    if any(s is None or len(s) != 1 and tuple(s[1:]) != (1,) for s in shapes):
+        return None
+    first, *others = (ops.reshape(w, (-1,)) for w in leaves)
+    for other in others:
+        first = ops.where(ops.equal(first, other), first, ops.ones_like(first))
+    return first
 
 
 def _weighted_target(x, y, weights):
