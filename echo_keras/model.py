@@ -74,9 +74,10 @@ class RateDistortionModel(keras.Model):
 
     Raises:
         ValueError: in `compile`, for a loss of Keras's own, which averages over pixels
-            where a rate is a sum; in `fit` or `evaluate`, if the model was compiled
-            without a loss, if targets are outside of what the loss knows (pixels
-            beyond [0, 1] for `Bernoulli`), or if there are several inputs and no y.
+            where a rate is a sum, a weighted one, or a reduction other than the mean
+            over examples; in `fit` or `evaluate`, if the model was compiled without a
+            loss, if targets are outside of what the loss knows (pixels beyond [0, 1]
+            for `Bernoulli`), or if there are several inputs and no y.
 
     Example:
 
@@ -115,12 +116,33 @@ class RateDistortionModel(keras.Model):
         ]
 
     def compile(
-        self, optimizer: Any = "rmsprop", loss: Any = None, **kwargs: Any
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        **kwargs: Any,
     ) -> None:
-        """As in Keras; the loss must be a sum over the values of an example."""
+        """As in Keras; the loss must be nats: a sum over the values of an example.
+
+        Args:
+            optimizer, loss: As in Keras.
+            loss_weights: None or 1. beta weighs the rate against the distortion.
+
+        Raises:
+            ValueError: the loss is one of Keras's own, is weighted, or is not reduced
+                to its mean over examples.
+        """
         for each in tree.flatten(loss):
             _refuse_keras_loss(each)
-        super().compile(optimizer, loss, **kwargs)
+            _refuse_reduction(each)
+        for weight in tree.flatten(loss_weights):
+            if weight is not None and not weight == 1:
+                raise ValueError(
+                    f"loss_weights must be None or 1: the distortion is in nats, "
+                    f"against which beta weighs the rate. Received: "
+                    f"loss_weights={loss_weights!r}"
+                )
+        super().compile(optimizer, loss, loss_weights=loss_weights, **kwargs)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded model, which Keras leaves to a model's own `compile`."""
@@ -274,11 +296,14 @@ class RateDistortionModel(keras.Model):
                 "such as echo_keras.losses.Bernoulli(). Received: loss=None"
             )
         y = _target(x, y)
-        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        # TensorFlow's strategies scale each term by 1 / replicas, that of the loss and
-        # those of layers; what is logged is per example.
-        added = sum((ops.sum(term) for term in self.losses), 0.0)
-        distortion = loss * replicas_in_sync() - added
+        # As Keras does, but for the first term by itself: to subtract the others from
+        # the sum would round it to the digits of a large beta times the rate.
+        distortion = self._compile_loss(y, y_pred, sample_weight)
+        added = [self._aggregate_additional_loss(term) for term in self.losses]
+        loss = ops.sum([distortion, *added])
+        # TensorFlow's strategies scale each term by 1 / replicas; what is logged is
+        # per example.
+        distortion = distortion * replicas_in_sync()
         logs = [(self.distortion_tracker, distortion)]
         channels = find_layers(self, Channel)
         if self.rate_tracker is not None:
@@ -325,6 +350,16 @@ def _refuse_keras_loss(loss):
         f"echo_keras.losses.{(instead or ['Gaussian()'])[0]}; those of Keras are means "
         f"over its last axis. Received: loss={loss!r}"
     )
+
+
+def _refuse_reduction(loss):
+    """Raises a ValueError for a loss that is not the mean over the batch."""
+    reduction = getattr(loss, "reduction", "mean")  # of a function Keras takes it
+    if reduction not in ("sum_over_batch_size", "mean"):  # which are the same
+        raise ValueError(
+            f"reduction of the loss must be 'sum_over_batch_size', the mean over "
+            f"examples that rates are. Received: reduction={reduction!r} of {loss!r}"
+        )
 
 
 def _target(x, y):

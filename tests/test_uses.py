@@ -342,6 +342,28 @@ def test_a_loss_of_ones_own_is_taken():
     assert found == pytest.approx(((x - 1.0) ** 2).sum(1).mean(), rel=1e-5)
 
 
+@pytest.mark.parametrize("weights", [3.0, [3.0], 0.0])
+def test_weights_of_losses_are_refused(weights):
+    with pytest.raises(ValueError, match=r"loss_weights must be None or 1: .* Rec"):
+        model_of(loss_weights=weights)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "none", None, "mean_with_sample_weight"])
+def test_sums_over_the_batch_are_refused(reduction):
+    with pytest.raises(ValueError, match="reduction .* must be 'sum_over_batch_size'"):
+        model_of(loss=losses.Bernoulli(reduction=reduction))
+
+
+def test_weights_of_one_and_means_are_no_others(tmp_path):
+    plain, x = model_of(), data()
+    model = model_of(loss=losses.Bernoulli(reduction="mean"), loss_weights=1.0)
+    model.set_weights(plain.get_weights())
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for each in (model, loaded):
+        assert logs(each, x) == pytest.approx(logs(plain, x), rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
