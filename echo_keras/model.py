@@ -264,7 +264,7 @@ class RateDistortionModel(keras.Model):
     def _with_targets(self, data):
         """A batch with targets, those of an autoencoder if it has none; its weights."""
         x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
-        y = _target(x, y)
+        y = target_of(x, y)
         data = keras.utils.pack_x_y_sample_weight(x, y, weights)
         leaves = tree.flatten(weights)
         of_examples = _weights_of_examples(leaves)
@@ -295,7 +295,7 @@ class RateDistortionModel(keras.Model):
                 "RateDistortionModel must be compiled with a loss, the distortion, "
                 "such as echo_keras.losses.Bernoulli(). Received: loss=None"
             )
-        y = _target(x, y)
+        y = target_of(x, y)
         # As Keras does, but for the first term by itself: to subtract the others from
         # the sum would round it to the digits of a large beta times the rate.
         distortion = self._compile_loss(y, y_pred, sample_weight)
@@ -326,7 +326,7 @@ class RateDistortionModel(keras.Model):
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Any]:
-        return super().compute_metrics(x, _target(x, y), y_pred, sample_weight)
+        return super().compute_metrics(x, target_of(x, y), y_pred, sample_weight)
 
 
 # The loss of this library for one of Keras's.
@@ -362,7 +362,7 @@ def _refuse_reduction(loss):
         )
 
 
-def _target(x, y):
+def target_of(x, y):
     """y, or the input if there is none: that of an autoencoder."""
     if y is not None:
         return y
@@ -394,5 +394,5 @@ def _weights_of_examples(leaves):
 def _weighted_target(x, y, weights):
     """y, or of weighted arrays the input: Keras drops weights where y is None."""
     if y is None and weights is not None and hasattr(tree.flatten(x)[0], "shape"):
-        return _target(x, y)
+        return target_of(x, y)
     return y
