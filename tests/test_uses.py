@@ -200,6 +200,18 @@ def test_weights_of_zero_train_nothing_beside_several_outputs(given):
         np.testing.assert_array_equal(old, array(new))
 
 
+def test_positions_folded_into_the_batch_have_no_weights():
+    inputs = keras.Input((3, 2))
+    z = GaussianSample(noise_variance=0.5)(ops.reshape(inputs, (-1, 2)))
+    model = RateDistortionModel(inputs, ops.reshape(z, (-1, 3, 2)))
+    model.compile("sgd", losses.SquaredError())
+    x = np.random.RandomState(0).normal(size=(4, 3, 2)).astype("float32")
+    with pytest.raises(
+        Exception, match="sample_weight must be one number for each row"
+    ):
+        model.evaluate(x, sample_weight=np.array([1.0, 0.0, 0.0, 0.0]), verbose=0)
+
+
 def test_weights_of_pixels_are_the_likelihood_of_the_observed_ones():
     observed = np.random.RandomState(1).random_sample((10, 6)) > 0.3
     x = np.where(observed, data(), np.nan).astype("float32")
