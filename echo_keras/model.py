@@ -362,7 +362,7 @@ def _refuse_reduction(loss):
         )
 
 
-def target_of(x, y):
+def target_of(x: Any, y: Any) -> Any:
     """y, or the input if there is none: that of an autoencoder."""
     if y is not None:
         return y
