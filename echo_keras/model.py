@@ -64,16 +64,20 @@ class RateDistortionModel(keras.Model):
 
     An autoencoder's target is its input: `fit(x)` and `evaluate(x)` need no y. Sample
     weights, (batch,), weigh distortion, rate and penalties of an example alike; weights
-    of the data's shape weigh values within the distortion alone (see `Distortion`).
+    of the data's shape weigh values within the distortion alone (see `Distortion`). Of
+    weights for each of several outputs that which all outputs of an example share
+    weighs its rate; where outputs differ, or one has weights of values, they weigh the
+    distortion alone.
 
     Args:
         inputs, outputs: As for `keras.Model`.
 
     Raises:
         ValueError: in `compile`, for a loss of Keras's own, which averages over pixels
-            where a rate is a sum; in `fit` or `evaluate`, if the model was compiled
-            without a loss, if targets are outside of what the loss knows (pixels
-            beyond [0, 1] for `Bernoulli`), or if there are several inputs and no y.
+            where a rate is a sum, a weighted one, or a reduction other than the mean
+            over examples; in `fit` or `evaluate`, if the model was compiled without a
+            loss, if targets are outside of what the loss knows (pixels beyond [0, 1]
+            for `Bernoulli`), or if there are several inputs and no y.
 
     Example:
 
@@ -112,12 +116,33 @@ class RateDistortionModel(keras.Model):
         ]
 
     def compile(
-        self, optimizer: Any = "rmsprop", loss: Any = None, **kwargs: Any
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        **kwargs: Any,
     ) -> None:
-        """As in Keras; the loss must be a sum over the values of an example."""
+        """As in Keras; the loss must be nats: a sum over the values of an example.
+
+        Args:
+            optimizer, loss: As in Keras.
+            loss_weights: None or 1. beta weighs the rate against the distortion.
+
+        Raises:
+            ValueError: the loss is one of Keras's own, is weighted, or is not reduced
+                to its mean over examples.
+        """
         for each in tree.flatten(loss):
             _refuse_keras_loss(each)
-        super().compile(optimizer, loss, **kwargs)
+            _refuse_reduction(each)
+        for weight in tree.flatten(loss_weights):
+            if weight is not None and not weight == 1:
+                raise ValueError(
+                    f"loss_weights must be None or 1: the distortion is in nats, "
+                    f"against which beta weighs the rate. Received: "
+                    f"loss_weights={loss_weights!r}"
+                )
+        super().compile(optimizer, loss, loss_weights=loss_weights, **kwargs)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded model, which Keras leaves to a model's own `compile`."""
@@ -239,20 +264,20 @@ class RateDistortionModel(keras.Model):
     def _with_targets(self, data):
         """A batch with targets, those of an autoencoder if it has none; its weights."""
         x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
-        y = _target(x, y)
+        y = target_of(x, y)
         data = keras.utils.pack_x_y_sample_weight(x, y, weights)
-        # Weights of the data's shape are the distortion's alone.
-        if weights is not None and not tree.is_nested(weights):
-            shape = tuple(weights.shape)
-            if len(shape) == 1 or shape[1:] == (1,) and len(shape) == 2:
-                return data, ops.reshape(weights, (-1,))
-        if weights is not None and self._weighs_whole_examples():
+        leaves = tree.flatten(weights)
+        of_examples = _weights_of_examples(leaves)
+        # Outputs with a weight each are not weighed as the whole that a target is of.
+        whole = None if len(leaves) > 1 else of_examples
+        if weights is not None and whole is None and self._weighs_whole_examples():
             raise ValueError(
                 "sample_weight must have the shape (batch,) for a model with a target "
-                "for its distortion or -ELBO, which are those of whole examples. "
-                f"Received: {tree.map_structure(lambda w: tuple(w.shape), weights)}"
+                "for its distortion or -ELBO, which are those of whole examples, and "
+                "the model one output. Received: "
+                f"{[None if w is None else tuple(w.shape) for w in leaves]}"
             )
-        return data, None
+        return data, of_examples
 
     def _weighs_whole_examples(self):
         return bool(find_layers(self, TargetDistortion))
@@ -270,12 +295,15 @@ class RateDistortionModel(keras.Model):
                 "RateDistortionModel must be compiled with a loss, the distortion, "
                 "such as echo_keras.losses.Bernoulli(). Received: loss=None"
             )
-        y = _target(x, y)
-        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        # TensorFlow's strategies scale each term by 1 / replicas, that of the loss and
-        # those of layers; what is logged is per example.
-        added = sum((ops.sum(term) for term in self.losses), 0.0)
-        distortion = loss * replicas_in_sync() - added
+        y = target_of(x, y)
+        # As Keras does, but for the first term by itself: to subtract the others from
+        # the sum would round it to the digits of a large beta times the rate.
+        distortion = self._compile_loss(y, y_pred, sample_weight)
+        added = [self._aggregate_additional_loss(term) for term in self.losses]
+        loss = ops.sum([distortion, *added])
+        # TensorFlow's strategies scale each term by 1 / replicas; what is logged is
+        # per example.
+        distortion = distortion * replicas_in_sync()
         logs = [(self.distortion_tracker, distortion)]
         channels = find_layers(self, Channel)
         if self.rate_tracker is not None:
@@ -298,7 +326,7 @@ class RateDistortionModel(keras.Model):
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Any]:
-        return super().compute_metrics(x, _target(x, y), y_pred, sample_weight)
+        return super().compute_metrics(x, target_of(x, y), y_pred, sample_weight)
 
 
 # The loss of this library for one of Keras's.
@@ -324,7 +352,17 @@ def _refuse_keras_loss(loss):
     )
 
 
-def _target(x, y):
+def _refuse_reduction(loss):
+    """Raises a ValueError for a loss that is not the mean over the batch."""
+    reduction = getattr(loss, "reduction", "mean")  # of a function Keras takes it
+    if reduction not in ("sum_over_batch_size", "mean"):  # which are the same
+        raise ValueError(
+            f"reduction of the loss must be 'sum_over_batch_size', the mean over "
+            f"examples that rates are. Received: reduction={reduction!r} of {loss!r}"
+        )
+
+
+def target_of(x: Any, y: Any) -> Any:
     """y, or the input if there is none: that of an autoencoder."""
     if y is not None:
         return y
@@ -337,8 +375,24 @@ def _target(x, y):
     return inputs[0]
 
 
+def _weights_of_examples(leaves):
+    """What weighs rates, (batch,), of the weights of each output; None for 1.
+
+    Keras makes one array into one for each output. An example that has another weight
+    for one output than for the next has none for its code, which is that of all.
+    """
+    shapes = [getattr(w, "shape", None) for w in leaves]  # None has none
+    # Weights of the data's shape are the distortion's alone.
+    if any(s is None or len(s) != 1 and tuple(s[1:]) != (1,) for s in shapes):
+        return None
+    first, *others = (ops.reshape(w, (-1,)) for w in leaves)
+    for other in others:
+        first = ops.where(ops.equal(first, other), first, ops.ones_like(first))
+    return first
+
+
 def _weighted_target(x, y, weights):
     """y, or of weighted arrays the input: Keras drops weights where y is None."""
     if y is None and weights is not None and hasattr(tree.flatten(x)[0], "shape"):
-        return _target(x, y)
+        return target_of(x, y)
     return y

@@ -101,6 +101,25 @@ def argmin(x: Tensor, axis: int) -> Tensor:
     return ops.cast(ops.argmin(x, axis=axis), "int32")
 
 
+def with_as_many_rows(x: Tensor, other: Tensor, message: str) -> Tensor:
+    """Returns x, (n, ...), if another tensor has as many rows; else raises.
+
+    Raises:
+        ValueError: it has not. In a graph of TensorFlow that does not know how many
+            there are, an InvalidArgumentError when it runs; XLA has its own sentence.
+    """
+    rows, expected = x.shape[0], other.shape[0]
+    if None not in (rows, expected):
+        if rows != expected:
+            raise ValueError(f"{message} Received: {rows} for {expected} rows")
+        return x
+    import tensorflow as tf  # elsewhere shapes are known where values are
+
+    check = tf.debugging.assert_equal(tf.shape(x)[0], tf.shape(other)[0], message)
+    with tf.control_dependencies([check]):
+        return tf.identity(x)
+
+
 def replicas_in_sync() -> int:
     """Number of devices among which TensorFlow's strategy splits a batch, else 1."""
     if keras.backend.backend() != "tensorflow":

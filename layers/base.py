@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from . import arguments
-from .backend import current_step, stateless_scope
+from .backend import current_step, stateless_scope, with_as_many_rows
 from .context import setting
 from .replicas import SeedGenerator
 from .typing import Shape, Tensor
@@ -44,21 +44,39 @@ def are_weighted() -> bool:
     return _weights.get() is not None
 
 
-def batch_weights(values: Tensor) -> Tensor:
-    """The weight of each of `values`, (batch,): 1 but inside `example_weights`."""
+def batch_weights(values: Tensor, batches: int = 1) -> Tensor:
+    """The weight of each of `values`, (batch,): 1 but inside `example_weights`.
+
+    Args:
+        values: Tensor (batch,); or (batches x batch,), of several batches of the same
+            examples, one after the other, as images of a GAN.
+        batches: Int >= 1.
+
+    Raises:
+        ValueError: there are not as many values as weights. (In a graph of TensorFlow,
+            which does not know their number, its own error with this sentence.)
+    """
     weights = _weights.get()
     if weights is None:
         return ops.ones_like(values)
-    # Several values of an example, as images of a GAN, come batch after batch.
-    repeats = ops.shape(values)[0] // ops.shape(weights)[0]
-    return ops.tile(ops.cast(weights, values.dtype), (repeats,))
+    weights = ops.tile(ops.cast(weights, values.dtype), (batches,))
+    return with_as_many_rows(
+        weights,
+        values,
+        "sample_weight must be one number for each row that a layer receives. "
+        "Positions that a model folds into the batch, as reshape(x, (-1, d)) does, "
+        "have none: keep them as an axis, (batch, positions, d).",
+    )
 
 
-def batch_mean(values: Tensor) -> Tensor:
-    """The mean over examples of values times weights, of values (batch,) or of one."""
+def batch_mean(values: Tensor, batches: int = 1) -> Tensor:
+    """The mean over examples of values times weights, of values (batch,) or of one.
+
+    Of several batches of the same examples, see `batch_weights`.
+    """
     weights = _weights.get()
     if weights is not None:
-        every = batch_weights(values) if len(values.shape) else weights
+        every = batch_weights(values, batches) if len(values.shape) else weights
         values = ops.cast(every, values.dtype) * values
     return ops.mean(values)
 

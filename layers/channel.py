@@ -50,6 +50,14 @@ class Draw(NamedTuple):
     log_ratio: Tensor | None
 
 
+class _Draws(list):
+    """The pairs that `collect_draws` yields; `channels` has the channel of each."""
+
+    def __init__(self):
+        super().__init__()
+        self.channels = []
+
+
 def check_echoes_from(echoes_from: str) -> None:
     """Raises a ValueError unless it is one of ECHOES_FROM."""
     arguments.choice("echoes_from", echoes_from, ECHOES_FROM)
@@ -101,7 +109,7 @@ def collect_draws(
     [((5,), (5,))]
     """
     check_echoes_from(echoes_from)
-    draws: list[tuple[Tensor, Tensor | None]] = []
+    draws = _Draws()
     with setting(_collecting, (draws, echoes_from)):
         yield draws
 
@@ -262,6 +270,7 @@ class Channel(Seeded, MethodCalls, LossTerm):
                 draws, echoes_from = collecting
                 z, rate, log_ratio = self.draw(inputs, echoes_from)
                 draws.append((rate, log_ratio))
+                draws.channels.append(self)
                 return z
             draw = self._step(inputs, training)
             charged = self._charged(inputs) if self.free_bits else None

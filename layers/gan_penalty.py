@@ -119,16 +119,17 @@ class GANPenalty(DensityRatioPenalty):
         of_data, of_drawn = ratio[:n], ratio[n:]
         # Data and images weigh the same, however many there are of each.
         if self.form == "wasserstein":
-            value = batch_mean(of_data) - batch_mean(of_drawn)
+            value = batch_mean(of_data) - batch_mean(of_drawn, len(images))
             loss = -value
         else:
             value = batch_mean(of_data)
             loss = batch_mean(ops.softplus(-of_data))
-            loss = 0.5 * (loss + batch_mean(ops.softplus(of_drawn)))
+            of_drawn = batch_mean(ops.softplus(of_drawn), len(images))
+            loss = 0.5 * (loss + of_drawn)
         self.add_discriminator_loss(loss)
         self.log(self.last_value, value)
         term = self.decoder_term(self.penalty(drawn))
-        self.add_loss(self.weight * batch_mean(term))
+        self.add_loss(self.weight * batch_mean(term, len(images)))
         return first
 
     def decoder_term(self, ratio: Tensor) -> Tensor:

@@ -144,6 +144,14 @@ def test_neg_elbo_does_not_change_with_beta():
         assert log["neg_elbo"] == logs[0]["neg_elbo"]
 
 
+def test_a_large_beta_leaves_the_digits_of_the_distortion():
+    channel = gaussian(beta=1e7)
+    model, x = deaf_autoencoder(channel), data()
+    _, distortion = expected_of_deaf(model, channel, x)
+    for log in (evaluated(model, x), {k: v[0] for k, v in fitted(model, x).items()}):
+        assert log["distortion"] == pytest.approx(distortion.mean(), rel=1e-5)
+
+
 def test_channel_inside_a_nested_model():
     inner = keras.Input((6,))
     bottleneck = gaussian()

@@ -147,6 +147,71 @@ def test_examples_of_weight_zero_train_nothing():
         np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-7)
 
 
+def model_of_two(**compiled):
+    """An autoencoder with a penalty and two outputs, and its bottleneck."""
+    inputs = keras.Input((6,))
+    bottleneck = GaussianBottleneck(2, seed=0)
+    z = VariancePenalty(0.5, name="variance")(bottleneck(inputs))
+    outputs = [layers.Dense(6, name=name)(z) for name in ("first", "second")]
+    model = RateDistortionModel(inputs, outputs)
+    compiled = {"optimizer": keras.optimizers.SGD(0.0), **compiled}
+    model.compile(loss=[losses.Bernoulli(), losses.Bernoulli()], **compiled)
+    return model, bottleneck
+
+
+# Keras hands one array on as one for each output.
+one_or_two = pytest.mark.parametrize("given", [lambda w: w, lambda w: [w, w]])
+
+
+@one_or_two
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
+def test_weights_of_examples_weigh_the_rate_beside_several_outputs(given, shape):
+    model, bottleneck = model_of_two()
+    x, weights = data(), np.array([0.0, 3.0, *[1.0] * 8], "float32")
+    rate = array(bottleneck.rate(x))
+    given = given(weights.reshape(shape))
+    log = logs(model, x, [x, x], sample_weight=given, batch_size=5)
+    assert log["rate"] == pytest.approx((weights * rate).mean(), rel=1e-5)
+
+
+def test_an_example_whose_outputs_differ_in_weight_has_its_rate_unweighted():
+    model, bottleneck = model_of_two()
+    x, first = data(), np.array([0.0, 3.0, *[2.0] * 8], "float32")
+    second = np.array([0.0, 3.0, *[0.5] * 8], "float32")
+    rate = array(bottleneck.rate(x))
+    expected = (np.array([0.0, 3.0, *[1.0] * 8]) * rate).mean()
+    log = logs(model, x, [x, x], sample_weight=[first, second], batch_size=5)
+    assert log["rate"] == pytest.approx(expected, rel=1e-5)
+    # Weights of values are the distortion's alone, as with one output.
+    model, bottleneck = model_of_two()
+    rate = array(bottleneck.rate(x))
+    log = logs(model, x, [x, x], sample_weight=[first, np.full_like(x, 3.0)])
+    assert log["rate"] == pytest.approx(rate.mean(), rel=1e-5)
+
+
+@one_or_two
+def test_weights_of_zero_train_nothing_beside_several_outputs(given):
+    model, _ = model_of_two(optimizer=keras.optimizers.SGD(0.1))
+    x = data()
+    before = [array(w) for w in model.trainable_variables]
+    model.train_on_batch(x, [x, x], sample_weight=given(np.zeros(10, "float32")))
+    model.fit(x, [x, x], sample_weight=np.zeros(10, "float32"), verbose=0)
+    for old, new in zip(before, model.trainable_variables, strict=True):
+        np.testing.assert_array_equal(old, array(new))
+
+
+def test_positions_folded_into_the_batch_have_no_weights():
+    inputs = keras.Input((3, 2))
+    z = GaussianSample(noise_variance=0.5)(ops.reshape(inputs, (-1, 2)))
+    model = RateDistortionModel(inputs, ops.reshape(z, (-1, 3, 2)))
+    model.compile("sgd", losses.SquaredError())
+    x = np.random.RandomState(0).normal(size=(4, 3, 2)).astype("float32")
+    with pytest.raises(
+        Exception, match="sample_weight must be one number for each row"
+    ):
+        model.evaluate(x, sample_weight=np.array([1.0, 0.0, 0.0, 0.0]), verbose=0)
+
+
 def test_weights_of_pixels_are_the_likelihood_of_the_observed_ones():
     observed = np.random.RandomState(1).random_sample((10, 6)) > 0.3
     x = np.where(observed, data(), np.nan).astype("float32")
@@ -287,6 +352,28 @@ def test_a_loss_of_ones_own_is_taken():
     x = data()
     found = logs(model_of(loss=total), x)["distortion"]
     assert found == pytest.approx(((x - 1.0) ** 2).sum(1).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("weights", [3.0, [3.0], 0.0])
+def test_weights_of_losses_are_refused(weights):
+    with pytest.raises(ValueError, match=r"loss_weights must be None or 1: .* Rec"):
+        model_of(loss_weights=weights)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "none", None, "mean_with_sample_weight"])
+def test_sums_over_the_batch_are_refused(reduction):
+    with pytest.raises(ValueError, match="reduction .* must be 'sum_over_batch_size'"):
+        model_of(loss=losses.Bernoulli(reduction=reduction))
+
+
+def test_weights_of_one_and_means_are_no_others(tmp_path):
+    plain, x = model_of(), data()
+    model = model_of(loss=losses.Bernoulli(reduction="mean"), loss_weights=1.0)
+    model.set_weights(plain.get_weights())
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for each in (model, loaded):
+        assert logs(each, x) == pytest.approx(logs(plain, x), rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -210,8 +210,8 @@ def law(model: keras.Model) -> Distortion:
     arguments.layer("model", model, kind=keras.Model)
     if not isinstance(model.loss, Distortion):
         raise ValueError(
-            "model must be compiled with a loss of echo_keras.losses, which says what "
-            f"its outputs stand for. Received: loss={model.loss!r}"
+            "model must be compiled with one loss of echo_keras.losses, which says "
+            f"what its output stands for. Received: loss={model.loss!r}"
         )
     return model.loss
 

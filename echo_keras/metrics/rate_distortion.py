@@ -8,9 +8,9 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from echo_keras.layers import Channel, EchoSample, GaussianSample, arguments
+from echo_keras.layers import EchoSample, arguments
 from echo_keras.losses import CategoricalNLL, Distortion, SquaredError, ZeroLoss
-from echo_keras.model import find_layers
+from echo_keras.model import find_layers, target_of
 
 from .batching import (
     check_finite,
@@ -80,17 +80,17 @@ def evaluate(
         A dict with `distortion`; where the model has a channel `rate` and their sum
         `neg_elbo`; and the standard error of each as `rate_se` and so on: the spread
         over examples divided by sqrt(n). Besides `capacity`, if all channels have
-        noise of fixed variance below 1: what they can carry as long as the variance of
-        a code, summed over its d dimensions, is at most d (see
-        `GaussianSample.capacity`). And `log_n` of a training set: the log of the number
-        of distinct inputs in x. The keys end in `_bits` if bits is True.
+        noise of fixed variance below 1: what they can carry, summed over their calls,
+        as long as the variance of a code, summed over its d dimensions, is at most d
+        (see `GaussianSample.capacity`). And `log_n` of a training set: the log of the
+        number of distinct inputs in x. The keys end in `_bits` if bits is True.
 
     Raises:
         ValueError: an argument is out of range, there is no example, inputs are not
             finite or targets not what the loss is a loss of (pixels in [0, 1] for
-            `Bernoulli`), a model of several inputs gets no targets, batches have
-            sample weights or targets beside them, or the model's loss does not give
-            one number for each example.
+            `Bernoulli`), a model of several inputs gets no targets, one has several
+            outputs, batches have sample weights or targets beside them, or the model's
+            loss does not give one number for each example.
 
     Warns:
         UserWarning: the rate of an Echo channel exceeds log n of a training set.
@@ -107,33 +107,21 @@ def evaluate(
     bits, training = arguments.flag("bits", bits), arguments.flag("training", training)
     training_set = arguments.flag("training_set", training_set)
     terms = _terms(model, x, y, samples, echoes, batch_size, training, training_set)
-    keys = terms.pop("key", None)
+    keys, capacity = terms.pop("key", None), terms.pop("capacity", None)
     if "rate" in terms:
         terms["neg_elbo"] = terms["rate"] + terms["distortion"]
     unit, suffix = (math.log(2), "_bits") if bits else (1.0, "")
     result = {}
     for name, values in terms.items():
         result |= with_standard_error(f"{name}{suffix}", values / unit)
-    capacity = _capacity(model)
     if capacity is not None:
-        result[f"capacity{suffix}"] = capacity / unit
+        result[f"capacity{suffix}"] = float(capacity[0]) / unit
     if training_set:
         n = len(np.unique(keys))
         result[f"log_n{suffix}"] = math.log(n) / unit
         if find_layers(model, EchoSample):
             _warn_above_log_n(terms["rate"].mean(), n)
     return result
-
-
-def _capacity(model):
-    """Of all channels together, nats; None if it is not known without data."""
-    channels = find_layers(model, Channel)
-    fixed = [
-        c.capacity()
-        for c in channels
-        if isinstance(c, GaussianSample) and c.dims and (c.noise_variance or 1.0) < 1.0
-    ]
-    return sum(fixed) if channels and len(fixed) == len(channels) else None
 
 
 def _warn_above_log_n(rate, n):
@@ -184,7 +172,7 @@ def per_example(
 
 
 def _terms(model, x, y, samples, echoes, batch_size, training=False, keys=False):
-    """Distortion of each example; its rate, if it has one; its key, if asked for."""
+    """Distortion of each example; rate and capacity, if known; key, if asked for."""
     samples = arguments.integer("samples", samples)
     arguments.choice("echoes", echoes, ECHOES)
     echoes = "batch" if training else echoes
@@ -202,6 +190,8 @@ def _terms(model, x, y, samples, echoes, batch_size, training=False, keys=False)
         terms = {
             name: sum(map(_float64, term)) / samples for name, term in terms.items()
         }
+        if drawn[0].capacity is not None:
+            terms["capacity"] = _float64(drawn[0].capacity)
         return {**terms, "key": _keys(x)} if keys else terms
 
     return _map_pairs(model, means, x, y, batch_size, order)
@@ -321,7 +311,7 @@ def _map_pairs(model, function, x, y, batch_size=None, order=None):
                 "sample weights, which are not used here"
             )
         check_finite("x", x), check_finite("y", y)
-        check_targets(model, x if y is None else y)
+        check_targets(model, target_of(x, y))
         return function(x, y)
 
     found = map_batches(of_batch, data, batch_size, order)

@@ -13,6 +13,7 @@ from echo_keras.layers import (
     GaussianSample,
     collect_draws,
 )
+from echo_keras.layers.base import example_weights
 
 pytestmark = pytest.mark.core
 
@@ -234,3 +235,11 @@ def test_a_rate_that_is_not_one_number_of_each_example_is_refused(wrong):
         ValueError, match=r"Wrong.draw gives must be one number of each"
     ):
         Wrong()(ops.ones((4, 3)))
+
+
+def test_weights_are_one_for_each_row():
+    layer = Counted()
+    with example_weights(ops.convert_to_tensor([1.0, 0.0])):
+        # Of three positions each, side by side; tiled weights would be of others.
+        with pytest.raises(ValueError, match=r"each row .* Received: 2 for 6 rows"):
+            layer(ramp(6))

@@ -9,6 +9,7 @@ from tools import array, gradients
 
 from echo_keras import losses, training
 from echo_keras.layers import GANPenalty, PriorSamples, dense_discriminator
+from echo_keras.layers.base import example_weights
 from echo_keras.layers.gan_penalty import FORMS
 from echo_keras.model import RateDistortionModel
 
@@ -130,6 +131,20 @@ def test_only_the_others_are_compared_if_so_asked():
         softplus(-ratio(layer, x)).mean() + softplus(ratio(layer, other)).mean()
     )
     assert float(array(layer.losses[0])) == pytest.approx(discriminator / 2, rel=1e-4)
+
+
+def test_weights_are_those_of_examples_in_each_batch_of_images():
+    layer = gan_penalty(form="js")
+    x, first, other = images(seed=0), images(seed=1), images(seed=2)
+    weights = np.array([2.0, 0.0, 1.0, 1.0, 0.0, 3.0], "float32")
+    with example_weights(ops.convert_to_tensor(weights)):
+        layer([x, first, other])
+    drawn = np.stack([ratio(layer, first), ratio(layer, other)])
+    discriminator = (weights * softplus(-ratio(layer, x))).mean()
+    discriminator = 0.5 * (discriminator + (weights * softplus(drawn)).mean())
+    found = [float(array(loss)) for loss in layer.losses]
+    expected = [discriminator, (weights * TERMS["js"](drawn)).mean()]
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 def test_logits_are_seen_as_their_sigmoid():

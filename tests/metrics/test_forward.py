@@ -109,6 +109,24 @@ def test_what_is_trained_or_compiled_anew_is_seen():
     np.testing.assert_allclose(per_example(model, x)[1], expected, rtol=1e-4)
 
 
+def test_a_layer_that_was_frozen_is_seen():
+    inputs, norm = keras.Input((6,)), layers.BatchNormalization(epsilon=1e-6)
+    z = GaussianBottleneck(2, noise_variance=1e-12)(norm(inputs))
+    model = RateDistortionModel(inputs, layers.Dense(6)(z))
+    loss, x = losses.SquaredError(), 3 + 2 * data()
+    model.compile("sgd", loss=loss)
+    before = per_example(model, x, training=True)[1]
+    norm.trainable = False  # it now has its moments at inference in training, too
+    model.compile("sgd", loss=loss)
+    found = per_example(model, x, training=True)[1]
+    expected = array(loss.call(ops.convert_to_tensor(x), model(x, training=False)))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert np.abs(found - before).max() > 0.1
+    norm.trainable = True
+    thawed = per_example(model, x, training=True)[1]
+    np.testing.assert_allclose(thawed, before, rtol=1e-4)
+
+
 def test_a_model_is_not_kept_alive():
     model = echo_model()
     per_example(model, data(), batch_size=5)

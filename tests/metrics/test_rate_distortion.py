@@ -19,6 +19,7 @@ from echo_keras.layers import (
     EchoBottleneck,
     EchoSample,
     GaussianBottleneck,
+    GaussianSample,
     Logistic,
     QuantizedBottleneck,
 )
@@ -227,6 +228,41 @@ def test_the_capacity_of_noise_of_fixed_variance():
         GaussianBottleneck(2, noise_variance=1.5),
     ):
         assert "capacity" not in evaluate(deaf_autoencoder(bottleneck), data())
+
+
+def test_each_call_of_a_channel_has_its_capacity():
+    inputs, other = keras.Input((6,)), GaussianSample(noise_variance=0.5)
+    twice = GaussianSample(noise_variance=0.25)
+    codes = [c(layers.Dense(3)(inputs)) for c in (twice, twice, other)]
+    model = RateDistortionModel(inputs, layers.Dense(6)(layers.Concatenate()(codes)))
+    model.compile(loss=losses.Bernoulli())
+    # 3 / 2 log(1 / variance) of each call.
+    expected = 1.5 * (2 * math.log(4) + math.log(2))
+    assert evaluate(model, data())["capacity"] == pytest.approx(expected)
+
+
+def test_one_named_input_is_its_own_target():
+    inputs = {"image": keras.Input((6,), name="image")}
+    model = pixel_model(inputs, inputs["image"])
+    found = evaluate(model, {"image": data()})
+    assert found == pytest.approx(evaluate(model, {"image": data()}, data()), rel=1e-4)
+    log = model.evaluate({"image": data()}, verbose=0, return_dict=True)
+    assert found["rate"] == pytest.approx(log["rate"], rel=1e-5)
+    model.compile(loss=losses.Bernoulli())  # the input is checked as a target
+    with pytest.raises(ValueError, match=r"in \[0, 1\]"):
+        evaluate(model, {"image": data() + 1})
+
+
+@pytest.mark.parametrize(
+    "loss", [losses.Bernoulli(), [losses.Bernoulli(), losses.Bernoulli()]]
+)
+def test_a_model_of_several_outputs_is_refused_for_its_outputs(loss):
+    inputs = keras.Input((6,))
+    z = GaussianBottleneck(2)(inputs)
+    model = RateDistortionModel(inputs, [layers.Dense(6)(z), layers.Dense(6)(z)])
+    model.compile(loss=loss)
+    with pytest.raises(ValueError, match="model must have one output, and one loss"):
+        evaluate(model, data())
 
 
 # In training mode
