@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from . import arguments
-from .base import Seeded, batch_mean
+from .base import Seeded, batch_mean, batch_weights
 from .discriminators import dense_discriminator
 from .penalty import Penalty
 from .symbolic import symbolic
@@ -27,6 +27,9 @@ class DensityRatioPenalty(Seeded, Penalty):
       `1/2 E log(1 + e^(-l(z))) + 1/2 E log(1 + e^(l(z')))`, which
       the discriminator minimizes. `last_discriminator_loss` is its value, log 2 = 0.693
       at chance.
+
+    With sample weights both are multiplied by their mean over the batch, as Keras's
+    losses are, and q is the law of examples that count by their weights.
 
     Adam does not depend on the scale of a loss, so `weight` does not change how fast
     the discriminator learns. `echo_keras.training.with_discriminator_optimizer` gives
@@ -135,8 +138,10 @@ class DensityRatioPenalty(Seeded, Penalty):
         )
         ratio = self.log_ratio(ops.concatenate([inputs, reference]))
         of_inputs, of_reference = ops.split(ratio, 2)
+        # Samples of p weigh as much as all examples do: the ratio is one of laws.
+        weight = ops.mean(batch_weights(of_inputs))
         of_inputs = batch_mean(ops.softplus(-of_inputs))
-        return 0.5 * (of_inputs + ops.mean(ops.softplus(of_reference)))
+        return 0.5 * (of_inputs + weight * ops.mean(ops.softplus(of_reference)))
 
     def add_discriminator_loss(self, loss: Tensor) -> None:
         """Adds the discriminator's own term to the loss, and keeps its value."""

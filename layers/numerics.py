@@ -53,10 +53,14 @@ def usable_rows(x: Tensor) -> Tensor:
     return unmasked(ops.cast(ops.all(ops.isfinite(x), axis=-1), "float32"))
 
 
-def mean_of_rows(x: Tensor, usable: Tensor) -> Tensor:
-    """The mean (d,) of those rows of x, (n, d), that are usable, (n,); 0 of none."""
-    kept = ops.where(ops.expand_dims(usable > 0, 1), x, 0.0)
-    return ops.sum(kept, axis=0) / ops.maximum(ops.sum(usable), 1.0)
+def mean_of_rows(x: Tensor, weights: Tensor) -> Tensor:
+    """The mean (d,) of the rows of x, (n, d), by their weights, (n,); 0 of none.
+
+    A row of weight 0 may be NaN or infinite.
+    """
+    column, total = ops.expand_dims(weights, 1), ops.sum(weights)
+    kept = column * ops.where(column > 0, x, 0.0)
+    return ops.sum(kept, axis=0) / ops.where(total > 0, total, 1.0)
 
 
 def log_normal(noise: Tensor, log_var: Tensor) -> Tensor:

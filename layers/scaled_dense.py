@@ -8,8 +8,9 @@ from keras import ops
 from . import arguments
 from .base import LossTerm
 from .channel import is_collecting
-from .numerics import mean_of_rows, unmasked_positions, usable_rows
+from .numerics import mean_of_rows, unmasked_positions
 from .replicas import gathered
+from .standardize import weights_of_rows
 from .typing import Shape, Tensor
 
 MEMORY = 1000.0  # examples
@@ -34,6 +35,7 @@ class ScaledDense(keras.layers.Dense):
     Training and inference use the same m and g, whatever the batch size, so that an
     output depends on no other example beyond its share of m. Both are non-trainable
     weights, moved in calls with training=True alone. Before any, m = 0 and g = 1.
+    Examples count by their sample weights.
 
     Args:
         units: Int >= 1, size of the output.
@@ -84,39 +86,40 @@ class ScaledDense(keras.layers.Dense):
         mean, gain = (
             ops.copy(ops.convert_to_tensor(v)) for v in (self.mean, self.gain)
         )
-        if training and self.trainable and not is_collecting():
+        if training and self.trainable:
             with unmasked_positions(mask):
                 mean, gain = self._follow(ops.stop_gradient(h), mean, gain)
         y = super().call(ops.cast(h - mean, self.compute_dtype))
         return ops.cast(ops.where(gain > 0, gain, 1.0), y.dtype) * y
 
     def _follow(self, h, mean, gain):
-        """The mean and gain after a batch, which are also assigned."""
-        usable = ops.reshape(usable_rows(h), (-1,))
+        """The mean and gain after a batch, assigned unless draws are collected."""
+        weights = weights_of_rows(h)
         h = ops.reshape(h, (-1, h.shape[-1]))
-        h, usable, _ = gathered(self.synchronized, h, usable)
-        h = ops.where(ops.expand_dims(usable > 0, 1), h, 0.0)
-        count = ops.sum(usable)
-        of_batch = mean_of_rows(h, usable)
+        h, weights, _ = gathered(self.synchronized, h, weights)
+        h = ops.where(ops.expand_dims(weights > 0, 1), h, 0.0)
+        count = ops.sum(ops.cast(weights > 0, "float32"))
+        of_batch = mean_of_rows(h, weights)
         kernel = ops.stop_gradient(ops.cast(self.kernel, "float32"))
         centre = ops.where(count > 1, of_batch, 0.0)
-        square = self._mean_square(ops.matmul(h - centre, kernel), usable)
+        square = self._mean_square(ops.matmul(h - centre, kernel), weights)
         # A batch of equal examples, which differ by rounding alone, sets nothing.
-        whole = self._mean_square(ops.matmul(h, kernel), usable)
+        whole = self._mean_square(ops.matmul(h, kernel), weights)
         differ = square > 1e-10 * whole
         first = ops.where(differ, ops.rsqrt(ops.maximum(square, 1e-30)), 0.0)
         gain = ops.where(gain > 0, gain, first)
         seen = ops.minimum(self.seen + count, MEMORY)
         share = ops.minimum(count / ops.maximum(seen, 1.0), 1.0)
         mean = mean + share * (of_batch - mean)
-        self.gain.assign(gain)
-        self.mean.assign(mean)
-        self.seen.assign(seen)
+        if not is_collecting():
+            self.gain.assign(gain)
+            self.mean.assign(mean)
+            self.seen.assign(seen)
         return mean, gain
 
     @staticmethod
-    def _mean_square(y, usable):
-        return ops.mean(mean_of_rows(ops.square(y), usable))
+    def _mean_square(y, weights):
+        return ops.mean(mean_of_rows(ops.square(y), weights))
 
     # Dense saves its kernel and bias alone.
     def save_own_variables(self, store: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from . import arguments
-from .base import Seeded
+from .base import Seeded, _weights, batch_weights
 from .replicas import gathered, same_noise
 from .typing import Shape, Tensor
 
@@ -18,7 +18,8 @@ class ShuffledCodes(Seeded):
     Each sub-vector is shuffled over the batch with a permutation of its own. Of
     quantized codes these are draws from the codebook's own law, each group of codewords
     by its frequency and with the dither, as `VectorQuantizer.sample` gives them, while
-    the codebook still moves. No gradient leads back to the codes.
+    the codebook still moves. No gradient leads back to the codes. With sample weights
+    an example is among the shuffled ones in proportion to its weight.
 
     Args:
         groups: Int >= 1, into how many sub-vectors of equal width a code is cut; None
@@ -86,13 +87,34 @@ class ShuffledCodes(Seeded):
 def shuffled(
     z: Tensor, groups: int, seed: keras.random.SeedGenerator, synchronized: bool
 ) -> Tensor:
-    """Codes (batch, d), each group of dimensions shuffled over the batch by itself."""
-    rows, start = gathered(synchronized, ops.cast(z, "float32"))
+    """Codes (batch, d), each group of dimensions shuffled over the batch by itself.
+
+    Of weighted examples as many, in proportion to their weights, are shuffled.
+    """
+    rows = ops.cast(z, "float32")
+    rows, weights, start = gathered(synchronized, rows, batch_weights(rows[:, 0]))
+    n = ops.shape(rows)[0]
     with same_noise(synchronized):
-        keys = keras.random.uniform(
-            (ops.shape(rows)[0], groups), dtype="float32", seed=seed
-        )
+        keys = keras.random.uniform((n, groups), dtype="float32", seed=seed)
+        if _weights.get() is not None:
+            u = keras.random.uniform((1,), dtype="float32", seed=seed)
+            rows = ops.take(rows, _resampled(weights, u), axis=0)
     # This replica's part of it.
     order = ops.argsort(keys, axis=0)[start : start + ops.shape(z)[0]]
     order = ops.repeat(order, z.shape[1] // groups, axis=1)
     return ops.cast(ops.take_along_axis(rows, order, axis=0), z.dtype)
+
+
+def _resampled(weights, u):
+    """Indices of as many rows, each one's expected number in proportion to its weight.
+
+    Systematic: evenly spaced points on the line of cumulated weights, shifted by u,
+    (1,), uniform on [0, 1). Equal weights give every row once.
+    """
+    n = ops.shape(weights)[0]
+    edges = ops.cumsum(weights)
+    spacing = edges[-1] / ops.cast(n, "float32")
+    points = (ops.cast(ops.arange(n), "float32") + u) * spacing
+    index = ops.searchsorted(edges, points, side="right")
+    # Rounding may lead beyond the last row that counts.
+    return ops.minimum(index, ops.searchsorted(edges, edges[-1:], side="left"))

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from . import arguments
-from .base import LossTerm
+from .base import LossTerm, batch_weights
 from .channel import is_collecting
 from .numerics import mean_of_rows, unmasked_positions, usable_rows
 from .replicas import gathered
@@ -21,8 +21,9 @@ class Standardize(LossTerm):
     """Batch normalization without weights, for codes.
 
     As `keras.layers.BatchNormalization(center=False, scale=False)`, with momentum .9,
-    except that a training batch of one example, which has no deviation, is divided by
-    the running statistics and leaves them as they are.
+    except that examples count by their sample weights, and that a training batch with
+    one example that counts, which has no deviation, is divided by the running
+    statistics and leaves them as they are.
 
     Args:
         synchronized: If True, statistics are those of the batch of all devices; see
@@ -59,22 +60,34 @@ class Standardize(LossTerm):
             ops.copy(ops.convert_to_tensor(v)) for v in (self.mean, self.variance)
         )
         x = ops.cast(z, "float32")
-        if training and self.trainable and not is_collecting():
+        if training and self.trainable:
             with unmasked_positions(mask):
-                usable = ops.reshape(usable_rows(x), (-1,))
+                weights = weights_of_rows(x)
             rows = ops.reshape(x, (-1, x.shape[-1]))
-            rows, usable, _ = gathered(self.synchronized, rows, usable)
-            several = ops.sum(usable) > 1
-            of_rows = mean_of_rows(rows, usable)
-            of_batch = of_rows, mean_of_rows(ops.square(rows - of_rows), usable)
-            for state, old, new in zip(
-                (self.mean, self.variance), (mean, variance), of_batch, strict=True
-            ):
-                moved = MOMENTUM * old + (1 - MOMENTUM) * ops.stop_gradient(new)
-                state.assign(ops.where(several, moved, old))
+            rows, weights, _ = gathered(self.synchronized, rows, weights)
+            several = ops.sum(ops.cast(weights > 0, "float32")) > 1
+            of_rows = mean_of_rows(rows, weights)
+            of_batch = of_rows, mean_of_rows(ops.square(rows - of_rows), weights)
+            if not is_collecting():
+                for state, old, new in zip(
+                    (self.mean, self.variance), (mean, variance), of_batch, strict=True
+                ):
+                    moved = MOMENTUM * old + (1 - MOMENTUM) * ops.stop_gradient(new)
+                    state.assign(ops.where(several, moved, old))
             mean = ops.where(several, of_batch[0], mean)
             variance = ops.where(several, of_batch[1], variance)
         return ops.cast((x - mean) * ops.rsqrt(variance + EPSILON), z.dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "synchronized": self.synchronized}
+
+
+def weights_of_rows(x: Tensor) -> Tensor:
+    """The weight of the example of each row, (rows,), of x, (batch, ..., d); float32.
+
+    0 of rows that are not finite and of positions that a mask excludes.
+    """
+    usable = usable_rows(x)
+    usable = ops.reshape(usable, (ops.shape(usable)[0], -1))
+    weights = ops.expand_dims(batch_weights(usable[:, 0]), 1)
+    return ops.reshape(usable * weights, (-1,))

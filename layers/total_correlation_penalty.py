@@ -75,7 +75,7 @@ class TotalCorrelationPenalty(DensityRatioPenalty):
         self.input_spec = keras.layers.InputSpec(ndim=2, axes={1: input_shape[1]})
 
     def reference(self, z: Tensor) -> Tensor:
-        """Codes with each dimension shuffled over the batch."""
+        """Codes with each dimension shuffled over the batch, by sample weights."""
         return shuffled(z, z.shape[1], self.seed_generator, self.synchronized)
 
     def get_config(self) -> dict[str, Any]:

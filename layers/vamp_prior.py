@@ -309,7 +309,7 @@ class PseudoInputs(keras.layers.Layer):
         """Initializes the pseudo-inputs from data; call it before training.
 
         Args:
-            x: Data, shape (n, ...).
+            x: Data, shape (n, ...), within [low, high].
             method: "examples", copies of `count` different examples drawn at random;
                 or "mean", the mean of x plus Gaussian noise.
             noise: Float > 0, standard deviation of the noise of "mean". (Without
@@ -318,7 +318,8 @@ class PseudoInputs(keras.layers.Layer):
 
         Raises:
             ValueError: method is unknown, noise is not positive, x has fewer than
-                `count` examples, does not fit the layer's shape or is not finite.
+                `count` examples, does not fit the layer's shape, is not finite or
+                lies outside of [low, high].
         """
         if method not in ("examples", "mean"):
             raise ValueError(
@@ -339,6 +340,12 @@ class PseudoInputs(keras.layers.Layer):
             )
         if not np.isfinite(x).all():
             raise ValueError("x must be finite. Received: NaN or infinity")
+        if x.size and (x.min() < self.low or x.max() > self.high):
+            raise ValueError(
+                f"x must lie within [low, high] = [{self.low:g}, {self.high:g}]: scale "
+                f"it, or give PseudoInputs its range. Received: values from "
+                f"{x.min():g} to {x.max():g}"
+            )
         seed = keras.random.SeedGenerator(seed)
         if method == "mean":
             around = keras.random.normal(shape, 0.0, noise, dtype="float32", seed=seed)

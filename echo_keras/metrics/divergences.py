@@ -63,7 +63,8 @@ def divergence(
 
     Vectors in a that repeat in one dimension values which b never takes, as quantized
     codes do beside draws from a density, have an infinite divergence. No discriminator
-    sees that. Nor does it see that codes without noise may fill no volume: their
+    sees that. (Floats of 16 bits, of a model in half precision, repeat values in any
+    case, and are not looked at for it.) Nor does it see that codes without noise may fill no volume: their
     divergence is at least the number here.
 
     Args:
@@ -109,7 +110,7 @@ def divergence(
             f"discriminator must be a classifier of scikit-learn's kind, with fit and "
             f"predict_proba, or None. Received: discriminator={discriminator!r}"
         )
-    a, b = _samples(a, b, folds, seed)
+    a, b, rounded = _samples(a, b, folds, seed)
     n = len(a)
     if discriminator is None:
         discriminator = _default(a.shape[1:], 2 * n * (folds - 1) // folds, seed)
@@ -131,14 +132,14 @@ def divergence(
     scales = [_shrinkage(ratio[fold != k], is_a[fold != k]) for k in range(folds)]
     for k in range(folds):
         ratio[fold == k] *= scales[k]
-    return _summary(ratio, is_a, fold, _has_atoms(a, b))
+    return _summary(ratio, is_a, fold, not rounded and _has_atoms(a, b))
 
 
 def _samples(a, b, folds, seed):
-    a, b = (
-        arguments.array(name, x, finite=False).astype("float32")
-        for name, x in (("a", a), ("b", b))
-    )
+    """As many of each, in float32, and whether those of a are floats of 16 bits."""
+    a, b = (arguments.array(name, x, finite=False) for name, x in (("a", a), ("b", b)))
+    rounded = a.dtype.name in ("float16", "bfloat16")
+    a, b = a.astype("float32"), b.astype("float32")
     if a.ndim not in (2, 4) or a.shape[1:] != b.shape[1:] or not a[:1].size:
         raise ValueError(
             f"a and b must be vectors (n, d) or images (n, h, w, c) of one shape. "
@@ -153,7 +154,8 @@ def _samples(a, b, folds, seed):
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise ValueError("a and b must be finite. Received: NaN or infinity")
     random = np.random.RandomState(seed)
-    return (x if len(x) == n else x[random.permutation(len(x))[:n]] for x in (a, b))
+    a, b = (x if len(x) == n else x[random.permutation(len(x))[:n]] for x in (a, b))
+    return a, b, rounded
 
 
 def _default(shape, n, seed):

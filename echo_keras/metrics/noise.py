@@ -30,7 +30,10 @@ def noise_sensitivity(
 
     Derivatives are central differences, two images for each dimension: they run alike
     on all backends, and are exact for a linear decoder. Of a network with ReLU they
-    see the kinks within a step.
+    see the kinks within a step. Of a decoder in half precision, as under
+    mixed_bfloat16, they see its rounding, by which all three may differ from those in
+    float32 by far more than the standard errors: give its weights to a model in float32
+    first, `copy.set_weights(model.get_weights())`.
 
     Args:
         model: Autoencoder with one bottleneck and a layer "decoder", compiled with a

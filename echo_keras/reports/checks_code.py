@@ -15,6 +15,7 @@ from echo_keras.layers import (
     VectorQuantizer,
 )
 from echo_keras.layers.backend import no_gradients
+from echo_keras.metrics.dependence import independent_law
 from echo_keras.model import find_layers
 
 from .finding import Finding
@@ -80,7 +81,9 @@ def total_correlation(subject: Subject) -> Finding | None:
     """Dimensions of the code that are not independent."""
     if any(isinstance(c, VectorQuantizer) for c in subject.channels):
         raise NotApplicable("a quantized code takes few values, not a density's")
-    z = subject.codes
+    z, channels = subject.codes, subject.channels
+    if channels and all(getattr(c, "multiplicative", False) for c in channels):
+        z = np.log(np.maximum(z, np.finfo("float32").tiny))
     z = z[:, np.ptp(z, axis=0) > 1e-6 * np.abs(z).max(axis=0)]
     n, d = z.shape
     if d < 2:
@@ -88,9 +91,11 @@ def total_correlation(subject: Subject) -> Finding | None:
     if n <= 2 * d:
         raise NotApplicable(f"{d} dimensions need more than {n} examples")
     found = metrics.total_correlation(z)
-    # Its law for independent dimensions; see metrics.total_correlation.
-    expected, deviation = d * (d - 1) / (4 * n), np.sqrt(d * (d - 1)) / (2 * n)
-    limit = expected + stats.norm.isf(subject.error_rate) * deviation
+    # For independent dimensions. A gamma law of these moments is close to its own, of
+    # two dimensions too, where that is one of chi-square.
+    expected, deviation = independent_law(n, d)
+    shape = (expected / deviation) ** 2
+    limit = stats.gamma.isf(subject.error_rate, shape, scale=expected / shape)
     if found <= max(limit, expected + DEPENDENT):
         return None
     i, j = np.unravel_index(

@@ -9,10 +9,13 @@ from tools import BACKEND, array, gradients, normal
 from echo_keras import RateDistortionModel, losses, training
 from echo_keras.layers import (
     DensityRatioPenalty,
+    GANPenalty,
     GaussianBottleneck,
+    MarginalKLPenalty,
     TotalCorrelationPenalty,
     dense_discriminator,
 )
+from echo_keras.layers.base import example_weights
 
 pytestmark = pytest.mark.core
 
@@ -95,6 +98,30 @@ def test_discriminator_loss_is_the_cross_entropy():
     )
     np.testing.assert_allclose(array(layer.losses[0]), expected, rtol=1e-5)
     np.testing.assert_allclose(array(layer.last_value), ratio[0].mean(), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "kind", [Against, TotalCorrelationPenalty, MarginalKLPenalty, GANPenalty]
+)
+@pytest.mark.parametrize("weights", [[3.0] * 8, [6.0, 0.5, *[0.0] * 6], [0.0] * 8])
+def test_weights_of_any_mean_leave_the_ratio_of_equal_laws_at_zero(kind, weights):
+    """A discriminator that knows nothing has one number to learn: log-ratio 0."""
+    layer = kind(discriminator=keras.Sequential([keras.layers.Dense(1)]))
+    z = normal(8, 3)
+    inputs = [z, normal(8, 3, seed=1)] if kind is GANPenalty else z
+    layer(inputs)
+    kernel, bias = layer.discriminator.weights
+    kernel.assign(np.zeros((3, 1)))
+
+    def loss(ratio):
+        bias.assign([ratio])
+        with example_weights(ops.convert_to_tensor(weights)):
+            layer(inputs)
+        return float(array(layer.losses[0]))
+
+    both = (np.log1p(np.exp(0.5)) + np.log1p(np.exp(-0.5))) / 2
+    expected = np.mean(weights) * both
+    np.testing.assert_allclose([loss(0.5), loss(-0.5)], [expected] * 2, rtol=1e-5)
 
 
 def test_one_logit_and_two_say_the_same():

@@ -532,6 +532,13 @@ def test_adapt_copies_different_examples():
     assert np.any(array(layers[0](x)) != first)
 
 
+def test_adapt_takes_data_of_the_range_that_was_given():
+    x = np.array([[0, 255]], "uint8")
+    layer = PseudoInputs(1, high=255.0)
+    layer.adapt(x)
+    np.testing.assert_array_equal(array(layer.pseudo_inputs), x)
+
+
 def test_adapt_to_the_mean_plus_noise():
     x = np.random.RandomState(0).uniform(0.2, 0.8, (50, 3)).astype("float32")
     layer = PseudoInputs(4_000)
@@ -547,6 +554,12 @@ def test_adapt_to_the_mean_plus_noise():
         (np.zeros((3, 2)), {}, "^x must have at least 4 examples.* Received: 3$"),
         (np.zeros((5, 3)), {}, r"^x must have the shape .*Received: \(5, 3\)$"),
         (np.full((5, 2), np.nan), {}, "^x must be finite"),
+        (
+            np.arange(10, dtype="uint8").reshape(5, 2),
+            {},
+            r"^x must lie within \[low, high\] = \[0, 1\]: .* values from 0 to 9$",
+        ),
+        (np.full((5, 2), -0.1), {"method": "mean"}, "^x must lie within .* -0.1 to"),
         (
             np.zeros((5, 2)),
             {"method": "pca"},

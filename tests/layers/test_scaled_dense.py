@@ -6,6 +6,7 @@ import pytest
 from tools import array
 
 from echo_keras.layers import ScaledDense, collect_draws
+from echo_keras.layers.base import example_weights
 from echo_keras.layers.standardize import Standardize
 
 pytestmark = pytest.mark.core
@@ -92,14 +93,60 @@ def test_half_precision_keeps_a_small_deviation_beside_a_large_mean():
 
 
 @pytest.mark.parametrize("layer_class", [lambda: ScaledDense(2), Standardize])
-def test_nothing_moves_while_draws_are_collected(layer_class):
+def test_nothing_moves_while_draws_are_collected_as_in_training(layer_class):
     layer = layer_class()
-    layer.build((None, 6))
-    before = [array(w) for w in layer.non_trainable_weights]
+    layer(100 * rows(30, seed=1), training=True)
+    before = [array(w).copy() for w in layer.non_trainable_weights]
     with collect_draws():
-        layer(rows(9), training=True)
+        found = array(layer(rows(9), training=True))
     for old, new in zip(before, layer.non_trainable_weights, strict=True):
         np.testing.assert_array_equal(array(new), old)
+    np.testing.assert_array_equal(found, array(layer(rows(9), training=True)))
+
+
+def weighted(layer, x, weights):
+    with example_weights(np.array(weights, "float32")):
+        return array(layer(x, training=True))
+
+
+@pytest.mark.parametrize("layer_class", [lambda: ScaledDense(2), Standardize])
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_whole_weights_are_repeated_rows(layer_class, scale):
+    found, expected = layer_class(), layer_class()
+    x, weights = 100 * rows(7), np.array([2, 0, 1, 1, 0, 3, 0])
+    x[weights == 0] += 8.0
+    if layer_class is not Standardize:
+        for layer in (found, expected):
+            layer.build((None, 6))
+            layer.kernel.assign(np.eye(6, 2))
+    y = weighted(found, x, scale * weights)[weights > 0]
+    again = array(expected(np.repeat(x, weights, axis=0), training=True))
+    np.testing.assert_allclose(
+        np.repeat(y, weights[weights > 0], axis=0), again, rtol=1e-3, atol=1e-4
+    )
+    for name in ("mean", "variance", "gain"):
+        if hasattr(found, name):
+            a, b = (array(getattr(layer, name)) for layer in (found, expected))
+            np.testing.assert_allclose(a, b, rtol=1e-4)
+
+
+def test_weights_of_examples_are_those_of_their_positions():
+    x = 100 * np.random.RandomState(0).normal(size=(4, 5, 6)).astype("float32")
+    layer, expected = Standardize(), Standardize()
+    y = weighted(layer, x, [1, 0, 0, 1])
+    again = array(expected(x[[0, 3]], training=True))
+    np.testing.assert_allclose(y[[0, 3]], again, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer_class", [lambda: ScaledDense(2), Standardize])
+@pytest.mark.parametrize("weights", [[0.0] * 9, [0.0] * 8 + [1.0]])
+def test_a_batch_in_which_less_than_two_count(layer_class, weights):
+    layer, x = layer_class(), 100 * rows(9)
+    layer.build((None, 6))
+    y = weighted(layer, x, weights)
+    assert np.isfinite(y).all()
+    kept = array(layer.mean) == 0.0  # as it was
+    assert kept.all() == (layer_class is Standardize or not any(weights))
 
 
 def test_standardize_is_batch_normalization_without_weights():

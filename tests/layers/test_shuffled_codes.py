@@ -7,6 +7,7 @@ from keras import ops
 from tools import array, gradients, normal
 
 from echo_keras.layers import ShuffledCodes, VectorQuantizer
+from echo_keras.layers.base import example_weights
 
 pytestmark = pytest.mark.core
 
@@ -43,6 +44,33 @@ def test_of_quantized_codes_they_are_draws_from_the_codebook():
     expected = table(quantizer.sample(20_000))
     np.testing.assert_allclose(found, expected, atol=0.02)
     assert np.abs(table(z) - expected).max() > 0.1
+
+
+def shuffled(z, weights, seed=0):
+    with example_weights(ops.convert_to_tensor(np.array(weights, "float32"))):
+        return array(ShuffledCodes(seed=seed)(z))
+
+
+def test_whole_weights_are_repeated_rows():
+    z = normal(6, 3)
+    found = shuffled(z, [0, 1, 3, 0, 2, 0])
+    expected = np.repeat(z, [0, 1, 3, 0, 2, 0], axis=0)
+    np.testing.assert_array_equal(np.sort(found, 0), np.sort(expected, 0))
+    # Equal weights are none.
+    without = array(ShuffledCodes(seed=0)(z))
+    np.testing.assert_array_equal(shuffled(z, [0.1] * 6), without)
+    assert np.isfinite(shuffled(z, [0] * 6)).all()
+
+
+def test_an_example_is_shuffled_in_proportion_to_its_weight():
+    weights = np.array([0.3, 1.7, 0.0, 0.9, 0.1])
+    z = np.arange(5.0)[:, None].astype("float32")
+    drawn = [shuffled(z, weights, seed)[:, 0] for seed in range(400)]
+    counts = np.stack([np.bincount(d.astype(int), minlength=5) for d in drawn])
+    expected = 5 * weights / weights.sum()
+    # Standard errors of at most .5 / 20.
+    np.testing.assert_allclose(counts.mean(axis=0), expected, atol=0.1)
+    assert (np.abs(counts - expected) < 1).all()  # evenly spaced
 
 
 def test_no_gradient_reaches_the_codes():

@@ -8,6 +8,7 @@ from tools import array, normal
 
 from echo_keras import RateDistortionModel, losses, training
 from echo_keras.layers import TotalCorrelationPenalty, dense_discriminator
+from echo_keras.layers.base import example_weights
 
 pytestmark = pytest.mark.core
 
@@ -66,6 +67,21 @@ def test_trained_estimate_converges_to_the_closed_form():
     fresh = ops.convert_to_tensor(correlated(20_000, 0.8, seed=1))
     estimate = float(array(ops.mean(layer.penalty(fresh))))
     assert abs(estimate - -0.5 * np.log(1 - 0.8**2)) < 0.05
+
+
+def test_examples_of_weight_zero_are_not_in_the_reference():
+    """Independent codes, beside others far away that do not count: TC is 0.
+
+    The weighted codes and the reference have the same mean, covariance and range.
+    """
+    layer, z = built(2), normal(4000, 2)
+    z[::2] += 8.0  # along the diagonal
+    weights = np.tile([0.0, 1.0], 2000).astype("float32")
+    with example_weights(ops.convert_to_tensor(weights)):
+        reference = array(layer.reference(ops.convert_to_tensor(z)))
+    assert reference.max() == z[1::2].max() < 6
+    assert abs(np.corrcoef(reference.T)[0, 1]) < 0.07  # 4.5 / sqrt(4000)
+    np.testing.assert_array_equal(np.unique(reference), np.unique(z[1::2]))
 
 
 @pytest.mark.parametrize("shape", [(None, 3, 2), (None, None), (None,)])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from echo_keras.metrics import conditional_total_correlation, total_correlation
+from echo_keras.metrics.dependence import independent_law
 
 
 def gaussian(n, covariance, seed=0):
@@ -73,14 +74,22 @@ def test_all_axes_but_the_first_are_dimensions():
     assert total_correlation(z[:, :1, :1]) == 0.0
 
 
-def test_independent_samples_give_the_error_that_is_stated():
-    n, d = 500, 8
-    z = np.random.RandomState(0).normal(size=(200, n, d))
+@pytest.mark.parametrize(("n", "d"), [(500, 8), (50, 20), (130, 64), (5, 2)])
+def test_independent_samples_have_the_law_that_is_stated(n, d):
+    z = np.random.RandomState(0).normal(size=(400, n, d))
     found = np.array([total_correlation(x) for x in z])
-    mean, spread = d * (d - 1) / (4 * n), np.sqrt(d * (d - 1)) / (2 * n)
-    # Both up to terms of order d / n, here 2 %; and 4.5 standard errors.
-    assert abs(found.mean() - mean) < 0.02 * mean + 4.5 * spread / np.sqrt(200)
-    assert abs(found.std() / spread - 1) < 0.02 + 4.5 / np.sqrt(2 * 200)
+    mean, deviation = independent_law(n, d)
+    # 4.5 standard errors, of the deviation as that of a Gaussian or of chi-square.
+    assert abs(found.mean() - mean) < 4.5 * deviation / np.sqrt(400)
+    error = np.sqrt((0.5 if d > 2 else 3.5) / 400)
+    assert abs(found.std() / deviation - 1) < 4.5 * error
+
+
+def test_the_law_of_many_samples_is_that_of_the_squared_correlations():
+    mean, deviation = independent_law(1_000_000, 10)
+    assert mean == pytest.approx(90 / 4e6, rel=1e-4)
+    assert deviation == pytest.approx(np.sqrt(90) / 2e6, rel=1e-4)
+    assert independent_law(10, 1) == (0.0, 0.0)
 
 
 def test_a_linear_combination_is_infinite():

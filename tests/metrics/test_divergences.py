@@ -2,6 +2,7 @@
 
 import math
 
+import keras
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -92,6 +93,18 @@ def test_quantized_codes_are_infinitely_far_from_a_density():
     half[:, 1] = np.maximum(half[:, 1], 0)
     assert divergence(half, normal(500, 2, 1))["kl"] == math.inf
     assert divergence(normal(500, 2, 1), half)["kl"] < math.inf
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("other", ["float32", "same"])
+def test_the_grid_of_half_precision_is_no_law(dtype, other):
+    a = keras.ops.cast(normal(500, 2), dtype)
+    b = keras.ops.cast(normal(500, 2, 1), dtype if other == "same" else other)
+    for found in (divergence(a, b), divergence(b, a)):
+        assert abs(found["kl"]) < 4 * found["kl_se"] + 0.01
+    # What is far apart in it still is.
+    far = divergence(keras.ops.cast(normal(500, 1) + 1.0, dtype), normal(500, 1, 1))
+    assert far["kl"] == pytest.approx(0.5, abs=0.2)
 
 
 def test_each_sample_is_scored_by_a_discriminator_that_never_saw_it():

@@ -65,6 +65,22 @@ def test_numbers_and_draws_are_those_of_an_eager_loop(echoes):
     np.testing.assert_array_equal(array(state), after)
 
 
+def test_in_training_mode_standardized_codes_have_the_moments_of_their_batch():
+    """The sum of their squares is then their number, but for the epsilon."""
+    inputs = keras.Input((2,))
+    bottleneck = EchoBottleneck(2, "standardized", d_max=3, bank_size=16, seed=1)
+    model = RateDistortionModel(inputs, layers.Identity()(bottleneck(inputs)))
+    model.compile(keras.optimizers.SGD(0.0), loss=losses.SquaredError())
+    x = 50 * (data(16)[:, :2] - 0.5)
+    model.fit(x, x, verbose=0)
+    bottleneck.standardize.mean.assign([3.0, -3.0])
+    zeros = np.zeros((16, 2))
+    _, inference = per_example(model, x, zeros, echoes="batch")
+    assert inference.mean() > 10
+    _, found = per_example(model, x, zeros, batch_size=8, training=True)
+    np.testing.assert_allclose(found.mean(), 2, rtol=0.02)
+
+
 def counted(monkeypatch):
     """A list that grows by one at each trace (PyTorch: at each call)."""
     traces, plain = [], module.collect_draws

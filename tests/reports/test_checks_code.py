@@ -1,6 +1,7 @@
 """Findings of codes and banks: a model that has it, and one that has not."""
 
 import math
+import types
 
 import keras
 import numpy as np
@@ -15,6 +16,7 @@ from echo_keras.layers import (
     GaussianSample,
     MMDPenalty,
 )
+from echo_keras.reports import checks_code
 
 pytestmark = pytest.mark.core
 
@@ -104,6 +106,35 @@ def test_total_correlation():
     noise = 1 + math.exp(-4)
     expected = -0.5 * math.log(1 - (0.8 / noise) ** 2)
     assert found.numbers["total_correlation"] == pytest.approx(expected, abs=0.1)
+
+
+@pytest.mark.parametrize(("n", "d"), [(300, 64), (150, 64), (20, 2)])
+def test_few_codes_of_independent_dimensions_do_not_correlate(n, d, monkeypatch):
+    """At the rate .05, of 200 codes 10 are wrong with a deviation of 3."""
+    monkeypatch.setattr(checks_code, "DEPENDENT", 0.0)
+    found = [
+        checks_code.total_correlation(given(normal(n, d, seed=seed)))
+        for seed in range(200)
+    ]
+    assert 1 <= sum(f is not None for f in found) <= 20
+
+
+def given(z, **channel):
+    """What the check asks of a subject whose codes are given."""
+    channels = [types.SimpleNamespace(**channel)]
+    return types.SimpleNamespace(codes=z, channels=channels, error_rate=0.05)
+
+
+def test_codes_of_a_multiplicative_channel_are_compared_by_their_logarithms():
+    z = normal(1000, 2)
+    z[:, 1] = 0.6 * z[:, 0] + 0.8 * z[:, 1]
+    expected = checks_code.total_correlation(given(z)).numbers
+    subject = given(np.exp(3 * z), multiplicative=True)
+    found = checks_code.total_correlation(subject).numbers
+    assert found == pytest.approx(expected, rel=1e-4)
+    subject = given(z)
+    subject.channels = []  # a code without noise
+    assert checks_code.total_correlation(subject).numbers == expected
 
 
 def test_prior_mismatch():
