@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from . import arguments
-from .base import Seeded, _weights, batch_weights
+from .base import Seeded, are_weighted, batch_weights
 from .replicas import gathered, same_noise
 from .typing import Shape, Tensor
 
@@ -96,7 +96,7 @@ def shuffled(
     n = ops.shape(rows)[0]
     with same_noise(synchronized):
         keys = keras.random.uniform((n, groups), dtype="float32", seed=seed)
-        if _weights.get() is not None:
+        if are_weighted():
             u = keras.random.uniform((1,), dtype="float32", seed=seed)
             rows = ops.take(rows, _resampled(weights, u), axis=0)
     # This replica's part of it.

@@ -34,6 +34,8 @@ SCRIPTS = [
     ("vimae", "frontier", "vimae"),
     ("vimae", "table1", "vimae"),
     ("vimae", "table5", "vimae"),
+    ("vimae", "table4", "vimae_omniglot"),
+    ("vimae", "table1", "vimae_omniglot"),
 ]
 
 # What rate_distortion.py was asked for, by the stem of what it drew.
