@@ -6,11 +6,12 @@
 Of an SVM on codes of 1,000 labelled images; test images are clean or corrupted.
 """
 
-from vimae_paper import STUDY, accuracy_table
+from vimae_paper import STUDY, accuracy_table, withstand
 
 from echo_keras.studies import Script, start
 
-TABLE = accuracy_table(2, ["clean", "gaussian 0.3", "mask 0.2"])
+COLUMNS = ["clean", "gaussian 0.3", "mask 0.2"]
+TABLE = accuracy_table(2, COLUMNS, claims=[withstand(*COLUMNS[1:])])
 main = Script(STUDY, [TABLE])
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
 Of an SVM on codes of 60 images of each of five characters, clean or corrupted.
 """
 
-from vimae_paper import STUDY, accuracy_table
+from vimae_paper import STUDY, accuracy_table, withstand
 
 from echo_keras.studies import Script, start
 
@@ -15,10 +15,12 @@ OF_CHARACTERS = (
     "(chance: 20). The paper has one set, and its rows have no names: they are taken "
     "to be those of its Table 3."
 )
+COLUMNS = ["clean", "gaussian 0.2", "gaussian 0.4", "mask 0.2", "mask 0.5"]
 TABLE = accuracy_table(
     4,
-    ["clean", "gaussian 0.2", "gaussian 0.4", "mask 0.2", "mask 0.5"],
+    COLUMNS,
     lambda runs: OF_CHARACTERS * (runs[0]["config"]["dataset"] == "omniglot_alphabets"),
+    claims=[withstand(*COLUMNS[1:])],
 )
 main = Script(STUDY, [TABLE])
 
