@@ -125,6 +125,10 @@ def measure(model, dataset, draws, batch_size, seed):
     features = model.get_layer("encoder").predict(images, verbose=0)
     scales = bottleneck.channel.noise_scale(bottleneck.encode(features))
     scales = ops.convert_to_numpy(scales)
+    # A dimension in which all codes are cut off at the bound depends on nothing.
+    varies = noise.std(axis=0) > 0
+    noise, scales = noise[:, varies], scales[:, varies]
+    scales = scales[..., varies] if scales.ndim == 3 else scales
     return {
         "total_correlation": metrics.total_correlation(noise),
         "conditional_total_correlation": metrics.conditional_total_correlation(

@@ -24,6 +24,7 @@ MODULES = (
 INTERNAL = {
     "echo_keras.autoencoders.made",
     "echo_keras.metrics.rate_distortion.check_targets",
+    "echo_keras.model.target_of",
 }
 
 

@@ -280,11 +280,11 @@ def squared_error(
     ['error', 'error_se']
     """
     x = arguments.array("x", x)
+    z = encode(model, x, noisy, seed, batch_size)
     if isinstance(getattr(model, "loss", None), Distortion):
         means = functools.partial(images, model)
     else:
         means = functools.partial(decode, model.get_layer("decoder"))
-    z = encode(model, x, noisy, seed, batch_size)
     decoded = means(z, batch_size)
     if decoded.shape != x.shape:
         raise ValueError(
