@@ -77,6 +77,11 @@ def inactive_dimensions(subject: Subject) -> Finding | None:
     )
 
 
+def _rows_of_bank(channel):
+    """How many rows the bank of an Echo channel holds."""
+    return float(np.max(ops.convert_to_numpy(channel.bank_rows)))
+
+
 def total_correlation(subject: Subject) -> Finding | None:
     """Dimensions of the code that are not independent."""
     if any(isinstance(c, VectorQuantizer) for c in subject.channels):
@@ -88,12 +93,15 @@ def total_correlation(subject: Subject) -> Finding | None:
     n, d = z.shape
     if d < 2:
         raise NotApplicable("the code has less than two dimensions that vary")
-    if n <= 2 * d:
-        raise NotApplicable(f"{d} dimensions need more than {n} examples")
+    # Echo's noise is made of the bank, whose rows are a sample as the codes are.
+    rows = [_rows_of_bank(c) for c in channels if isinstance(c, EchoSample)]
+    known = int(1 / (1 / n + sum(1 / r for r in rows if r)))
+    if known <= 2 * d:
+        raise NotApplicable(f"{d} dimensions need more than {known} examples")
     found = metrics.total_correlation(z)
     # For independent dimensions. A gamma law of these moments is close to its own, of
     # two dimensions too, where that is one of chi-square.
-    expected, deviation = independent_law(n, d)
+    expected, deviation = independent_law(known, d)
     shape = (expected / deviation) ** 2
     limit = stats.gamma.isf(subject.error_rate, shape, scale=expected / shape)
     if found <= max(limit, expected + DEPENDENT):

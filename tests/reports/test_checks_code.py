@@ -13,6 +13,7 @@ import echo_keras
 from echo_keras import losses
 from echo_keras.layers import (
     EchoBottleneck,
+    EchoSample,
     GaussianSample,
     MMDPenalty,
 )
@@ -123,6 +124,21 @@ def given(z, **channel):
     """What the check asks of a subject whose codes are given."""
     channels = [types.SimpleNamespace(**channel)]
     return types.SimpleNamespace(codes=z, channels=channels, error_rate=0.05)
+
+
+def test_noise_from_a_bank_of_independent_rows_does_not_correlate():
+    """Noise that is nearly all of z is known no better than the 1,000 rows of it."""
+    channel, d = EchoSample(seed=0), 32
+    channel.build([(None, d)] * 2)
+    found = []
+    for seed in range(10):
+        f = np.random.RandomState(seed).uniform(-1, 1, (2024, d)).astype("float32")
+        log_s = np.full_like(f, -0.05)
+        channel.renew_memory([f[1000:], log_s[1000:]])
+        z = array(channel([f[:1000], log_s[:1000]]))
+        subject = types.SimpleNamespace(codes=z, channels=[channel], error_rate=0.01)
+        found.append(checks_code.total_correlation(subject))
+    assert found == [None] * 10
 
 
 def test_codes_of_a_multiplicative_channel_are_compared_by_their_logarithms():
