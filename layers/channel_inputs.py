@@ -7,6 +7,8 @@ from keras import tree
 
 from .typing import Shape, Tensor, Tensors
 
+NUMBERS = {2: "two", 3: "three"}
+
 
 def first_mask(mask: Tensors | None) -> Tensor | None:
     """The mask of a layer's inputs: that of the first which has one."""
@@ -53,21 +55,24 @@ def check_inputs(layer: keras.layers.Layer, inputs: Tensors, shapes: Any) -> Non
         )
 
 
+def check_number_of_inputs(
+    name: str, names: str, input_shape: list[Shape], number: int
+) -> None:
+    """Raises a ValueError unless there are two, or three, inputs."""
+    several = isinstance(input_shape, (list, tuple)) and len(input_shape) == number
+    if not several or not all(isinstance(s, (list, tuple)) for s in input_shape):
+        raise ValueError(
+            f"The inputs of {name} must be a list of {NUMBERS[number]} "
+            f"tensors, {names}. Received: input_shape={input_shape}"
+        )
+
+
 def pair_shape(
     layer: keras.layers.Layer, names: str, input_shape: list[Shape]
 ) -> tuple[int | None, ...]:
     """The common shape of a pair of inputs; raises a ValueError otherwise."""
     name = type(layer).__name__
-    is_pair = (
-        isinstance(input_shape, (list, tuple))
-        and len(input_shape) == 2
-        and all(isinstance(shape, (list, tuple)) for shape in input_shape)
-    )
-    if not is_pair:
-        raise ValueError(
-            f"The inputs of {name} must be a list of two tensors, {names}. "
-            f"Received: input_shape={input_shape}"
-        )
+    check_number_of_inputs(name, names, input_shape, 2)
     first, second = (tuple(shape) for shape in input_shape)
     batches = {first[:1], second[:1]} - {(None,)}
     if first[1:] != second[1:] or len(batches) > 1:

@@ -11,7 +11,12 @@ from . import arguments
 from .base import are_weighted, batch_weights
 from .beta import BetaRange, BetaRule, TargetRate
 from .channel import Draw, check_echoes_from
-from .channel_inputs import check_built, check_inputs, pair_shape
+from .channel_inputs import (
+    check_built,
+    check_inputs,
+    check_number_of_inputs,
+    pair_shape,
+)
 from .echo_bank import EchoBank
 from .echo_noise import (
     gathered_noise,
@@ -33,16 +38,7 @@ SAMPLINGS = ("cyclic", "without_replacement", "with_replacement")
 def _triple_shape(layer, names, input_shape):
     """The shape of the first two of three inputs; raises a ValueError otherwise."""
     name = f"{type(layer).__name__} with a triangular scale"
-    is_triple = (
-        isinstance(input_shape, (list, tuple))
-        and len(input_shape) == 3
-        and all(isinstance(shape, (list, tuple)) for shape in input_shape)
-    )
-    if not is_triple:
-        raise ValueError(
-            f"The inputs of {name} must be a list of three tensors, {names}. "
-            f"Received: input_shape={input_shape}"
-        )
+    check_number_of_inputs(name, names, input_shape, 3)
     code = pair_shape(layer, "[f, log_s]", input_shape[:2])
     if len(code) != 2 or code[1] is None or code[1] < 2:
         raise ValueError(
