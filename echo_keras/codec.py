@@ -40,6 +40,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from echo_keras._graph import after
 from echo_keras._range_coding import (
     BETA,
     MAX_INDICES,
@@ -49,7 +50,6 @@ from echo_keras._range_coding import (
     unpack,
 )
 from echo_keras.layers import (
-    GANPenalty,
     QuantizedBottleneck,
     VectorQuantizer,
     arguments,
@@ -99,7 +99,7 @@ def split(
         given = called_on(layer)
         code = given if layer is quantizer else layer.encode(given)
         encoder = keras.Model(model.inputs, code, name="encoder_part")
-        decoder = keras.Model(layer.output, _images(model), name="decoder_part")
+        decoder = after(model, layer)
     except ValueError as error:
         raise ValueError(
             "model must have outputs that depend on its inputs through one call of the "
@@ -107,12 +107,6 @@ def split(
             "layer by, or in which it is called elsewhere too"
         ) from error
     return encoder, quantizer, decoder
-
-
-def _images(model: keras.Model) -> Any:
-    """The outputs, or what a `GANPenalty` at the end hands on as such."""
-    last = model.layers[-1]
-    return last.input[1] if isinstance(last, GANPenalty) else model.outputs
 
 
 def _quantizer(model: keras.Model) -> tuple[keras.layers.Layer, VectorQuantizer]:

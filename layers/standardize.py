@@ -78,6 +78,9 @@ class Standardize(LossTerm):
             variance = ops.where(several, of_batch[1], variance)
         return ops.cast((x - mean) * ops.rsqrt(variance + EPSILON), z.dtype)
 
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "synchronized": self.synchronized}
 

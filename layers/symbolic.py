@@ -48,6 +48,16 @@ def symbolic(method: Callable) -> Callable:
     return on_any_tensors
 
 
+def dense(x: Any) -> Any:
+    """A symbolic tensor, without the word that it is sparse; all else as it is.
+
+    Keras takes a number for a sparse tensor, and so `0.5 * h` for one.
+    """
+    if isinstance(x, keras.KerasTensor) and x.sparse:
+        return keras.KerasTensor(x.shape, x.dtype, name=x.name)
+    return x
+
+
 class MethodCalls(keras.layers.Layer):
     """Base class: layers whose call can be that of one of their methods.
 
@@ -62,6 +72,7 @@ class MethodCalls(keras.layers.Layer):
         return getattr(self, method)(inputs)
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        args, kwargs = tree.map_structure(dense, (args, kwargs))
         if kwargs.get("method") is None:
             kwargs.pop("method", None)
             return super().compute_output_spec(*args, **kwargs)

@@ -16,7 +16,7 @@ from echo_keras.layers.numerics import unmasked_positions
 from echo_keras.losses import Distortion
 from echo_keras.model import find_layers
 
-from .._graph import before, inputs_of
+from .._graph import before, decoder_of, inputs_of
 from .batching import check_finite, check_numbers, map_batches, with_standard_error
 
 
@@ -144,8 +144,6 @@ def encode(
 ) -> np.ndarray:
     """The codes of images as the bottleneck gives them, (n, d).
 
-    So the decoder receives them, unless a layer in between is other than a `Penalty`.
-
     Args:
         model: Model with one bottleneck; see `representation`.
         x: Images, shape (n, ...); or batches of images, see `map_batches`.
@@ -224,13 +222,14 @@ def images(
     In the data's units and not clipped: the mean of a Gaussian may lie outside [0, 1].
 
     Args:
-        model: Model with a layer "decoder", compiled with a loss of
-            `echo_keras.losses`.
+        model: Model with one bottleneck or channel, or none and a layer "decoder";
+            compiled with a loss of `echo_keras.losses`.
         codes: Array (n, d), n >= 1.
         batch_size: Int >= 1; see `map_batches`.
 
     Raises:
-        ValueError: as `law` and `map_batches`, or there is no such layer.
+        ValueError: as `law` and `map_batches`; the model does not have one output, or
+            what it makes of its inputs does not depend on the code alone.
 
     Example:
 
@@ -240,7 +239,7 @@ def images(
     >>> images(model, np.zeros((5, 2))).shape
     (5, 8)
     """
-    mean, decoder = law(model).mean, model.get_layer("decoder")
+    mean, decoder = law(model).mean, decoder_of(model)
     codes = arguments.array("codes", codes, "(n, ...)")
     found = map_batches(lambda z: mean(decoder(z, training=False)), codes, batch_size)
     return check_numbers("images", found)
@@ -259,8 +258,7 @@ def squared_error(
     `echo_keras.losses`, else of the decoder's output.
 
     Args:
-        model: An autoencoder with one bottleneck, and a layer "decoder" of pixels that
-            receives the code as it is, up to penalties.
+        model: An autoencoder with one bottleneck.
         x: Images, (n, ...).
         noisy: If False, codes have no noise.
         seed: Int, of the noise.
@@ -270,7 +268,7 @@ def squared_error(
         A dict with `error` and its standard error over images, `error_se`.
 
     Raises:
-        ValueError: as `encode`, or there is no such layer.
+        ValueError: as `encode` and `images`, or x has another shape than these.
 
     Example:
 
@@ -284,7 +282,7 @@ def squared_error(
     if isinstance(getattr(model, "loss", None), Distortion):
         means = functools.partial(images, model)
     else:
-        means = functools.partial(decode, model.get_layer("decoder"))
+        means = functools.partial(decode, decoder_of(model))
     decoded = means(z, batch_size)
     if decoded.shape != x.shape:
         raise ValueError(

@@ -16,6 +16,7 @@ from scipy import special, stats
 
 from echo_keras.layers.backend import jacobian
 
+from .._graph import decoder_of
 from .batching import map_batches
 from .codes import law, representation
 
@@ -49,9 +50,8 @@ def manifold_score(
     directions of w, and that w and z may depend on each other.
 
     Args:
-        model: An autoencoder with one bottleneck and a layer "decoder" that takes
-            codes (n, d) alone, compiled with a likelihood of `echo_keras.losses` or
-            `SquaredError`, whose mean is f(z).
+        model: An autoencoder with one bottleneck, compiled with a likelihood of
+            `echo_keras.losses` or `SquaredError`, whose mean is f(z).
         reference: Training images, (n, ...), at least two that differ; see
             `map_batches`.
         batch_size: Int >= 1; see `map_batches`.
@@ -62,9 +62,9 @@ def manifold_score(
         one in which it moves most) counts as that much.
 
     Raises:
-        ValueError: as `representation`, `law` and `map_batches`; an image does not have
-            more pixels than its code has dimensions, or training images all have the
-            same code in a dimension, or the same distance from the manifold.
+        ValueError: as `representation`, `images` and `map_batches`; an image does not
+            have more pixels than its code has dimensions, or training images all have
+            the same code in a dimension, or the same distance from the manifold.
 
     Example:
 
@@ -112,7 +112,7 @@ def _fitted(z):
 
 def _surroundings(model, batch_size):
     """A function from images to codes and to where images are from the manifold."""
-    mean, decoder = law(model).mean, model.get_layer("decoder")
+    mean, decoder = law(model).mean, decoder_of(model)
     encode = representation(model)
 
     def decoded(z):

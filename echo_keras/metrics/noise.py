@@ -6,6 +6,7 @@ from keras import ops
 
 from echo_keras.layers import arguments
 
+from .._graph import decoder_of
 from .batching import default_batch_size, map_batches, with_standard_error
 from .codes import encode, law
 
@@ -36,8 +37,8 @@ def noise_sensitivity(
     first, `copy.set_weights(model.get_weights())`.
 
     Args:
-        model: Autoencoder with one bottleneck and a layer "decoder", compiled with a
-            loss of `echo_keras.losses`; images are the means of p(x|z).
+        model: Autoencoder with one bottleneck, compiled with a loss of
+            `echo_keras.losses`; images are the means of p(x|z).
         x: Images, (n, ...).
         step: Float > 0, of the differences, in units of the code. About the standard
             deviation of the noise in question; rounding grows as 1 / step.
@@ -49,7 +50,7 @@ def noise_sensitivity(
         squared singular value of J, which is at most `jacobian`; and `curvature`.
 
     Raises:
-        ValueError: as `encode` and `law`, the decoder makes images of another shape,
+        ValueError: as `encode` and `images`, the decoder makes images of another shape,
             or the step is not positive.
 
     Example:
@@ -67,7 +68,7 @@ def noise_sensitivity(
     step = arguments.number("step", step, above=0)
     x = arguments.array("x", x)
     mean, z = law(model).mean, encode(model, x, noisy=False, batch_size=batch_size)
-    decoder, d = model.get_layer("decoder"), z.shape[1]
+    decoder, d = decoder_of(model), z.shape[1]
 
     def images(codes):
         decoded = ops.convert_to_numpy(mean(decoder(codes, training=False)))

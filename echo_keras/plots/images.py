@@ -100,7 +100,7 @@ def latent_traversal(
     """Draws what becomes of an image as one dimension of its code moves, row by row.
 
     Args:
-        model: Compiled model with a layer "decoder"; see `metrics.images`.
+        model: Compiled model; see `metrics.images`.
         code: The code that is varied, (d,), such as a row of `metrics.encode`.
         values: What a dimension is set to in turn, a column for each: (n,), or (n, d)
             with values of its own for each dimension, such as quantiles of codes.
@@ -163,7 +163,7 @@ def interpolation(
     """Draws images on the straight line between two codes, a row for each pair.
 
     Args:
-        model: Compiled model with a layer "decoder"; see `metrics.images`.
+        model: Compiled model; see `metrics.images`.
         start: Codes of the first column, shape (n, d).
         end: Codes of the last one, of the same shape.
         path: Where a PNG of it goes, or None.

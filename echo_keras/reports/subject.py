@@ -13,11 +13,10 @@ import numpy as np
 from keras import ops, tree
 
 from echo_keras import metrics
-from echo_keras._graph import inputs_of
+from echo_keras._graph import after, inputs_of
 from echo_keras.layers import (
     Channel,
     EchoSample,
-    GANPenalty,
     GaussianSample,
     StandardNormal,
     arguments,
@@ -183,12 +182,8 @@ class Subject:
     @functools.cached_property
     def decoder(self) -> keras.Model:
         """From codes to raw outputs."""
-        last = self.model.layers[-1]
-        # A GANPenalty hands images on, and looks at the inputs too.
-        found = last.input[1:2] if isinstance(last, GANPenalty) else self.model.outputs
-        outputs = found[0] if len(found) == 1 else found
         try:
-            return keras.Model(self.layer.output, outputs, name="decoder")
+            return after(self.model, self.layer)
         except ValueError:
             raise NotApplicable(
                 "the model has no decoder of codes alone: something passes the "

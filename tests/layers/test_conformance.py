@@ -422,7 +422,8 @@ def test_methods_take_symbolic_tensors(name, tmp_path):
             with pytest.raises(ValueError, match=str(error).split(".")[0]):
                 run(inputs)
             continue
-        model = keras.Model(inputs, run(inputs))
+        # Keras calls multiples sparse; see below.
+        model = keras.Model(inputs, run([1.0 * h for h in inputs]))
         found = model(arrays)
         for f, e in zip(
             keras.tree.flatten(found), keras.tree.flatten(expected), strict=True
@@ -438,6 +439,15 @@ def test_methods_take_symbolic_tensors(name, tmp_path):
         ):
             if not (random and method == "rate"):
                 np.testing.assert_allclose(array(f), array(e), rtol=1e-5, atol=1e-6)
+
+
+@every_case
+def test_a_multiple_of_a_symbolic_tensor_is_like_any(name):
+    """Keras calls `0.5 * h` sparse, which no tensor here ever is."""
+    inputs = [keras.Input(batch_shape=shape) for shape in CASES[name][1:]]
+    multiples = [1.0 * h for h in inputs]
+    assert all(h.sparse for h in multiples)
+    call(name, make(name, 0), multiples)
 
 
 # Frozen

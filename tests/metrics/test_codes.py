@@ -14,10 +14,14 @@ from echo_keras.layers import (
     AppendNoise,
     DeterministicBottleneck,
     EchoBottleneck,
+    GANPenalty,
     GaussianBottleneck,
+    GaussianSample,
     IAFBlock,
+    PriorSamples,
     PseudoInputs,
     VampPrior,
+    VariancePenalty,
     collect_draws,
 )
 from echo_keras.metrics import (
@@ -27,9 +31,11 @@ from echo_keras.metrics import (
     factor_vae_score,
     match_gaussian,
     mig,
+    noise_sensitivity,
     representation,
     squared_error,
 )
+from echo_keras.metrics import images as decoded
 from echo_keras.model import RateDistortionModel
 
 pytestmark = pytest.mark.core
@@ -238,6 +244,101 @@ def test_squared_error_is_that_of_the_means_of_the_law():
     model.compile(loss=losses.Bernoulli())
     expected = np.square(1 / (1 + np.exp(-x)) - x).sum(axis=1).mean()
     assert squared_error(model, x)["error"] == pytest.approx(expected, rel=1e-5)
+
+
+def behind(build):
+    """A compiled model whose code is its input, and behind it what `build` makes of z.
+
+    `build(x, z)` gives the outputs.
+    """
+    x = keras.Input((3,))
+    bottleneck = DeterministicBottleneck(3)
+    model = RateDistortionModel(x, build(x, bottleneck(x)))
+    bottleneck.heads[0].set_weights([np.eye(3), np.zeros(3)])
+    model.compile(loss=losses.SquaredError())
+    return model
+
+
+def test_a_decoder_is_all_that_stands_behind_the_bottleneck():
+    """Whatever its layers are called, and however many they are."""
+    penalty = VariancePenalty()
+    x = np.random.RandomState(0).random_sample((50, 3)).astype("float32")
+
+    def build(_, z):
+        z = layers.Rescaling(2.0)(penalty(z))
+        decoder = keras.Sequential([keras.Input((3,)), layers.Rescaling(3.0)])
+        return layers.Rescaling(1.0, offset=1.0)(decoder(z))
+
+    model = behind(build)
+    np.testing.assert_allclose(decoded(model, x), 6 * x + 1, rtol=1e-6)
+    expected = np.square(5 * x + 1).sum(axis=1).mean()
+    assert squared_error(model, x)["error"] == pytest.approx(expected, rel=1e-5)
+    # J = 6 I.
+    found = noise_sensitivity(model, x)
+    assert found["jacobian"] == pytest.approx(3 * 36, rel=1e-4)
+
+
+def test_decoding_looks_at_no_penalty():
+    penalty = VariancePenalty()
+    model = behind(lambda _, z: layers.Rescaling(2.0)(penalty(z)))
+    x = np.random.RandomState(0).random_sample((50, 3)).astype("float32")
+    model(x, training=True)
+    before = float(array(penalty.last_value))
+    decoded(model, 5 * x)
+    assert float(array(penalty.last_value)) == before
+
+
+def test_what_is_decoded_need_not_be_what_is_penalized():
+    def build(_, z):
+        VariancePenalty()(z)
+        return layers.Rescaling(2.0)(z)
+
+    x = np.ones((4, 3), "float32")
+    np.testing.assert_allclose(decoded(behind(build), x), 2 * x)
+
+
+def test_a_bare_channel_has_a_decoder_too():
+    x = keras.Input((2,))
+    z = GaussianSample()([x, layers.Rescaling(0.0)(x)])
+    model = keras.Model(x, layers.Rescaling(2.0)(z))
+    model.compile(loss=losses.SquaredError())
+    np.testing.assert_allclose(decoded(model, np.ones((4, 2), "float32")), 2.0)
+
+
+def test_a_discriminator_of_images_is_no_part_of_the_decoder():
+    discriminator = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
+    penalty = GANPenalty(1.0, discriminator)
+    model = behind(lambda x, z: penalty([x, layers.Rescaling(2.0)(z)]))
+    x = np.ones((4, 3), "float32")
+    np.testing.assert_allclose(decoded(model, x), 2 * x)
+
+
+def test_a_gan_has_a_layer_that_decodes():
+    decoder = keras.Sequential(
+        [keras.Input((2,)), layers.Dense(3, kernel_initializer="ones")], name="decoder"
+    )
+    x = keras.Input((3,))
+    model = keras.Model(x, decoder(PriorSamples(2)(x)))
+    model.compile(loss=losses.SquaredError())
+    np.testing.assert_allclose(decoded(model, np.ones((4, 2), "float32")), 2.0)
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (lambda x, z: layers.Add()([x, z]), "something passes it by"),
+        (lambda x, z: [layers.Rescaling(a)(z) for a in (1.0, 2.0)], "2 outputs"),
+        (lambda x, z: GaussianBottleneck(3)(z), "Received: a model with 2"),
+    ],
+)
+def test_a_model_without_one_decoder_of_codes_raises(build, said):
+    with pytest.raises(ValueError, match=said):
+        decoded(behind(build), np.ones((4, 3), "float32"))
+    x = keras.Input((3,))
+    without = keras.Model(x, layers.Dense(3)(x))
+    without.compile(loss=losses.SquaredError())
+    with pytest.raises(ValueError, match="Received: a model with 0"):
+        decoded(without, np.ones((4, 3), "float32"))
 
 
 def test_decoding_is_that_of_the_decoder():
