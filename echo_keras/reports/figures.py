@@ -5,13 +5,13 @@ import io
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 from keras import ops
 from matplotlib.figure import Figure
 from PIL import Image  # Matplotlib needs it, and brings it
 
 from echo_keras import metrics, plots
+from echo_keras._graph import decoder_of
 from echo_keras.layers import GaussianSample
 from echo_keras.layers.backend import no_gradients
 from echo_keras.losses import Distortion
@@ -206,14 +206,19 @@ def _reconstructions(subject):
     return plots.reconstructions(subject.model, x.astype("float32"), axes=_of_images(3))
 
 
-def _decoding(subject):
-    """The decoder as a model of its own that `metrics.images` and `plots` take."""
+def _decodable(subject):
+    """The model, of which codes that are vectors can be decoded."""
     shape = tuple(subject.layer.output.shape[1:])
     if None in shape or len(shape) != 1:
         raise NotApplicable("codes are no vectors")
-    model = keras.Sequential([keras.Input(shape), subject.decoder])
-    model.compile(loss=subject.model.loss)
-    return model
+    try:
+        decoder_of(subject.model)
+    except ValueError:
+        raise NotApplicable(
+            "the model has no decoder of codes alone: something passes the "
+            "bottleneck by, or there are several outputs"
+        ) from None
+    return subject.model
 
 
 def _samples(subject):
@@ -221,7 +226,7 @@ def _samples(subject):
     x = _images(subject, x)
     if not hasattr(subject.layer, "sample"):
         raise NotApplicable("the code has no law to draw from")
-    model = _decoding(subject)
+    model = _decodable(subject)
     with no_gradients():
         z = ops.convert_to_numpy(ops.cast(subject.layer.sample(SHOWN), "float32"))
     drawn = metrics.images(model, z)
@@ -232,7 +237,7 @@ def _samples(subject):
 
 def _traversal(subject):
     _images(subject, subject.x)
-    model, codes = _decoding(subject), subject.codes
+    model, codes = _decodable(subject), subject.codes
     values = np.quantile(codes, np.linspace(0.025, 0.975, STEPS), axis=0)
     order, code = _order(subject), codes[len(codes) // 2]
     axes = _of_images(len(order) * SHOWN / STEPS)

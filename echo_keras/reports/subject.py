@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops, tree
 
 from echo_keras import metrics
-from echo_keras._graph import after, inputs_of
+from echo_keras._graph import inputs_of
 from echo_keras.layers import (
     Channel,
     EchoSample,
@@ -178,17 +178,6 @@ class Subject:
     def encoder(self) -> keras.Model:
         """From inputs to what the bottleneck receives."""
         return keras.Model(inputs_of(self.model), called_on(self.layer))
-
-    @functools.cached_property
-    def decoder(self) -> keras.Model:
-        """From codes to raw outputs."""
-        try:
-            return after(self.model, self.layer)
-        except ValueError:
-            raise NotApplicable(
-                "the model has no decoder of codes alone: something passes the "
-                "bottleneck by"
-            ) from None
 
     def draw_codes(self) -> np.ndarray:
         """A noisy code of each example, (n, d), afresh at each call."""
