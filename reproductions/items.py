@@ -257,6 +257,10 @@ PAPERS = {
 }  # fmt: skip
 
 
-if __name__ == "__main__":
+def write():
     readme = HERE / "README.md"
     readme.write_text(rewritten(readme.read_text()))
+
+
+if __name__ == "__main__":
+    write()

@@ -1,9 +1,5 @@
 """What several test files use, on whatever backend."""
 
-import importlib.util
-import pathlib
-import sys
-
 import keras
 import numpy as np
 from keras import ops
@@ -48,18 +44,6 @@ def ring_index(rows, depth):
     """The rows that follow each on the ring: `depth`, rounded up to a power of two."""
     steps = 1 + np.arange(2 ** (depth - 1).bit_length())
     return (np.arange(rows)[:, None] + steps) % rows
-
-
-def script(folder, name):
-    """A script of a folder of reproductions/; its name may stand in others too."""
-    here = pathlib.Path(__file__).resolve().parents[1] / "reproductions" / folder
-    if str(here) not in sys.path:
-        sys.path.append(str(here))  # for what the folder's scripts share
-    path = here / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"{folder}_{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def small_networks():

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from tools import script
+from render import script
 
 from echo_keras.data import blocks
 from echo_keras.studies import Results, records

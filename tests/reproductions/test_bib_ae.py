@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from render import script
 from scipy import stats
 from sklearn.dummy import DummyClassifier
-from tools import script
 
 from echo_keras import data, metrics, studies
 from echo_keras import objectives as library

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-from tools import array, normal, randomize, script
+from render import script
+from tools import array, normal, randomize
 
 from echo_keras import data, losses, metrics, training
 from echo_keras.studies import Results, Study, records

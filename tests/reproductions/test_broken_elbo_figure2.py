@@ -7,8 +7,9 @@ import keras
 import matplotlib.image
 import numpy as np
 import pytest
+from render import script
 from scipy import stats
-from tools import array, script
+from tools import array
 
 from echo_keras.studies import records
 

@@ -118,7 +118,13 @@ def test_every_script_and_every_report_has_an_item(repository):
         for path in folder.rglob("*.py")
         if "__main__" in path.read_text()
     }
-    of_no_paper = {"items.py", "layer_rates.py", "multi_rate.py", "plan.py"}
+    of_no_paper = {
+        "items.py",
+        "layer_rates.py",
+        "multi_rate.py",
+        "plan.py",
+        "render.py",
+    }
     assert {str(path) for path in scripts - named} == of_no_paper | {
         "broken_elbo/figure4.py"  # draws the models of figure3.py
     }

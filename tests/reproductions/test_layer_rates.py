@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from tools import script
+from render import script
 
 
 @pytest.fixture(scope="module")

@@ -4,85 +4,36 @@ import re
 import sys
 
 import pytest
-from tools import script
+import render
+from render import script
 
-from echo_keras.studies import parse, records, write_numbers
+from echo_keras.studies import records, write_numbers
 from echo_keras.studies.outcome import reference
 
-# Folder of reproductions/ and script, folder of results/.
-SCRIPTS = [
-    ("", "table1", "echo_paper"),
-    ("", "multi_rate", "multi_rate"),
-    ("", "invariant", "invariant"),
-    ("", "table2", "table2"),
-    ("", "table3", "echo_paper/table3"),
-    ("bib_ae", "compression", "bib_ae_compression"),
-    ("bib_ae", "novelty", "bib_ae_novelty"),
-    ("bib_ae", "objectives", "bib_ae_objectives"),
-    ("bib_ae", "supervised", "bib_ae_supervised"),
-    ("broken_elbo", "figure3", "broken_elbo"),
-    ("vcae", "proposition1", "vcae_proposition1"),
-    ("broken_elbo", "appendix_c", "broken_elbo_appendix_c"),
-    ("vcae", "table1", "vcae_table1"),
-    ("vcae", "table2", "vcae_table2"),
-    ("vcae", "table6", "vcae_table2"),
-    ("vcae", "table3", "vcae_table3"),
-    ("vcae", "toy", "vcae_toy"),
-    ("vcae", "figure8", "vcae_figure8"),
-    ("vimae", "table3", "vimae"),
-    ("vimae", "figure1", "vimae_figure1"),
-    ("vimae", "frontier", "vimae"),
-    ("vimae", "table1", "vimae"),
-    ("vimae", "table5", "vimae"),
-    ("vimae", "table2", "vimae_cifar10"),
-    ("vimae", "table4", "vimae_omniglot"),
-    ("vimae", "table1", "vimae_omniglot"),
-]
-
-# What rate_distortion.py was asked for, by the stem of what it drew.
-CURVES = {
-    "binary_mnist-epochs20-train_limit10000-precisionmixed_bfloat16": (
-        "--dataset=binary_mnist --train_limit=10000 --epochs=20 "
-        "--precision=mixed_bfloat16",
-        [
-            "--methods=echo --betas=0.1,0.2,0.4,1,2,4",
-            "--methods=vae --betas=0.1,0.4,1,2",
-        ],
-    ),
-}
+every_folder = pytest.mark.parametrize(("folder", "name", "results"), render.SCRIPTS)
 
 
-@pytest.mark.parametrize(("folder", "name", "results"), SCRIPTS)
+@every_folder
 def test_tables_are_rendered_from_their_records(repository, folder, name, results):
-    module = script(folder, name)
     place = repository / "reproductions" / "results" / results
-    runs, written = records.read(place), 0
+    runs = records.read(place)
     assert runs
-    for table in module.main.tables or [module.TABLE]:
-        for path in (place / f"{table.name}.md", place.parent / f"{table.name}.md"):
-            if path.exists():
-                assert table.render(runs) + "\n" == path.read_text()
-                written += 1
-    assert written
+    found = list(render.tables(script(folder, name), place))
+    assert found
+    for path, table in found:
+        assert table.render(runs) + "\n" == path.read_text()
 
 
-def test_curves_are_rendered_from_the_records_of_one_protocol(repository):
-    main, table = (getattr(script("", "rate_distortion"), x) for x in ("main", "TABLE"))
+@pytest.mark.parametrize("stem", render.CURVES)
+def test_curves_are_rendered_from_the_records_of_one_protocol(repository, stem):
+    curve = script("", "rate_distortion")
+    runs = render.curve_runs(curve.main, *render.CURVES[stem])
     place = repository / "reproductions" / "results" / "echo_paper"
-    for name, (protocol, parts) in CURVES.items():
-        stems = [
-            main.study.run_name(config)
-            for part in parts
-            for config in main.configs(
-                parse(main.flags(), f"{protocol} {part}".split())
-            )
-        ]
-        runs = [records.load(place / f"{stem}.json") for stem in stems]
-        text = (place / f"{name}-rate_distortion.md").read_text()
-        assert table.render(runs) + "\n" == text
+    text = (place / f"{stem}-rate_distortion.md").read_text()
+    assert curve.TABLE.render(runs) + "\n" == text
 
 
-@pytest.mark.parametrize(("folder", "name", "results"), SCRIPTS)
+@every_folder
 def test_every_number_of_the_records_is_shown(
     repository, folder, name, results, tmp_path
 ):
@@ -95,7 +46,7 @@ def test_every_number_of_the_records_is_shown(
         assert f"test.{next(iter(run['test']))}.distortion" in leaves
 
 
-@pytest.mark.parametrize(("folder", "name", "results"), SCRIPTS)
+@every_folder
 def test_records_have_the_names_that_their_study_gives(
     repository, folder, name, results
 ):
@@ -104,7 +55,7 @@ def test_records_have_the_names_that_their_study_gives(
         assert study.run_name(records.load(path)["config"]) == path.stem
 
 
-@pytest.mark.parametrize(("folder", "name", "results"), SCRIPTS)
+@every_folder
 def test_workers_find_the_study_of_a_script(monkeypatch, folder, name, results):
     module = script(folder, name)
     monkeypatch.setitem(sys.modules, "__main__", module)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tools import script
+from render import script
 
 from echo_keras import data
 from echo_keras.studies import Results, parse, records

@@ -6,8 +6,8 @@ import pathlib
 import keras
 import numpy as np
 import pytest
+from render import script
 from scipy import stats
-from tools import script
 
 from echo_keras import data, metrics, objectives
 from echo_keras.layers import DeterministicBottleneck, Logistic
