@@ -102,7 +102,7 @@ def test_what_a_line_repeats_is_left_out(report):
 
 def test_the_readme_has_every_item(repository):
     text = (repository / "reproductions" / "README.md").read_text()
-    assert items.rewritten(text) == text, "run python reproductions/items.py"
+    assert items.rewritten(text) == text, "run python reproductions/render.py"
     with pytest.raises(SystemExit, match="README.md must have a line <!-- items: echo"):
         items.rewritten("")
 
