@@ -50,12 +50,16 @@ SCRIPTS = [
 # the methods with their betas.
 SHORT = "--train_limit=10000 --epochs=20 --precision=mixed_bfloat16"
 CURVES = {
-    "binary_mnist-epochs20-train_limit10000-precisionmixed_bfloat16": (
+    f"binary_mnist-{items.SHORT}": (
         f"--dataset=binary_mnist {SHORT}",
         [
             "--methods=echo --betas=0.1,0.2,0.4,1,2,4",
             "--methods=vae --betas=0.1,0.4,1,2",
         ],
+    ),
+    f"omniglot-{items.SHORT}": (
+        f"--dataset=omniglot {SHORT}",
+        ["--methods=echo,vae --betas=0.2,0.4,1,2"],
     ),
 }
 
