@@ -1,12 +1,15 @@
 """Parts of models: from the inputs to a layer inside, and on from it to the outputs."""
 
+from typing import Any
+
 import keras
 from keras import ops, tree
 
 from echo_keras.layers import Channel, GANPenalty, arguments
-from echo_keras.layers.bottleneck import Bottleneck, called_on
+from echo_keras.layers.bottleneck import Bottleneck
 from echo_keras.layers.penalty import Penalty
 from echo_keras.layers.typing import Shape, Tensor, Tensors
+from echo_keras.model import find_layers
 
 
 class _Mask(keras.layers.Layer):
@@ -39,12 +42,72 @@ def inputs_of(model: keras.Model) -> Tensors:
     return model.inputs[0] if sequential else model.input
 
 
+def calls(model: keras.Model, layer: keras.layers.Layer) -> list[Any]:
+    """The nodes of a functional model's graph at which it calls a layer.
+
+    Other models may call the layer too, and this one its methods: they do not count.
+    `layer.input` and `layer.output` are those of the first call that there ever was.
+    """
+    inputs_of(model)
+    # A Sequential model has its graph inside.
+    by_depth = getattr(model, "_functional", model)._nodes_by_depth
+    known = {id(node) for nodes in by_depth.values() for node in nodes}
+    return [
+        node
+        for node in layer._inbound_nodes
+        if id(node) in known and node.arguments.kwargs.get("method") is None
+    ]
+
+
+def call_of(model: keras.Model, layer: keras.layers.Layer) -> Any:
+    """The one node at which a functional model calls a layer.
+
+    Raises:
+        ValueError: there is none, as for a layer inside of another, or several.
+    """
+    found = calls(model, layer)
+    if len(found) != 1:
+        raise ValueError(
+            f"model must call its layer {layer.name!r} once. Received: a model that "
+            f"calls it {len(found)} times"
+        )
+    return found[0]
+
+
+def called_on(model: keras.Model, layer: Bottleneck | Channel) -> Tensors:
+    """The tensors that a model calls a layer on.
+
+    Without beta and without masks, which Keras counts among them.
+    """
+    given = tree.flatten(inputs_to(model, layer))
+    channel = getattr(layer, "channel", layer)
+    masks = [getattr(x, "_keras_mask", None) for x in given]
+    given = [x for x in given if not any(x is mask for mask in masks)]
+    if channel is not None and channel.beta_range:
+        *given, _ = given
+    return given[0] if len(given) == 1 else given
+
+
+def inputs_to(model: keras.Model, layer: keras.layers.Layer) -> Tensors:
+    """The tensor that a layer receives in a model, or several."""
+    return _one_or_several(call_of(model, layer).input_tensors)
+
+
+def output_of(model: keras.Model, layer: keras.layers.Layer) -> Tensors:
+    """The tensor that a layer hands on in a model, or several."""
+    return _one_or_several(call_of(model, layer).outputs)
+
+
+def _one_or_several(tensors):
+    return tensors[0] if len(tensors) == 1 else tensors
+
+
 def before(model: keras.Model, layer: Bottleneck | Channel) -> keras.Model:
     """From a model's inputs to what a layer is called on, without beta: `inputs`.
 
     Beside it the `mask`, (batch,) or (batch, positions), for `unmasked_positions`.
     """
-    given = called_on(layer)
+    given = called_on(model, layer)
     mask = _Mask()(tree.flatten(given)[0])
     return keras.Model(inputs_of(model), {"inputs": given, "mask": mask})
 
@@ -59,14 +122,16 @@ def after(model: keras.Model, layer: keras.layers.Layer) -> keras.Model:
         ValueError: outputs depend on the inputs other than through one call of the
             layer.
     """
-    last = model.layers[-1]
-    outputs = last.input[1] if isinstance(last, GANPenalty) else model.outputs
-    if isinstance(outputs, list) and len(outputs) == 1:
-        (outputs,) = outputs
-    starts = [layer.output]
+    outputs = _raw_outputs(model)
+    starts = [output_of(model, layer)]
     for penalty in model.layers:
-        if isinstance(penalty, Penalty) and penalty.input is starts[-1]:
-            starts.append(penalty.output)
+        if isinstance(penalty, Penalty):
+            for node in calls(model, penalty):
+                if node.input_tensors[0] is starts[-1]:
+                    starts.append(node.outputs[0])
+    if outputs is starts[-1]:  # decoded by nothing
+        code = keras.Input(batch_shape=outputs.shape, dtype=outputs.dtype)
+        return keras.Model(code, keras.layers.Identity()(code), name="decoder_part")
     # What is decoded need not be what was penalized.
     for start in reversed(starts):
         try:
@@ -79,24 +144,35 @@ def after(model: keras.Model, layer: keras.layers.Layer) -> keras.Model:
     ) from error
 
 
+def _raw_outputs(model):
+    """The outputs, one or several; of a `GANPenalty` at the end the images."""
+    last = model.layers[-1]
+    if isinstance(last, GANPenalty) and calls(model, last):
+        return inputs_to(model, last)[1]
+    return _one_or_several(model.outputs)
+
+
 def decoder_of(model: keras.Model) -> keras.Model:
     """From codes to a model's one raw output.
 
     Of a model without bottlenecks and channels, as a GAN is, the layer "decoder".
 
     Raises:
-        ValueError: the model has several bottlenecks and channels, or none and no such
-            layer; several outputs; or as `after`.
+        ValueError: the model has several bottlenecks and channels, or one inside of
+            another layer; or none, and no such layer that makes its output; several
+            outputs; or as `after`.
     """
     arguments.layer("model", model, kind=keras.Model)
     found = [x for x in model.layers if isinstance(x, Bottleneck | Channel)]
+    inside = find_layers(model, Channel) + find_layers(model, Bottleneck)
     named = [x for x in model.layers if x.name == "decoder"]
-    if named and not found:
+    if named and not inside and output_of(model, named[0]) is _raw_outputs(model):
         return named[0]
     if len(found) != 1:
         raise ValueError(
-            "model must have one bottleneck or channel among its layers, or none and a "
-            f'layer "decoder". Received: a model with {len(found)}'
+            "model must have one bottleneck or channel among its layers, or none at "
+            'all and a layer "decoder" that makes its output. Received: a model with '
+            f"{len(found)} among its layers"
         )
     decoder = after(model, found[0])
     if len(decoder.outputs) != 1:

@@ -40,7 +40,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from echo_keras._graph import after
+from echo_keras._graph import after, called_on
 from echo_keras._range_coding import (
     BETA,
     MAX_INDICES,
@@ -54,7 +54,6 @@ from echo_keras.layers import (
     VectorQuantizer,
     arguments,
 )
-from echo_keras.layers.bottleneck import called_on
 from echo_keras.losses import CategoricalNLL, Distortion
 from echo_keras.metrics.batching import map_batches
 from echo_keras.multi_rate_model import MultiRateModel
@@ -96,7 +95,7 @@ def split(
             "MultiRateModel"
         )
     try:
-        given = called_on(layer)
+        given = called_on(model, layer)
         code = given if layer is quantizer else layer.encode(given)
         encoder = keras.Model(model.inputs, code, name="encoder_part")
         decoder = after(model, layer)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import keras
-from keras import ops, tree
+from keras import ops
 
 from . import arguments
 from .channel import Channel, Draw, given_beta
@@ -139,19 +139,6 @@ class Bottleneck(MethodCalls):
         for key in ("name", "trainable", "dtype"):
             channel.pop(key, None)
         return {**super().get_config(), "units": self.units, **channel}
-
-
-def called_on(layer: Bottleneck | Channel) -> Tensors:
-    """The tensors that a layer of a functional model is called on.
-
-    Without beta and without masks, which Keras counts among them.
-    """
-    given, channel = tree.flatten(layer.input), getattr(layer, "channel", layer)
-    masks = [getattr(x, "_keras_mask", None) for x in given]
-    given = [x for x in given if not any(x is mask for mask in masks)]
-    if channel is not None and channel.beta_range:
-        *given, _ = given
-    return given[0] if len(given) == 1 else given
 
 
 def bottleneck_of(model: keras.Model) -> Bottleneck:

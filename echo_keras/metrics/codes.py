@@ -16,7 +16,7 @@ from echo_keras.layers.numerics import unmasked_positions
 from echo_keras.losses import Distortion
 from echo_keras.model import find_layers
 
-from .._graph import before, decoder_of, inputs_of
+from .._graph import before, decoder_of, inputs_of, output_of
 from .batching import check_finite, check_numbers, map_batches, with_standard_error
 
 
@@ -95,7 +95,7 @@ def representation(
             return ops.convert_to_numpy(z)
 
         return represent
-    encoder = keras.Model(inputs_of(model), bottleneck.output)
+    encoder = keras.Model(inputs_of(model), output_of(model, bottleneck))
     generators = [bottleneck.channel.seed_generator, *_implicit(encoder)]
     own_noise = _own_noise(generators, seed)
 

@@ -11,7 +11,7 @@ from echo_keras.layers.bottleneck import Bottleneck
 from echo_keras.layers.numerics import unmasked_positions
 from echo_keras.model import find_layers
 
-from .._graph import before
+from .._graph import before, calls
 from .batching import check_finite, map_batches
 
 
@@ -29,8 +29,8 @@ def rate_by_dimension(
         Array (d,) in nats, in the order of the dimensions, or of a quantizer's groups,
         whose sum is the rate. None where the rate is no sum over dimensions: the model
         is not functional, or has not just one channel, a bottleneck or a channel among
-        its own layers, or the channel does not tell (a flow, a marginal other than the
-        standard normal).
+        its own layers that it calls once, or the channel does not tell (a flow, a
+        marginal other than the standard normal).
 
     Raises:
         ValueError: as `map_batches`.
@@ -49,6 +49,8 @@ def rate_by_dimension(
     if len(channels) != 1 or len(find_layers(model, Channel)) != 1:
         return None
     (layer,) = channels
+    if len(calls(model, layer)) != 1:
+        return None
     (channel,) = find_layers(model, Channel)
     if not _adds_up(channel):
         return None

@@ -41,6 +41,7 @@ from sklearn.metrics import roc_auc_score
 from echo_keras.layers import Channel, GANPenalty, MarginalKLPenalty, arguments
 from echo_keras.model import find_layers
 
+from .._graph import inputs_to
 from .batching import map_batches
 from .rate_distortion import per_example
 
@@ -100,7 +101,7 @@ def scores(
     if of_images is not None:
         found["data"] = -map_batches(log_ratio, x, batch_size).astype("float64")
     if of_codes is not None:
-        encoder = keras.Model(model.inputs, of_codes.input)
+        encoder = keras.Model(model.inputs, inputs_to(model, of_codes))
 
         def log_ratio_of_codes(x):
             x = ops.convert_to_tensor(x, "float32")

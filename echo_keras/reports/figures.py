@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image  # Matplotlib needs it, and brings it
 
 from echo_keras import metrics, plots
-from echo_keras._graph import decoder_of
+from echo_keras._graph import decoder_of, output_of
 from echo_keras.layers import GaussianSample
 from echo_keras.layers.backend import no_gradients
 from echo_keras.losses import Distortion
@@ -208,7 +208,7 @@ def _reconstructions(subject):
 
 def _decodable(subject):
     """The model, of which codes that are vectors can be decoded."""
-    shape = tuple(subject.layer.output.shape[1:])
+    shape = tuple(output_of(subject.model, subject.layer).shape[1:])
     if None in shape or len(shape) != 1:
         raise NotApplicable("codes are no vectors")
     try:

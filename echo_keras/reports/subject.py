@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops, tree
 
 from echo_keras import metrics
-from echo_keras._graph import inputs_of
+from echo_keras._graph import called_on, inputs_of
 from echo_keras.layers import (
     Channel,
     EchoSample,
@@ -21,7 +21,7 @@ from echo_keras.layers import (
     StandardNormal,
     arguments,
 )
-from echo_keras.layers.bottleneck import Bottleneck, called_on
+from echo_keras.layers.bottleneck import Bottleneck
 from echo_keras.metrics.batching import count
 from echo_keras.metrics.forward import forward_pass
 from echo_keras.model import find_layers
@@ -177,7 +177,7 @@ class Subject:
     @functools.cached_property
     def encoder(self) -> keras.Model:
         """From inputs to what the bottleneck receives."""
-        return keras.Model(inputs_of(self.model), called_on(self.layer))
+        return keras.Model(inputs_of(self.model), called_on(self.model, self.layer))
 
     def draw_codes(self) -> np.ndarray:
         """A noisy code of each example, (n, d), afresh at each call."""

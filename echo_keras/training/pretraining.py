@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from echo_keras._graph import inputs_of
+from echo_keras._graph import called_on, inputs_of
 from echo_keras.layers import arguments
-from echo_keras.layers.bottleneck import bottleneck_of, called_on
+from echo_keras.layers.bottleneck import bottleneck_of
 from echo_keras.layers.typing import Tensor
 
 
@@ -68,7 +68,7 @@ def pretrain_encoder(
             f"optimizer must be a Keras optimizer or None. Received: {optimizer!r:.60}"
         )
     bottleneck = bottleneck_of(model)
-    code = bottleneck.code(called_on(bottleneck))
+    code = bottleneck.code(called_on(model, bottleneck))
     encoder = keras.Model(inputs_of(model), code)
     encoder.compile(optimizer or keras.optimizers.Adam(1e-3), loss=_moments_apart)
     generator, term = np.random.default_rng(seed), np.inf
