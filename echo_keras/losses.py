@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from echo_keras.layers import arguments
+from echo_keras.layers.base import loss_dtype
 from echo_keras.layers.typing import Shape, Tensor
 
 Seed = int | keras.random.SeedGenerator | None
@@ -53,10 +54,12 @@ class Distortion(keras.losses.Loss):
         self,
         name: str | None = None,
         reduction: str = "sum_over_batch_size",
-        dtype: str = "float32",
+        dtype: str | None = None,
     ) -> None:
         super().__init__(
-            name=name or type(self).__name__.lower(), reduction=reduction, dtype=dtype
+            name=name or type(self).__name__.lower(),
+            reduction=reduction,
+            dtype=dtype or loss_dtype(),
         )
 
     def __call__(
@@ -252,7 +255,7 @@ class Gaussian(Distortion):
         variance: float | str = 1.0,
         name: str | None = None,
         reduction: str = "sum_over_batch_size",
-        dtype: str = "float32",
+        dtype: str | None = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
         if not isinstance(variance, str) or variance != "learned":
@@ -309,7 +312,7 @@ class Laplace(Distortion):
         scale: float = 1.0,
         name: str | None = None,
         reduction: str = "sum_over_batch_size",
-        dtype: str = "float32",
+        dtype: str | None = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
         self.scale = arguments.number("scale", scale, above=0)
@@ -383,7 +386,7 @@ class ZeroLoss(Distortion):
         logits: bool = False,
         name: str | None = None,
         reduction: str = "sum_over_batch_size",
-        dtype: str = "float32",
+        dtype: str | None = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
         self.logits = arguments.flag("logits", logits)

@@ -12,6 +12,7 @@ from keras import ops, tree
 from echo_keras.layers import Channel, Penalty, TargetDistortion
 from echo_keras.layers.backend import replicas_in_sync
 from echo_keras.layers.base import example_weights
+from echo_keras.layers.bottleneck import Bottleneck
 from echo_keras.layers.typing import Tensor
 
 from ._onnx import check_operations
@@ -105,9 +106,12 @@ class RateDistortionModel(keras.Model):
             self.rate_tracker = keras.metrics.Mean(name="rate")
             self.neg_elbo_tracker = keras.metrics.Mean(name="neg_elbo")
         ruled = [channel for channel in channels if channel.beta_rule]
+        # The channels of bottlenecks all have one name.
+        owners = {id(owner.channel): owner for owner in find_layers(self, Bottleneck)}
+        names = [f"{owners.get(id(c), c).name}_beta" for c in ruled]
         self.beta_trackers = [
-            keras.metrics.Mean(name=f"{c.name}_beta" if len(ruled) > 1 else "beta")
-            for c in ruled
+            keras.metrics.Mean(name=name if len(ruled) > 1 else "beta")
+            for name in names
         ]
         self.penalty_trackers = [
             keras.metrics.Mean(name=name)
@@ -169,6 +173,12 @@ class RateDistortionModel(keras.Model):
         epochs: int = 1,
         verbose: str | int = "auto",
         callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        *args: Any,
         **kwargs: Any,
     ) -> keras.callbacks.History:
         """As in Keras, after a look at the targets; those of `fit(x)` are x.
@@ -176,14 +186,13 @@ class RateDistortionModel(keras.Model):
         Callbacks learn that a smaller rate or error is better.
         """
         self._check_targets(x, y)
-        y = _weighted_target(x, y, kwargs.get("sample_weight"))
-        held_out = kwargs.get("validation_data")
-        if isinstance(held_out, (list, tuple)):
-            self._check_targets(*held_out[:2])
-            if len(held_out) == 3:
-                valid, target, weights = held_out
+        y = _weighted_target(x, y, sample_weight)
+        if isinstance(validation_data, (list, tuple)):
+            self._check_targets(*validation_data[:2])
+            if len(validation_data) == 3:
+                valid, target, weights = validation_data
                 target = _weighted_target(valid, target, weights)
-                kwargs["validation_data"] = (valid, target, weights)
+                validation_data = (valid, target, weights)
         # Keras finds this out for what was compiled, not for a model's own trackers.
         trackers = [self.distortion_tracker, self.rate_tracker, self.neg_elbo_tracker]
         trackers = filter(None, [*trackers, *self.penalty_trackers])
@@ -199,7 +208,13 @@ class RateDistortionModel(keras.Model):
             callbacks.append(check)
         else:
             callbacks = [check, *tree.flatten(callbacks or [])]
-        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+        validation = validation_split, validation_data
+        weights = class_weight, sample_weight
+        return super().fit(
+            *(x, y, batch_size, epochs, verbose, callbacks),
+            *(*validation, shuffle, *weights, *args),
+            **kwargs,
+        )
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As in Keras, after a look at the targets; those of `evaluate(x)` are x."""
@@ -300,6 +315,7 @@ class RateDistortionModel(keras.Model):
         # the sum would round it to the digits of a large beta times the rate.
         distortion = self._compile_loss(y, y_pred, sample_weight)
         added = [self._aggregate_additional_loss(term) for term in self.losses]
+        added = [ops.cast(term, distortion.dtype) for term in added]
         loss = ops.sum([distortion, *added])
         # TensorFlow's strategies scale each term by 1 / replicas; what is logged is
         # per example.
@@ -309,7 +325,8 @@ class RateDistortionModel(keras.Model):
         if self.rate_tracker is not None:
             rate = sum((layer.last_rate.value for layer in channels), 0.0)
             logs.append((self.rate_tracker, rate))
-            logs.append((self.neg_elbo_tracker, rate + distortion))
+            neg_elbo = ops.cast(rate, distortion.dtype) + distortion
+            logs.append((self.neg_elbo_tracker, neg_elbo))
         ruled = [channel.beta.value for channel in channels if channel.beta_rule]
         logs += zip(self.beta_trackers, ruled, strict=True)
         penalties = [

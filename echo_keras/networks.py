@@ -19,6 +19,9 @@ from echo_keras.layers import (
 Encoder = keras.Model | Callable[[], keras.Model]
 Decoder = layers.Layer | Callable[[int], layers.Layer]
 
+# Images are (height, width, channels), whatever keras.config says of other networks.
+LAST = {"data_format": "channels_last"}
+
 
 def conv_encoder(
     input_shape: Sequence[int] = (28, 28, 1),
@@ -64,8 +67,8 @@ def conv_encoder(
         (64, 5, 2, "same"),
         (256, 7, 1, "valid"),
     ):
-        x = convolution(filters, kernel, strides=strides, padding=padding)(x)
-    return keras.Model(inputs, layers.Flatten()(x), name=name)
+        x = convolution(filters, kernel, strides=strides, padding=padding, **LAST)(x)
+    return keras.Model(inputs, layers.Flatten(**LAST)(x), name=name)
 
 
 def _with_relu(convolution):
@@ -113,8 +116,8 @@ def conv_decoder(
         (32, 5, 2, "same"),
         (32, 4, 1, "same"),
     ):
-        x = transposed(filters, kernel, strides=strides, padding=padding)(x)
-    x = layers.Conv2D(channels, 5 if gated else 4, padding="same")(x)
+        x = transposed(filters, kernel, strides=strides, padding=padding, **LAST)(x)
+    x = layers.Conv2D(channels, 5 if gated else 4, padding="same", **LAST)(x)
     logits = layers.Activation("linear", dtype="float32")(x)
     return keras.Model(inputs, logits, name=name)
 
@@ -152,9 +155,9 @@ def factor_encoder(
     x = inputs = keras.Input(input_shape)
     for filters, kernel in zip((32, 32, 64, 64), kernels, strict=True):
         x = layers.Conv2D(
-            filters, kernel, strides=2, padding="same", activation="relu"
+            filters, kernel, strides=2, padding="same", activation="relu", **LAST
         )(x)
-    x = layers.Dense(256, activation=activation)(layers.Flatten()(x))
+    x = layers.Dense(256, activation=activation)(layers.Flatten(**LAST)(x))
     return keras.Model(inputs, x, name=name)
 
 
@@ -189,9 +192,9 @@ def factor_decoder(
     x = layers.Reshape((4, 4, 64))(x)
     for filters in (64, 32, 32):
         x = layers.Conv2DTranspose(
-            filters, 4, strides=2, padding="same", activation="relu"
+            filters, 4, strides=2, padding="same", activation="relu", **LAST
         )(x)
-    x = layers.Conv2DTranspose(channels, 4, strides=2, padding="same")(x)
+    x = layers.Conv2DTranspose(channels, 4, strides=2, padding="same", **LAST)(x)
     logits = layers.Activation("linear", dtype="float32")(x)
     return keras.Model(inputs, logits, name=name)
 
@@ -232,10 +235,10 @@ def wae_encoder(
     x = inputs = keras.Input(input_shape)
     for factor in (1, 2, 4, 8):
         x = layers.Conv2D(
-            factor * filters, kernel, strides=2, padding="same", use_bias=False
+            factor * filters, kernel, strides=2, padding="same", use_bias=False, **LAST
         )(x)
         x = _normalised_relu(x)
-    return keras.Model(inputs, layers.Flatten()(x), name=name)
+    return keras.Model(inputs, layers.Flatten(**LAST)(x), name=name)
 
 
 def wae_decoder(
@@ -291,10 +294,14 @@ def wae_decoder(
     x = layers.Reshape((*small, 8 * filters))(x)
     for step in range(doublings):
         x = layers.Conv2DTranspose(
-            4 * filters // 2**step, kernel, strides=2, padding="same", use_bias=False
+            *(4 * filters // 2**step, kernel),
+            strides=2,
+            padding="same",
+            use_bias=False,
+            **LAST,
         )(x)
         x = _normalised_relu(x)
-    x = layers.Conv2DTranspose(channels, kernel, padding="same")(x)
+    x = layers.Conv2DTranspose(channels, kernel, padding="same", **LAST)(x)
     outputs = layers.Activation("linear", dtype="float32")(x)
     return keras.Model(inputs, outputs, name=name)
 
@@ -337,7 +344,7 @@ def dense_encoder(
     hidden = arguments.integers("hidden", hidden)
     x = inputs = keras.Input(input_shape)
     if len(input_shape) > 1:
-        x = layers.Flatten()(x)
+        x = layers.Flatten(**LAST)(x)
     noise = arguments.integer("noise", noise, low=0)
     if noise:
         x = AppendNoise(noise)(x)

@@ -17,6 +17,11 @@ from .typing import Shape, Tensor
 _weights = contextvars.ContextVar("example_weights", default=None)
 
 
+def loss_dtype() -> str:
+    """The type of terms of a loss: float32, or float64 by `keras.config.set_floatx`."""
+    return "float64" if keras.config.floatx() == "float64" else "float32"
+
+
 def example_weights(weights: Tensor | None) -> AbstractContextManager[None]:
     """Inside, what channels and penalties add to the loss is weighted by example.
 
@@ -119,6 +124,10 @@ class LossTerm(keras.layers.Layer):
         """What the calls of the present step share: those of one call of a model."""
         step = current_step()
         return {} if step is None else self._of_step.setdefault(step, {})
+
+    def add_loss(self, loss: Tensor) -> None:
+        """As in Keras, in float64 where that is Keras's own type."""
+        super().add_loss(ops.cast(loss, loss_dtype()))
 
     def log(self, variable: keras.Variable, value: Tensor) -> None:
         """Assigns to a variable the sum of the values of this step's calls."""

@@ -72,7 +72,11 @@ def conv_discriminator(
     kernel = arguments.integer("kernel", kernel)
     stack = []
     for count in arguments.integers("filters", filters):
-        convolution = layers.Conv2D(count, kernel, strides=2, padding="same")
+        convolution = layers.Conv2D(
+            count, kernel, strides=2, padding="same", data_format="channels_last"
+        )
         stack += [SpectralNormalization(convolution), layers.LeakyReLU(slope)]
     dense = SpectralNormalization(layers.Dense(1))
-    return keras.Sequential([*stack, layers.Flatten(), dense], name="discriminator")
+    return keras.Sequential(
+        [*stack, layers.Flatten("channels_last"), dense], name="discriminator"
+    )

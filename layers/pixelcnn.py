@@ -45,6 +45,7 @@ class Window(GatedConv2D):
         code_dim: int | None = None,
         **kwargs: Any,
     ) -> None:
+        kwargs["data_format"] = "channels_last"
         super().__init__(filters, kernel_size, padding="valid", **kwargs)
         self.offset, self.code_dim = offset, code_dim
 
@@ -81,6 +82,7 @@ class Finer(GatedConv2DTranspose):
     at = finer_at
 
     def __init__(self, filters: int, **kwargs: Any) -> None:
+        kwargs["data_format"] = "channels_last"
         super().__init__(filters, 2, strides=2, **kwargs)
 
 

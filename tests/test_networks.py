@@ -4,10 +4,16 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from tools import array, normal
 
 from echo_keras import networks
 from echo_keras.autoencoders import conv_autoencoder
-from echo_keras.layers import EchoBottleneck, GaussianBottleneck
+from echo_keras.layers import (
+    EchoBottleneck,
+    GaussianBottleneck,
+    PixelCNN,
+    conv_discriminator,
+)
 from echo_keras.model import RateDistortionModel
 
 # The paper's networks
@@ -63,6 +69,39 @@ def test_autoencoder_has_the_papers_parameters(bottleneck):
     assert [x.name for x in model.layers][1::2] == ["encoder", "decoder"]
     assert model.layers[2] is bottleneck
     assert model.output_shape == (None, 28, 28, 1)
+
+
+BUILT = {
+    "conv_encoder": networks.conv_encoder,
+    "conv_encoder, gated": lambda: networks.conv_encoder(gated=True),
+    "conv_decoder": lambda: networks.conv_decoder(2),
+    "factor_encoder": networks.factor_encoder,
+    "factor_decoder": lambda: networks.factor_decoder(3),
+    "wae_encoder": lambda: networks.wae_encoder((8, 8, 1), filters=2),
+    "wae_decoder": lambda: networks.wae_decoder(2, (8, 8, 1), 2),
+    "dense_encoder": lambda: networks.dense_encoder((4, 3, 2)),
+    "PixelCNN": lambda: keras.Sequential(
+        [keras.Input((8, 8, 1)), PixelCNN(4, name="decoder")]
+    ),
+    "conv_discriminator": lambda: keras.Sequential(
+        [keras.Input((8, 8, 1)), conv_discriminator((4,))]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_images_have_their_channels_last_whatever_keras_is_set_to(name):
+    usual = BUILT[name]()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        other = BUILT[name]()
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    assert other.output_shape == usual.output_shape
+    assert other.count_params() == usual.count_params()
+    other.set_weights(usual.get_weights())
+    x = normal(2, *usual.input_shape[1:])
+    np.testing.assert_allclose(array(other(x)), array(usual(x)), rtol=1e-5, atol=1e-6)
 
 
 def test_autoencoder_in_colour():

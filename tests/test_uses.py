@@ -495,6 +495,53 @@ def test_beta_is_logged_when_it_has_a_rule():
     assert {"low_beta", "high_beta"} <= set(logs(model, data()))
 
 
+def test_betas_of_bottlenecks_have_the_bottlenecks_names():
+    x = keras.Input((6,))
+    z = [
+        GaussianBottleneck(2, beta=TargetRate(rate), name=name)(x)
+        for name, rate in (("low", 1.0), ("high", 5.0))
+    ]
+    model = RateDistortionModel(x, layers.Dense(6)(layers.Concatenate()(z)))
+    model.compile("sgd", losses.Bernoulli())
+    assert {"low_beta", "high_beta"} <= set(logs(model, data()))
+
+
+def test_arguments_of_fit_may_be_given_by_their_place():
+    model, x = model_of(), data()
+    # x, y, batch_size, epochs, verbose, callbacks, validation_split
+    assert "val_rate" in model.fit(x, x, 8, 1, 0, None, 0.2).history
+
+
+@pytest.mark.parametrize(
+    "bottleneck",
+    [
+        lambda: GaussianBottleneck(2, beta=TargetRate(1.0)),
+        lambda: EchoBottleneck(2, d_max=3),
+    ],
+)
+@pytest.mark.parametrize("loss", ["mse", losses.SquaredError])
+def test_keras_may_compute_in_float64(bottleneck, loss):
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    try:
+        x = keras.Input((6,))
+        h = layers.Dense(6, activity_regularizer="l2")(x)
+        outputs = layers.Dense(6)(VariancePenalty()(bottleneck()(h)))
+        kind = keras.Model if loss == "mse" else RateDistortionModel
+        model = kind(x, outputs)
+        model.compile("sgd", loss if loss == "mse" else loss())
+        found = model.fit(data(), data(), verbose=0).history["loss"][0]
+        assert np.isfinite(found)
+        if loss != "mse":
+            assert model.loss.dtype == "float64"
+            log = logs(model, data())
+            total = log["rate"] + log["distortion"]
+            assert log["neg_elbo"] == pytest.approx(total, rel=1e-6)
+    finally:
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
+
+
 def test_callbacks_change_beta_between_epochs_on_every_backend():
     bottleneck = GaussianBottleneck(2)
     model, channel = model_of(bottleneck), bottleneck.channel

@@ -79,10 +79,7 @@ def batches(
     if not is_arrays(x):
         yield from _checked_batches(x, batch_size, order)
         return
-    # A tensor takes no array of indices.
-    x = tree.map_structure(
-        lambda a: ops.convert_to_numpy(a) if ops.is_tensor(a) else a, x
-    )
+    x = tree.map_structure(_sliceable, x)
     n = count(x)
     if order is not None:
         order = arguments.array("order", order, "(m,)", (1,))
@@ -100,6 +97,32 @@ def batches(
         here = slice(start, start + step)
         here = here if order is None else order[here]
         yield tree.map_structure(lambda a, here=here: a[here], x)
+
+
+def _sliceable(a):
+    """An array that takes an array of indices: no tensor, and no table of pandas."""
+    if ops.is_tensor(a):
+        return ops.convert_to_numpy(a)
+    return a.to_numpy() if hasattr(a, "iloc") else a
+
+
+def of_inputs(function: Callable[[Any], Any], x: Any) -> Callable[[Any], Any]:
+    """A function of inputs as one of what `map_batches` cuts out of x.
+
+    Batches that come as such are (x, y), (x, y, weights) or x alone, as in `fit`, and
+    may be tensors of another backend.
+    """
+    if is_arrays(x):
+        return function
+
+    def of_batch(batch):
+        batch, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        return function(tree.map_structure(own, batch))
+
+    def own(a):
+        return a if ops.is_tensor(a) else np.asarray(a)
+
+    return of_batch
 
 
 def _checked_batches(x, batch_size, order):

@@ -17,7 +17,13 @@ from echo_keras.losses import Distortion
 from echo_keras.model import find_layers
 
 from .._graph import before, decoder_of, inputs_of, output_of
-from .batching import check_finite, check_numbers, map_batches, with_standard_error
+from .batching import (
+    check_finite,
+    check_numbers,
+    map_batches,
+    of_inputs,
+    with_standard_error,
+)
 
 
 def representation(
@@ -162,7 +168,8 @@ def encode(
     >>> encode(model, np.ones((5, 8))).shape
     (5, 2)
     """
-    z = map_batches(representation(model, noisy, seed), x, batch_size)
+    represent = of_inputs(representation(model, noisy, seed), x)
+    z = map_batches(represent, x, batch_size)
     return check_numbers("codes", z)
 
 

@@ -12,7 +12,7 @@ from echo_keras.layers.numerics import unmasked_positions
 from echo_keras.model import find_layers
 
 from .._graph import before, calls
-from .batching import check_finite, map_batches
+from .batching import check_finite, map_batches, of_inputs
 
 
 def rate_by_dimension(
@@ -63,7 +63,9 @@ def rate_by_dimension(
             parts = layer.rate_by_dimension(found["inputs"])
         return ops.reshape(parts, (ops.shape(parts)[0], -1))
 
-    return map_batches(of_batch, x, batch_size).mean(axis=0, dtype="float64")
+    return map_batches(of_inputs(of_batch, x), x, batch_size).mean(
+        axis=0, dtype="float64"
+    )
 
 
 def _adds_up(channel):

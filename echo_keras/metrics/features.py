@@ -242,9 +242,11 @@ def train_classifier(
             strides=2,
             padding="same",
             activation="relu",
+            data_format="channels_last",
             kernel_initializer=next(initial),
         )(h)
-    h = layers.Dense(64, "relu", kernel_initializer=next(initial))(layers.Flatten()(h))
+    h = layers.Flatten("channels_last")(h)
+    h = layers.Dense(64, "relu", kernel_initializer=next(initial))(h)
     features = keras.Model(inputs, h, name=name)
     logits = layers.Dense(int(y.max()) + 1, kernel_initializer=next(initial))(h)
     classifier = keras.Model(inputs, logits)

@@ -85,9 +85,12 @@ def forward_pass(
         _refuse(loss)
     functions = _functions.setdefault(model, {})
     key = echoes_from, distortion, training
-    frozen = [not layer.trainable for layer in find_layers(model, keras.layers.Layer)]
-    known, then, function = functions.get(key, (None, None, None))
-    if function is None or known() is not loss or then != frozen:
+    # What a compiled function cannot see change: `quantize` replaces weights.
+    state = [layer.trainable for layer in find_layers(model, keras.layers.Layer)]
+    variables = model.variables
+    state += map(id, variables)
+    known, then, function, _ = functions.get(key, (None, None, None, None))
+    if function is None or known() is not loss or then != state:
         function = None
         known = weakref.ref(loss) if distortion else lambda: None
 
@@ -100,7 +103,7 @@ def forward_pass(
             if not model.built:
                 model(x, training=False)
             function = compiled(_traceable(weakref.ref(model), *key), model.variables)
-            functions[key] = known, frozen, function
+            functions[key] = known, state, function, variables
         return function(x, y)
 
     return run

@@ -29,9 +29,11 @@ from echo_keras.metrics import (
     decode,
     encode,
     factor_vae_score,
+    map_batches,
     match_gaussian,
     mig,
     noise_sensitivity,
+    rate_by_dimension,
     representation,
     squared_error,
 )
@@ -211,6 +213,67 @@ def test_codes_are_those_of_the_decoder_with_and_without_noise():
     assert abs(noise.std() - 0.5) < 5 * 0.5 / math.sqrt(12_000)
     again = encode(model, x, seed=1) - mean
     np.testing.assert_array_equal(again, noise)
+
+
+class Rows:
+    """A table as pandas has it: [] with an array of numbers picks columns."""
+
+    iloc = None
+
+    def __init__(self, values):
+        self.values, self.shape, self.dtype = values, values.shape, values.dtype
+
+    def __len__(self):
+        return len(self.values)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.values, dtype=dtype)
+
+    def to_numpy(self):
+        return self.values
+
+    def __getitem__(self, columns):
+        raise KeyError(columns)
+
+
+def test_rows_of_a_table_are_examples():
+    x = np.random.RandomState(0).normal(size=(11, 3)).astype("float32")
+    order = np.random.RandomState(1).permutation(11)
+    for given in (None, order):
+        found = map_batches(lambda part: 2 * part, Rows(x), 4, given)
+        np.testing.assert_array_equal(found, 2 * x)
+
+
+@pytest.mark.parametrize("kind", ["images", "pairs", "weighted"])
+def test_batches_may_have_targets_and_be_of_another_backend(kind):
+    """As `fit` and `evaluate` take them."""
+    model = autoencoder(GaussianBottleneck(2))
+    x = images(8)
+    given = {"images": 1, "pairs": 2, "weighted": 3}[kind]
+
+    def generator():
+        for part in (x[:5], x[5:]):
+            weights = np.ones(len(part), "float32")
+            foreign = [Foreign(a) for a in (part, part, weights)[:given]]
+            yield tuple(foreign) if given > 1 else foreign[0]
+
+    found = encode(model, generator(), noisy=False)
+    np.testing.assert_allclose(found, encode(model, x, noisy=False), rtol=1e-6)
+    parts = rate_by_dimension(model, generator())
+    np.testing.assert_allclose(parts, rate_by_dimension(model, x), rtol=1e-5)
+
+
+class Foreign:
+    """A tensor of another backend: NumPy can read it, ours does not know it."""
+
+    def __init__(self, values):
+        self.values, self.shape, self.dtype = values, values.shape, values.dtype
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.values, dtype=dtype)
+
+    def __len__(self):
+        return len(self.values)
 
 
 # Decoding

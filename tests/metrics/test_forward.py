@@ -50,6 +50,22 @@ def eagerly(model, x, echoes, batch_size, samples=1):
     return found / samples
 
 
+def test_weights_that_are_replaced_are_seen():
+    """As by `quantize`, which needs no new `compile`."""
+    inputs, bottleneck = keras.Input((6,)), GaussianBottleneck(2, seed=0)
+    dense = layers.Dense(5)
+    model = RateDistortionModel(inputs, layers.Dense(6)(bottleneck(dense(inputs))))
+    model.compile("sgd", loss=losses.SquaredError())
+    before = per_example(model, data())[0]
+    dense.quantize("int8")
+    array(dense.kernel_scale)
+    dense.kernel_scale.assign(dense.kernel_scale / 10.0)  # ten times the features
+    rate = per_example(model, data())[0]
+    expected = array(bottleneck.rate(dense(data())))
+    np.testing.assert_allclose(rate, expected, rtol=1e-4)
+    assert abs(rate - before).min() > 0
+
+
 @pytest.mark.parametrize("echoes", ["bank", "batch"])
 def test_numbers_and_draws_are_those_of_an_eager_loop(echoes):
     model, x = echo_model(), data(11, seed=2)
