@@ -512,6 +512,7 @@ def test_arguments_of_fit_may_be_given_by_their_place():
     assert "val_rate" in model.fit(x, x, 8, 1, 0, None, 0.2).history
 
 
+@pytest.mark.skipif(BACKEND == "jax", reason="JAX has no float64 unless told so")
 @pytest.mark.parametrize(
     "bottleneck",
     [
