@@ -9,7 +9,6 @@ from echo_keras.layers import Channel, GANPenalty, arguments
 from echo_keras.layers.bottleneck import Bottleneck
 from echo_keras.layers.penalty import Penalty
 from echo_keras.layers.typing import Shape, Tensor, Tensors
-from echo_keras.model import find_layers
 
 
 class _Mask(keras.layers.Layer):
@@ -164,7 +163,9 @@ def decoder_of(model: keras.Model) -> keras.Model:
     """
     arguments.layer("model", model, kind=keras.Model)
     found = [x for x in model.layers if isinstance(x, Bottleneck | Channel)]
-    inside = find_layers(model, Channel) + find_layers(model, Bottleneck)
+    # Those inside of nested models too; `find_layers` stands a storey above.
+    layers = model._flatten_layers(include_self=False)
+    inside = any(isinstance(x, Bottleneck | Channel) for x in layers)
     named = [x for x in model.layers if x.name == "decoder"]
     if named and not inside and output_of(model, named[0]) is _raw_outputs(model):
         return named[0]
