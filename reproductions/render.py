@@ -29,6 +29,7 @@ SCRIPTS = [
     ("bib_ae", "objectives", "bib_ae_objectives"),
     ("bib_ae", "supervised", "bib_ae_supervised"),
     ("broken_elbo", "figure3", "broken_elbo"),
+    ("broken_elbo", "figure3", "broken_elbo_omniglot"),
     ("vcae", "proposition1", "vcae_proposition1"),
     ("broken_elbo", "appendix_c", "broken_elbo_appendix_c"),
     ("vcae", "table1", "vcae_table1"),
