@@ -196,6 +196,8 @@ PAPERS = {
              f"echo_paper/binary_mnist-{SHORT}-rate_distortion.md"),
         Item("Figure 3", "rate_distortion.py",
              f"echo_paper/omniglot-{SHORT}-rate_distortion.md"),
+        Item("Figure 5", "rate_distortion.py",
+             f"echo_paper/fashion_mnist-{SHORT}-rate_distortion.md"),
         Item("Table 2", "table2.py", "table2/table2.md"),
         Item("Figure 4", "figure4.py", why="draws the models of Table 2"),
         Item("Table 3", "table3.py", "echo_paper/table3.md", {"TC": "paper"}),

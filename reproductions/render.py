@@ -62,6 +62,10 @@ CURVES = {
         f"--dataset=omniglot {SHORT}",
         ["--methods=echo,vae --betas=0.2,0.4,1,2"],
     ),
+    f"fashion_mnist-{items.SHORT}": (
+        f"--dataset=fashion_mnist {SHORT}",
+        ["--methods=echo,vae --betas=0.2,1"],
+    ),
 }
 
 
