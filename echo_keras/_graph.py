@@ -84,7 +84,7 @@ def called_on(model: keras.Model, layer: Bottleneck | Channel) -> Tensors:
     given = [x for x in given if not any(x is mask for mask in masks)]
     if channel is not None and channel.beta_range:
         *given, _ = given
-    return given[0] if len(given) == 1 else given
+    return _one_or_several(given)
 
 
 def inputs_to(model: keras.Model, layer: keras.layers.Layer) -> Tensors:
