@@ -32,6 +32,9 @@ class Distortion(keras.losses.Loss):
     mask of y_pred, with 0 and 1. What has weight 0 may be anything, NaN included: that
     is the likelihood of the observed values of data with missing ones.
 
+    Without a `dtype` it is computed in float32, whatever the layers' policy, or in
+    float64 after `keras.config.set_floatx("float64")`.
+
     Inputs:
         - y_true: data, shape (batch, ...).
         - y_pred: the decoder's raw output, of the same shape unless a subclass says

@@ -52,8 +52,8 @@ class RateDistortionModel(keras.Model):
     - `rate`: the sum over all channels, and over the calls of each, without beta. For
       what it says of I(X; Z), see `metrics.evaluate`.
     - `neg_elbo`: rate + distortion, whatever beta is.
-    - `beta` of a channel whose beta follows a rule, "<channel>_beta" if there are
-      several.
+    - `beta` of a channel whose beta follows a rule; if there are several, by the name
+      of the bottleneck or of the bare channel, "<name>_beta".
     - each `Penalty` under its layer's name, without its weight; and the cross-entropy
       of a penalty's discriminator as "<name>_discriminator_loss".
 
@@ -208,11 +208,19 @@ class RateDistortionModel(keras.Model):
             callbacks.append(check)
         else:
             callbacks = [check, *tree.flatten(callbacks or [])]
-        validation = validation_split, validation_data
-        weights = class_weight, sample_weight
         return super().fit(
-            *(x, y, batch_size, epochs, verbose, callbacks),
-            *(*validation, shuffle, *weights, *args),
+            x,
+            y,
+            batch_size,
+            epochs,
+            verbose,
+            callbacks,
+            validation_split,
+            validation_data,
+            shuffle,
+            class_weight,
+            sample_weight,
+            *args,
             **kwargs,
         )
 

@@ -87,7 +87,7 @@ def forward_pass(
     key = echoes_from, distortion, training
     # What a compiled function cannot see change: `quantize` replaces weights.
     state = [layer.trainable for layer in find_layers(model, keras.layers.Layer)]
-    variables = model.variables
+    variables = model.variables  # kept, lest others get their identities
     state += map(id, variables)
     known, then, function, _ = functions.get(key, (None, None, None, None))
     if function is None or known() is not loss or then != state:
