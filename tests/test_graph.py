@@ -58,6 +58,13 @@ def test_a_method_that_was_called_first_is_not_the_code(method):
     assert 0.3 < noise.std() < 0.7  # of 80 draws with .5
 
 
+def test_a_method_whose_result_is_an_output_is_no_call():
+    x, bottleneck = keras.Input((6,)), GaussianBottleneck(2)
+    model = keras.Model(x, [layers.Dense(6)(bottleneck(x)), bottleneck.rate(x)])
+    codes = metrics.encode(model, X, noisy=False)
+    np.testing.assert_allclose(codes, array(bottleneck.code(X)), atol=1e-6)
+
+
 @pytest.mark.parametrize("other_first", [False, True])
 def test_another_model_may_call_the_same_layers(other_first):
     model = shared(GaussianBottleneck(2, seed=0), other_first)
